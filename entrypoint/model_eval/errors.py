@@ -1,0 +1,159 @@
+"""Everything that can go wrong, each with one exit code and one remedy.
+
+    ModelEvalError
+     ├─ UsageError            2   usage            the command line is wrong
+     ├─ SpecError             2   spec             the spec is wrong (all faults at once)
+     ├─ CheckpointError       3   checkpoint       the file cannot be used
+     │   └─ FitError          3   checkpoint-fit   it loads, but is not this model's
+     ├─ HeldOutError          3   heldout          the held-out set cannot be used
+     │   └─ LeakError         3   heldout-leak     it shares samples with training data
+     ├─ UserCodeError         3   user-code        a factory, loader or transform failed
+     ├─ DeviceError           3   device           the named device is not there
+     ├─ EvaluationError       4   evaluation       the evaluation did not finish
+     │   └─ OutOfMemoryError  4   out-of-memory    a batch does not fit
+     ├─ ReportError           4   report           a report is missing, broken or forged
+     └─ PublishError          0   publish          GitHub refused; never changes a verdict
+
+Exit codes are documented in `docs/architecture.md`. `cli.main` is the only place that
+catches these and prints.
+"""
+
+from typing import ClassVar
+
+from model_eval.types import Fault, Location
+
+
+class ModelEvalError(Exception):
+    """Says what is wrong, where, and what to do next.
+
+    Args:
+        message: what is wrong, in one line, naming the file or the value.
+        remedy: what to do next; the class's own where none is given.
+        location: the place in the spec that asked for it.
+    """
+
+    code: ClassVar[str]
+    exit_code: ClassVar[int]
+    default_remedy: ClassVar[str]
+
+    def __init__(
+        self, message: str, *, remedy: str | None = None, location: Location | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy or self.default_remedy
+        self.location = location
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults that this error reports; most report one."""
+        return (
+            Fault(
+                code=self.code, message=self.message, remedy=self.remedy, location=self.location
+            ),
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
+
+
+class UsageError(ModelEvalError):
+    """The command line is wrong."""
+
+    code = "usage"
+    exit_code = 2
+    default_remedy = "see `model-eval --help`"
+
+
+class SpecError(ModelEvalError):
+    """The spec is wrong; carries every fault found in it."""
+
+    code = "spec"
+    exit_code = 2
+    default_remedy = "see docs/spec.md"
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__(f"{len(faults)} fault(s) in the spec")
+        self._faults = faults
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """All faults, in the order of the file."""
+        return self._faults
+
+
+class CheckpointError(ModelEvalError):
+    """The checkpoint file cannot be used."""
+
+    code = "checkpoint"
+    exit_code = 3
+    default_remedy = "save the state dict again with torch.save or safetensors"
+
+
+class FitError(CheckpointError):
+    """The checkpoint loads, but it is not a checkpoint of this model."""
+
+    code = "checkpoint-fit"
+    default_remedy = "check model.factory, model.kwargs and checkpoint.state_key"
+
+
+class HeldOutError(ModelEvalError):
+    """The held-out set cannot be used."""
+
+    code = "heldout"
+    exit_code = 3
+    default_remedy = "check the heldout section of the spec against the file"
+
+
+class LeakError(HeldOutError):
+    """The held-out set shares samples with data that it must be disjoint from."""
+
+    code = "heldout-leak"
+    default_remedy = "remove the shared samples from one of the two"
+
+
+class UserCodeError(ModelEvalError):
+    """A factory, loader, transform or postprocess of the user's cannot be used."""
+
+    code = "user-code"
+    exit_code = 3
+    default_remedy = "run the function by itself to see it fail"
+
+
+class DeviceError(ModelEvalError):
+    """The named device is not there."""
+
+    code = "device"
+    exit_code = 3
+    default_remedy = "name a device that this runner has, or `device: auto`"
+
+
+class EvaluationError(ModelEvalError):
+    """The evaluation began and did not finish."""
+
+    code = "evaluation"
+    exit_code = 4
+    default_remedy = "fix the model or the data and run again; nothing was judged"
+
+
+class OutOfMemoryError(EvaluationError):
+    """A batch does not fit on the device."""
+
+    code = "out-of-memory"
+    default_remedy = "lower run.batch_size"
+
+
+class ReportError(ModelEvalError):
+    """A report is missing, broken or not one of ours."""
+
+    code = "report"
+    exit_code = 4
+    default_remedy = "look at the log of the evaluation; without a report nothing is a pass"
+
+
+class PublishError(ModelEvalError):
+    """GitHub refused; the verdict stands and the summary has it."""
+
+    code = "publish"
+    exit_code = 0
+    default_remedy = "the verdict and the job summary stand without the comment"

@@ -1,0 +1,145 @@
+"""The metrics by name: what a spec may ask for, without importing what computes them.
+
+The functions are in `model_eval.metrics`; a test holds that the two agree.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+from model_eval.types import Task
+
+BINARY = frozenset({Task.BINARY})
+MULTICLASS = frozenset({Task.MULTICLASS})
+CLASSIFICATION = BINARY | MULTICLASS
+REGRESSION = frozenset({Task.REGRESSION})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricInfo:
+    """What is known of a metric before any sample is.
+
+    Attributes:
+        low: the smallest value it can have; a threshold outside [low, high] is a fault.
+        part: `class` where a spec may restrict it to one class (multiclass), `output` where it
+            may restrict it to one output (regression), else None.
+        needs_part: True where the metric means nothing without that class.
+        undefined_when: the condition under which it has no value, as a clause.
+    """
+
+    name: str
+    tasks: frozenset[Task]
+    low: float
+    high: float
+    higher_is_better: bool
+    undefined_when: str
+    summary: str
+    part: str | None = None
+    needs_part: bool = False
+
+
+def _classification() -> list[MetricInfo]:
+    found = [
+        MetricInfo(
+            name="accuracy", tasks=CLASSIFICATION, low=0, high=1, higher_is_better=True,
+            undefined_when="there are no samples",
+            summary="share of samples whose predicted class is the target",
+        ),
+        MetricInfo(
+            name="log_loss", tasks=CLASSIFICATION, low=0, high=inf, higher_is_better=False,
+            undefined_when="there are no samples, or a target was given probability 0",
+            summary="mean of -ln(probability of the target class)",
+        ),
+    ]
+    families = {
+        "precision": ("TP / (TP + FP)", "nothing was predicted as the class"),
+        "recall": ("TP / (TP + FN)", "no sample is of the class"),
+        "f1": ("2 TP / (2 TP + FP + FN)", "the class is neither a target nor a prediction"),
+    }
+    for family, (formula, empty) in families.items():
+        found.append(
+            MetricInfo(
+                name=family, tasks=CLASSIFICATION, low=0, high=1, higher_is_better=True,
+                undefined_when=empty, part="class", needs_part=True,
+                summary=f"{formula} of one class (binary: of the positive class)",
+            )
+        )
+        found.extend(
+            MetricInfo(
+                name=f"{family}_{average}", tasks=CLASSIFICATION, low=0, high=1,
+                higher_is_better=True, undefined_when="there are no samples",
+                summary=f"{formula}, {how}",
+            )
+            for average, how in {
+                "macro": "mean over the classes that occur as a target or a prediction",
+                "micro": "from the counts of all classes together",
+                "weighted": "mean over classes, weighted by their number of samples",
+            }.items()
+        )
+    for family, what in {
+        "auroc": "area under the ROC curve",
+        "average_precision": "average precision (area under the precision-recall steps)",
+    }.items():
+        lacking = (
+            "a class has no samples, or has all of them"
+            if family == "auroc"
+            else "a class has no samples"
+        )
+        found.extend(
+            [
+                MetricInfo(
+                    name=family, tasks=CLASSIFICATION, low=0, high=1, higher_is_better=True,
+                    undefined_when=lacking, part="class",
+                    summary=f"{what}; multiclass: mean over classes, each against the rest",
+                ),
+                MetricInfo(
+                    name=f"{family}_macro", tasks=MULTICLASS, low=0, high=1,
+                    higher_is_better=True, undefined_when=lacking,
+                    summary=f"{what}, mean over classes, each against the rest",
+                ),
+                MetricInfo(
+                    name=f"{family}_weighted", tasks=MULTICLASS, low=0, high=1,
+                    higher_is_better=True,
+                    undefined_when="there are no samples, or one class has all of them"
+                    if family == "auroc"
+                    else "there are no samples",
+                    summary=f"{what}, each against the rest, weighted by number of samples",
+                ),
+            ]
+        )
+    return found
+
+
+def _regression() -> list[MetricInfo]:
+    return [
+        MetricInfo(
+            name=name, tasks=REGRESSION, low=low, high=high, higher_is_better=better,
+            undefined_when=lacking, part="output", summary=f"{what}, mean over outputs",
+        )
+        for name, low, high, better, lacking, what in [
+            ("mse", 0, inf, False, "there are no samples", "mean squared error"),
+            ("rmse", 0, inf, False, "there are no samples", "root of the mean squared error"),
+            ("mae", 0, inf, False, "there are no samples", "mean absolute error"),
+            (
+                "r2", -inf, 1, True,
+                "the targets are constant or there are fewer than two samples",
+                "coefficient of determination",
+            ),
+        ]
+    ]
+
+
+CATALOG: dict[str, MetricInfo] = {m.name: m for m in (*_classification(), *_regression())}
+
+EXPANDING = frozenset({"precision_per_class", "recall_per_class", "f1_per_class"})
+"""Names that stand for one metric per class; they can be asked for, not gated."""
+
+CONFUSION_MATRIX = "confusion_matrix"
+"""Asked for in `metrics`, it is reported whatever the number of classes; it cannot be gated."""
+
+
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """Every name that a spec of this task may write under `metrics`."""
+    names = [name for name, info in CATALOG.items() if task in info.tasks]
+    if task is not Task.REGRESSION:
+        names += sorted(EXPANDING) + [CONFUSION_MATRIX]
+    return tuple(names)

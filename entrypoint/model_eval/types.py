@@ -1,0 +1,294 @@
+"""The values that the layers hand to one another: frozen, standard library only.
+
+A `Report` is all that is known after a run. It is written as `report.json`, read back by
+the publisher, and rendered; nothing else crosses from the evaluation to its readers.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What the model predicts, and so which columns its ledger has."""
+
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+
+
+class OutputKind(StrEnum):
+    """What the numbers that come out of a classifier are."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+
+
+class Severity(StrEnum):
+    """Whether a gate can block: an advisory gate is shown and never blocks."""
+
+    REQUIRED = "required"
+    ADVISORY = "advisory"
+
+
+class GateStatus(StrEnum):
+    """The outcome of one gate. Only `PASS` is a pass; `UNDECIDED` always has a reason."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+
+
+class Verdict(StrEnum):
+    """The answer to the pull request. `docs/architecture.md` has the exit codes."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Location:
+    """A place in a text file; `line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """One thing that is wrong: what, where, and what to do next."""
+
+    code: str
+    message: str
+    remedy: str
+    location: Location | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.location}: " if self.location else ""
+        return f"{place}{self.message}; {self.remedy}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricRef:
+    """A metric as a spec names it, with the class or the output it is restricted to."""
+
+    name: str
+    of_class: str | None = None
+    of_output: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name that people read: `f1[cat]`, `r2[height]`, `accuracy`."""
+        part = self.of_class if self.of_class is not None else self.of_output
+        return self.name if part is None else f"{self.name}[{part}]"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """The value of a metric on a ledger, or the reason why it has none.
+
+    Attributes:
+        value: finite, or None where the metric is undefined.
+        undefined: None where there is a value, else the reason, as a clause.
+        n: how many samples the value rests on.
+    """
+
+    metric: MetricRef
+    value: float | None
+    undefined: str | None
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassRow:
+    """One class of a classifier: its one-against-rest metrics and its share of the set.
+
+    `support` counts targets, `predicted` counts predictions. A metric is None where undefined.
+    """
+
+    name: str
+    support: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfusionMatrix:
+    """Counts of samples: `counts[i][j]` has target `labels[i]` and prediction `labels[j]`."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateResult:
+    """One gate, judged.
+
+    Attributes:
+        bound: `min` (value >= threshold passes) or `max` (value <= threshold passes).
+        margin: distance to the threshold in the metric's unit, positive on the passing side.
+        reason: one sentence; for an undecided gate, why.
+    """
+
+    metric: MetricRef
+    bound: str
+    threshold: float
+    severity: Severity
+    status: GateStatus
+    value: float | None
+    margin: float | None
+    n: int
+    reason: str
+    location: Location | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """The proof that every held-out sample was counted once.
+
+    `expected` is what the held-out set says it has, `rows` what the ledger has, `distinct` how
+    many different sample ids those rows have, `finite` how many rows have finite outputs.
+    """
+
+    expected: int
+    rows: int
+    distinct: int
+    finite: int
+
+    @property
+    def proved(self) -> bool:
+        """True when there is a sample and each was counted exactly once."""
+        return 0 < self.expected == self.rows == self.distinct
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileInfo:
+    """A file or folder that went into a verdict. `sha256` of a folder covers names and contents."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointInfo:
+    """What was loaded, and how much of the model it filled.
+
+    Attributes:
+        files: every file read (shards and their index, too).
+        format: `torch-zip`, `torch-legacy`, `safetensors` or `safetensors-sharded`.
+        state_key: the path to the state dict inside the file; None where it is the file itself.
+        stripped_prefix: the wrapper's prefix that was removed from the keys, or "".
+        parameters: elements in the model's parameters.
+        parameters_from_file: how many of these were set by the checkpoint.
+        buffers_from_file: elements of buffers that were set by the checkpoint.
+        dtypes: dtype → tensors in the file.
+        casts: `float16→float32` → tensors that were converted to the model's dtype.
+        pinned: whether the spec's sha256 was checked.
+    """
+
+    files: tuple[FileInfo, ...]
+    format: str
+    state_key: str | None
+    stripped_prefix: str
+    tensors: int
+    parameters: int
+    parameters_from_file: int
+    buffers_from_file: int
+    dtypes: dict[str, int]
+    casts: dict[str, int]
+    built_on_meta: bool
+    pinned: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldOutInfo:
+    """The held-out set that was used. `sha256` covers its bytes, or the samples of a loader."""
+
+    source: str
+    format: str
+    sha256: str
+    pinned: bool
+    disjoint_from: tuple[FileInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceInfo:
+    """The device that ran the model. `memory` is in bytes, None where it is not known."""
+
+    requested: str
+    used: str
+    name: str
+    memory: int | None
+    runtime: str | None
+    driver: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """What the numbers depend on beside the model and the data."""
+
+    model_eval: str
+    python: str
+    torch: str
+    platform: str
+    threads: int
+    device: DeviceInfo
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSettings:
+    """How the model was run."""
+
+    precision: str
+    batch_size: int
+    seed: int
+    decision_threshold: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timings:
+    """Wall-clock seconds."""
+
+    load: float
+    evaluate: float
+    total: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """All that is known after a run. What was not reached is None or empty.
+
+    Attributes:
+        reason: the verdict's one-sentence explanation.
+        faults: what was wrong, when the verdict is `error`; each with its place.
+        notes: things a reader should know that do not change the verdict.
+    """
+
+    schema_version: int
+    name: str
+    verdict: Verdict
+    exit_code: int
+    reason: str
+    model_eval: str
+    spec: FileInfo | None = None
+    task: Task | None = None
+    checkpoint: CheckpointInfo | None = None
+    heldout: HeldOutInfo | None = None
+    environment: Environment | None = None
+    run: RunSettings | None = None
+    completion: Completion | None = None
+    estimates: tuple[Estimate, ...] = ()
+    classes: tuple[ClassRow, ...] = ()
+    confusion_matrix: ConfusionMatrix | None = None
+    gates: tuple[GateResult, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+    timings: Timings | None = None

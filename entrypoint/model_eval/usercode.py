@@ -1,0 +1,90 @@
+"""Finds the callables of the user's that a spec names: factory, loader, transform, postprocess.
+
+This is the one place that imports code of the repository being judged. The folder of the file
+(and the spec's folder) is *appended* to `sys.path`, never put first, so that a `yaml.py` of the
+pull request cannot stand in for the real one.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from model_eval.errors import UserCodeError
+from model_eval.spec.eval_spec import CodeRef
+
+
+def resolve(ref: CodeRef, *, base: Path) -> Callable[..., Any]:
+    """Imports the module and returns the callable it names.
+
+    Args:
+        ref: what the spec names.
+        base: the spec's folder, from which the user's packages are importable.
+
+    Raises:
+        UserCodeError: the file or the name is missing, or importing it raised.
+    """
+    _make_importable(base)
+    try:
+        module = _import_file(ref.file) if ref.file else importlib.import_module(str(ref.module))
+    except (Exception, SystemExit) as error:
+        raise UserCodeError(
+            f"`{ref.text}` cannot be imported: {describe(error)}", location=ref.location
+        ) from error
+    found: Any = module
+    for part in ref.attribute.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise UserCodeError(
+            f"`{ref.text}` names nothing that can be called",
+            remedy=f"define `{ref.attribute}` in {ref.file.name if ref.file else ref.module}",
+            location=ref.location,
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def call(ref: CodeRef, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls the user's function; whatever it raises becomes a `UserCodeError` that names it."""
+    try:
+        return function(*args, **kwargs)
+    except (Exception, SystemExit) as error:
+        raise UserCodeError(
+            f"`{ref.text}` raised {describe(error)}", location=ref.location
+        ) from error
+
+
+def describe(error: BaseException) -> str:
+    """`ValueError: message (models/net.py:12)`, in one line, with the user's own place in it."""
+    text = " ".join(str(error).split())[:500]
+    place = ""
+    if error.__traceback__:
+        frame = error.__traceback__
+        while frame.tb_next:
+            frame = frame.tb_next
+        place = f" ({Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno})"
+    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
+
+
+def _import_file(file: Path) -> Any:
+    _make_importable(file.parent)
+    name = f"model_eval_user_{file.stem}_{abs(hash(file)):x}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file.name} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before running it: dataclasses and pickling look it up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _make_importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
