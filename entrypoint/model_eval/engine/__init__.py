@@ -1,0 +1,13 @@
+"""A model over batches gives a ledger.
+
+`device` finds and describes the device, `predict` is the model's side (inputs → outputs), and
+`loop` is the scoring side, which alone sees targets. They meet at `Predict`.
+"""
+
+from model_eval.engine.device import describe_device, resolve_device
+from model_eval.engine.loop import evaluate
+from model_eval.engine.predict import Predict, make_predict, prepare
+
+__all__ = [
+    "Predict", "describe_device", "evaluate", "make_predict", "prepare", "resolve_device",
+]  # fmt: skip

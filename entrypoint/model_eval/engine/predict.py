@@ -1,0 +1,171 @@
+"""The model's side: a batch of inputs in, a tensor of outputs out. No target ever comes here."""
+
+import random
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_eval.errors import EvaluationError, OutOfMemoryError
+from model_eval.usercode import describe
+
+Predict = Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Tensor]
+"""Positional and keyword inputs (CPU, batch first) → outputs (on the device, batch first)."""
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def prepare(*, seed: int, precision: str) -> None:
+    """Sets the process up so that the same run gives the same numbers.
+
+    fp32 means IEEE float32: without saying so, torch runs convolutions in TF32 on NVIDIA devices.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 — user code may draw from the global generator
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    fp32 = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = fp32
+    torch.backends.cudnn.conv.fp32_precision = fp32  # type: ignore[attr-defined]
+
+
+def make_predict(
+    model: torch.nn.Module,
+    *,
+    device: torch.device,
+    precision: str,
+    output_field: str | int | None,
+    transform: Callable[..., Any] | None,
+    postprocess: Callable[[Any], Any] | None,
+) -> Predict:
+    """Binds the model to a device and to what the spec says of its inputs and outputs.
+
+    Returns:
+        A function that raises EvaluationError for whatever the model or the user's functions
+        raise, with what they said, and OutOfMemoryError where a batch does not fit.
+    """
+    expected = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+
+    def predict(args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> Tensor:
+        try:
+            with torch.inference_mode(), _autocast(device, precision):
+                inputs = _move(args, device), {k: v.to(device) for k, v in kwargs.items()}
+                if transform is not None:
+                    inputs = _transformed(transform(*inputs[0], **inputs[1]), device)
+                outputs = select_output(model(*inputs[0], **inputs[1]), output_field)
+                if postprocess is not None:
+                    outputs = postprocess(outputs)
+                return _require_tensor(outputs)
+        except EvaluationError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _explain(error, args, kwargs, expected) from error
+
+    return predict
+
+
+def select_output(outputs: Any, field: str | int | None) -> Any:
+    """Takes the named field of a mapping or object, or the position of a tuple.
+
+    Raises:
+        EvaluationError: it is not there, or there are several and none is named.
+    """
+    remedy = "set model.output_field to the one to judge"
+    if field is None:
+        if isinstance(outputs, Mapping | tuple | list):
+            raise EvaluationError(
+                f"the model returns {_shape_of(outputs)}, and the spec does not say which",
+                remedy=remedy,
+            )
+        return outputs
+    if isinstance(outputs, Mapping) and field in outputs:
+        return outputs[field]
+    if isinstance(field, int):
+        if isinstance(outputs, tuple | list) and -len(outputs) <= field < len(outputs):
+            return outputs[field]
+    elif not isinstance(outputs, Mapping) and hasattr(outputs, field):
+        return getattr(outputs, field)
+    raise EvaluationError(
+        f"the model returns {_shape_of(outputs)}, without `{field}`", remedy=remedy
+    )
+
+
+def _shape_of(outputs: Any) -> str:
+    if isinstance(outputs, Mapping):
+        names = ", ".join(f"`{name}`" for name in list(outputs)[:10])
+        return f"a mapping of {names}"
+    if isinstance(outputs, tuple | list):
+        return f"a {type(outputs).__name__} of {len(outputs)}"
+    return f"a {type(outputs).__name__}"
+
+
+def _require_tensor(outputs: Any) -> Tensor:
+    if not isinstance(outputs, Tensor):
+        raise EvaluationError(
+            f"the model returns a {type(outputs).__name__}, not a tensor",
+            remedy="set model.output_field, or return a tensor from model.postprocess",
+        )
+    if outputs.is_meta or outputs.layout != torch.strided:
+        raise EvaluationError(
+            "the model returns a tensor without dense values",
+            remedy="return a dense tensor with data from the model or model.postprocess",
+        )
+    return outputs
+
+
+def _transformed(inputs: Any, device: torch.device) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """What a transform returned: a tensor, a tuple (positional) or a mapping (keywords)."""
+    if isinstance(inputs, Tensor):
+        inputs = (inputs,)
+    if isinstance(inputs, Mapping) and all(isinstance(v, Tensor) for v in inputs.values()):
+        return (), {str(name): value.to(device) for name, value in inputs.items()}
+    if isinstance(inputs, tuple | list) and all(isinstance(v, Tensor) for v in inputs):
+        return _move(tuple(inputs), device), {}
+    raise EvaluationError(
+        f"heldout.transform returned {_shape_of(inputs)}",
+        remedy="return a tensor, a tuple of tensors or a mapping of tensors",
+    )
+
+
+def _move(args: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
+    return tuple(tensor.to(device, non_blocking=True) for tensor in args)
+
+
+def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    dtype = _AUTOCAST.get(precision)
+    return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
+
+
+def _explain(
+    error: BaseException,
+    args: tuple[Tensor, ...],
+    kwargs: Mapping[str, Tensor],
+    expected: torch.dtype | None,
+) -> EvaluationError:
+    tensors = (*args, *kwargs.values())
+    rows = len(tensors[0]) if tensors and tensors[0].ndim else 0
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
+        error
+    ):
+        return OutOfMemoryError(f"a batch of {rows} samples does not fit in memory")
+    floating = {t.dtype for t in tensors if t.is_floating_point()}
+    if expected is not None and floating - {expected} and isinstance(error, RuntimeError):
+        names = ", ".join(sorted(_name(dtype) for dtype in floating))
+        return EvaluationError(
+            f"the model raised {describe(error)}; its weights are {_name(expected)}, "
+            f"its inputs {names}",
+            remedy=f"state `dtype: {_name(expected)}` for the input in the spec",
+        )
+    shapes = ", ".join(f"{_name(t.dtype)}{tuple(t.shape)}" for t in tensors)
+    return EvaluationError(
+        f"the model raised {describe(error)} on inputs {shapes}",
+        remedy="compare heldout.inputs with what the model's forward takes",
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

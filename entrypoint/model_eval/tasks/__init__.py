@@ -1,0 +1,9 @@
+"""What a batch of model outputs leaves in the ledger, one file per task.
+
+`Scorer` is the scoring side of the engine: it is handed outputs and targets, never inputs and
+never the model.
+"""
+
+from model_eval.tasks.scorer import Scorer
+
+__all__ = ["Scorer"]

@@ -1,0 +1,52 @@
+"""One class of several: the columns `prediction`, `probability` and `log_loss`."""
+
+import torch
+from torch import Tensor
+
+from model_eval.errors import EvaluationError
+from model_eval.tasks.shapes import require_rows, to_float64
+from model_eval.types import OutputKind
+
+
+def columns(outputs: Tensor, target: Tensor, *, kind: OutputKind) -> dict[str, Tensor]:
+    """The ledger's columns for a batch.
+
+    Args:
+        outputs: (N, C).
+        target: int64 (N,), each in [0, C).
+        kind: what the outputs are.
+
+    Returns:
+        `prediction` int64 (N,), the first largest output; `probability` (N, C), float32, or
+        float64 where the outputs are; `log_loss` float64 (N,), -ln of the probability of the
+        target (exact from logits; from probabilities clipped to float64's resolution); `finite`
+        bool (N,). A logit of -inf is a class that the model rules out, and is finite enough.
+    """
+    require_rows(outputs, len(target))
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise EvaluationError(
+            f"the model returned shape {tuple(outputs.shape)}; a multiclass task needs (N, C)",
+            remedy="set `task: binary`, model.output_field or model.postprocess",
+        )
+    values = to_float64(outputs)
+    keep = torch.float64 if outputs.dtype == torch.float64 else torch.float32
+    if kind is OutputKind.LOGITS:
+        finite = (values < torch.inf).all(dim=1) & (values > -torch.inf).any(dim=1)
+        log_probability = values.log_softmax(dim=1)
+        log_loss = -_of_target(log_probability, target)
+        probability = log_probability.exp()
+    else:
+        finite = values.isfinite().all(dim=1)
+        eps = torch.finfo(torch.float64).eps
+        log_loss = -_of_target(values, target).clamp(eps, 1 - eps).log()
+        probability = values
+    return {
+        "prediction": values.argmax(dim=1),
+        "probability": probability.to(keep),
+        "log_loss": log_loss,
+        "finite": finite,
+    }
+
+
+def _of_target(values: Tensor, target: Tensor) -> Tensor:
+    return values.gather(1, target[:, None]).squeeze(1)
