@@ -1,0 +1,113 @@
+"""`report.json`: written by the evaluation, read back and doubted by the publisher.
+
+The schema, `schemas/report.schema.json`, is generated from `types.Report` (`make schemas`), and a
+test holds that the two agree.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from model_eval.errors import ReportError
+from model_eval.gates import EXIT_CODES, compare, decide
+from model_eval.types import GateResult, GateStatus, Report, Verdict
+
+SCHEMA_VERSION = 1
+MAX_BYTES = 8 * 1024 * 1024
+"""A report over this size is refused: the publisher reads what a pull request may have written."""
+
+_SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "report.schema.json"
+
+
+def to_json(report: Report) -> bytes:
+    """The report as UTF-8 JSON, two spaces deep, keys in the order of `types.Report`."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def from_json(data: bytes) -> Report:
+    """Reads a report, and refuses one that contradicts itself.
+
+    The document is held against the schema; then the verdict is derived again from the gates, and
+    each gate from its value and threshold, so that a report cannot claim a pass it does not show.
+
+    Raises:
+        ReportError: the data is no report of this version, or the verdict does not follow from it.
+    """
+    if len(data) > MAX_BYTES:
+        raise ReportError(f"the report has {len(data)} bytes; at most {MAX_BYTES} are read")
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ReportError("the report is not JSON") from error
+    _validate(document)
+    try:
+        report: Report = msgspec.convert(document, Report)
+    except msgspec.ValidationError as error:
+        raise ReportError(f"the report does not match its schema: {error}") from error
+    _require_consistent(report)
+    return report
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a report, strict about unknown keys."""
+    schema = msgspec.json.schema(Report)
+    for definition in schema["$defs"].values():
+        if "properties" in definition:
+            definition["additionalProperties"] = False
+    schema["$defs"]["Report"]["properties"]["schema_version"]["const"] = SCHEMA_VERSION
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "model-eval report",
+        "description": "Everything that is known after a run of model-eval.",
+        **schema,
+    }
+
+
+def _validate(document: Any) -> None:
+    import jsonschema
+
+    schema = json.loads(_SCHEMA_FILE.read_text(encoding="utf-8"))
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(schema).iter_errors(document)
+    )
+    if error is not None:
+        place = "/".join(str(part) for part in error.absolute_path) or "the top level"
+        raise ReportError(
+            f"the report does not match its schema at {place}: {error.message[:200]}"
+        ) from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _require_consistent(report: Report) -> None:
+    if report.verdict is Verdict.ERROR:
+        if not report.faults or report.exit_code not in {2, 3, 4}:
+            raise ReportError("the report claims an error and does not show one")
+        return
+    if report.faults:
+        raise ReportError("the report has faults and no error")
+    estimates = {estimate.metric: estimate.value for estimate in report.estimates}
+    for gate in report.gates:
+        if gate.value != estimates.get(gate.metric):
+            raise ReportError(f"the value of gate {gate.metric.label} is not its estimate")
+        if gate.status is not _status(gate):
+            raise ReportError(f"the status of gate {gate.metric.label} does not follow from it")
+    verdict, _ = decide(report.gates, report.completion)
+    if report.verdict is not verdict or report.exit_code != EXIT_CODES[verdict]:
+        raise ReportError(
+            f"the report claims `{report.verdict}` (exit {report.exit_code}), "
+            f"and its gates show `{verdict}`"
+        )
+
+
+def _status(gate: GateResult) -> GateStatus:
+    if gate.bound not in {"min", "max"}:
+        raise ReportError(f"gate {gate.metric.label} has the unknown bound `{gate.bound}`")
+    if gate.value is None:
+        return GateStatus.UNDECIDED
+    passed, _ = compare(gate.bound, gate.value, gate.threshold)
+    return GateStatus.PASS if passed else GateStatus.FAIL

@@ -1,0 +1,222 @@
+"""The report for reviewers: the job summary and the comment on the pull request.
+
+`render` degrades by size: everything, then without the folded tables, then only what did not
+pass, then the totals. Every string that is not ours is made inert.
+"""
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from model_eval.gates import number
+from model_eval.report.inert import block, code
+from model_eval.types import (
+    ConfusionMatrix,
+    Fault,
+    GateResult,
+    GateStatus,
+    Report,
+    Severity,
+    Verdict,
+)
+
+ICONS = {
+    Verdict.PASS: "✅",
+    Verdict.FAIL: "❌",
+    Verdict.UNDECIDED: "⚠️",
+    Verdict.ERROR: "🛑",
+}
+_GATE_ICONS = {GateStatus.PASS: "✅", GateStatus.FAIL: "❌", GateStatus.UNDECIDED: "⚠️"}
+_BOUNDS = {"min": "≥", "max": "≤"}
+_MATRIX_CLASSES = 25
+_NONE = "–"  # noqa: RUF001 — an en dash, on purpose
+
+
+def render(report: Report, *, limit: int | None = None, footer: str = "") -> str:
+    """Renders the report as GitHub Markdown.
+
+    Args:
+        report: what to render.
+        limit: at most so many UTF-8 bytes (and so at most as many characters), or no limit.
+        footer: a last line of ours, such as a link to the run.
+
+    Returns:
+        The most complete rendering that fits.
+    """
+    tail = f"\n{footer}\n" if footer else ""
+    for level in (_full, _without_details, _failures, _totals):
+        text = level(report) + tail
+        if limit is None or len(text.encode()) <= limit:
+            return text
+    return _totals(report)
+
+
+def _full(report: Report) -> str:
+    return _join(
+        _heading(report),
+        _faults(report.faults),
+        _gates(report.gates),
+        _estimates(report),
+        _classes(report),
+        _matrix(report.confusion_matrix),
+        _notes(report),
+        _provenance(report),
+    )
+
+
+def _without_details(report: Report) -> str:
+    return _join(_heading(report), _faults(report.faults), _gates(report.gates), _cut())
+
+
+def _failures(report: Report) -> str:
+    failing = [gate for gate in report.gates if gate.status is not GateStatus.PASS]
+    return _join(_heading(report), _faults(report.faults[:5]), _gates(failing[:20]), _cut())
+
+
+def _totals(report: Report) -> str:
+    return _join(_heading(report), _cut())
+
+
+def _join(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _cut() -> str:
+    return "_Shortened: the whole report did not fit; it is in `report.json`._"
+
+
+def _heading(report: Report) -> str:
+    counted = ""
+    if report.completion is not None:
+        counted = f" ({report.completion.rows} samples)"
+    return (
+        f"## {ICONS[report.verdict]} {code(report.name)}: {report.verdict}\n\n"
+        f"{_reason(report)}{counted}"
+    )
+
+
+def _reason(report: Report) -> str:
+    if report.verdict is Verdict.ERROR:
+        return f"Nothing was judged (exit {report.exit_code})."
+    return f"{report.reason[0].upper()}{report.reason[1:]}."
+
+
+def _faults(faults: Sequence[Fault]) -> str:
+    return "\n\n".join(block(str(fault)) for fault in faults[:50])
+
+
+def _gates(gates: Sequence[GateResult]) -> str:
+    rows = [
+        [
+            _GATE_ICONS[gate.status],
+            code(gate.metric.label) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
+            number(gate.value, unlike=gate.threshold) if gate.value is not None else _NONE,
+            f"{_BOUNDS[gate.bound]} {number(gate.threshold)}",
+            f"{gate.margin:+.4g}" if gate.margin is not None else code(gate.reason),
+        ]
+        for gate in gates
+    ]
+    return _table(["", "Gate", "Value", "Threshold", "Margin"], rows)
+
+
+def _estimates(report: Report) -> str:
+    rows = [
+        [
+            code(estimate.metric.label),
+            number(estimate.value)
+            if estimate.value is not None
+            else f"undefined: {code(estimate.undefined or '')}",
+        ]
+        for estimate in report.estimates
+    ]
+    return _details("Metrics", _table(["Metric", "Value"], rows))
+
+
+def _classes(report: Report) -> str:
+    rows = [
+        [
+            code(row.name),
+            row.support,
+            row.predicted,
+            *(
+                _NONE if value is None else number(value)
+                for value in (
+                    row.precision,
+                    row.recall,
+                    row.f1,
+                )
+            ),
+        ]
+        for row in report.classes
+    ]
+    return _details(
+        f"Classes ({len(rows)})",
+        _table(["Class", "Samples", "Predicted", "Precision", "Recall", "F1"], rows),
+    )
+
+
+def _matrix(matrix: ConfusionMatrix | None) -> str:
+    if matrix is None or len(matrix.labels) > _MATRIX_CLASSES:
+        return ""
+    rows = [
+        [code(label, limit=30), *counts]
+        for label, counts in zip(matrix.labels, matrix.counts, strict=True)
+    ]
+    header = ["target ╲ predicted", *(code(label, limit=30) for label in matrix.labels)]
+    return _details("Confusion matrix", _table(header, rows))
+
+
+def _notes(report: Report) -> str:
+    return "\n".join(f"- {code(note, limit=400)}" for note in report.notes)
+
+
+def _provenance(report: Report) -> str:
+    rows: list[list[str]] = []
+
+    def add(name: str, value: str | None) -> None:
+        if value:
+            rows.append([name, value])
+
+    if report.spec:
+        add("Spec", f"{code(report.spec.path)} {_digest(report.spec.sha256)}")
+    if report.checkpoint:
+        for file in report.checkpoint.files[:10]:
+            add("Checkpoint", f"{code(file.path)} {_digest(file.sha256)}")
+        loaded = report.checkpoint
+        add(
+            "Weights",
+            f"{loaded.parameters_from_file:,} of {loaded.parameters:,} parameters from the file",
+        )
+    if report.heldout:
+        add("Held-out set", f"{code(report.heldout.source)} {_digest(report.heldout.sha256)}")
+        for file in report.heldout.disjoint_from:
+            add("Disjoint from", f"{code(file.path)} {_digest(file.sha256)}")
+    if report.completion:
+        done = report.completion
+        add("Samples", f"{done.rows} of {done.expected}, {done.distinct} distinct")
+    if report.run:
+        run = report.run
+        add("Run", f"{run.precision}, batch size {run.batch_size}, seed {run.seed}")
+    if report.environment:
+        here = report.environment
+        add("Device", f"{code(here.device.used)} {code(here.device.name)}")
+        add("Versions", f"model-eval {here.model_eval}, torch {code(here.torch)}")
+    if report.timings:
+        add("Seconds", f"{report.timings.total:.1f}, {report.timings.evaluate:.1f} evaluating")
+    return _details("What was evaluated", _table(["", ""], rows))
+
+
+def _digest(sha256: str) -> str:
+    return code(f"sha256:{sha256[:12]}")
+
+
+def _details(title: str, body: str) -> str:
+    if not body:
+        return ""
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    if not rows:
+        return ""
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)

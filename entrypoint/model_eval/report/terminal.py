@@ -1,0 +1,62 @@
+"""The report for a terminal: a compact table and one line of verdict."""
+
+from tabulate import tabulate
+
+from model_eval.gates import number
+from model_eval.report.inert import plain_line, plain_line_keeping_spaces
+from model_eval.types import Report, Severity, Verdict
+
+_BOUNDS = {"min": ">=", "max": "<="}
+
+
+def render_terminal(report: Report) -> str:
+    """Faults, or gates and metrics, then the verdict; control characters are removed."""
+    parts = []
+    if report.faults:
+        parts.append("\n".join(_fault_lines(str(fault)) for fault in report.faults))
+    if report.estimates:
+        parts.append(_metrics(report))
+    if report.gates:
+        parts.append(_gates(report))
+    parts.extend(f"note: {plain_line(note, limit=400)}" for note in report.notes)
+    name = plain_line(report.name, limit=120)
+    parts.append(f"{name}: {report.verdict} (exit {report.exit_code}): {_reason(report)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _reason(report: Report) -> str:
+    if report.verdict is Verdict.ERROR:
+        return f"{len(report.faults)} fault{'' if len(report.faults) == 1 else 's'}"
+    return plain_line(report.reason, limit=400)
+
+
+def _fault_lines(text: str) -> str:
+    return "\n".join(plain_line_keeping_spaces(line) for line in text.splitlines())
+
+
+def _metrics(report: Report) -> str:
+    rows = [
+        [
+            plain_line(estimate.metric.label, limit=60),
+            f"undefined: {estimate.undefined}"
+            if estimate.value is None
+            else number(estimate.value),
+        ]
+        for estimate in report.estimates
+    ]
+    return tabulate(rows, headers=["metric", "value"], tablefmt="simple", disable_numparse=True)
+
+
+def _gates(report: Report) -> str:
+    rows = [
+        [
+            str(gate.status) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
+            (
+                f"{plain_line(gate.metric.label, limit=60)} {_BOUNDS[gate.bound]} "
+                f"{number(gate.threshold)}"
+            ),
+            plain_line(gate.reason, limit=200),
+        ]
+        for gate in report.gates
+    ]
+    return tabulate(rows, headers=["gate", "rule", "why"], tablefmt="simple", disable_numparse=True)
