@@ -70,8 +70,17 @@ class Scorer:
             task=self.task,
             columns=columns,
             classes=self._class_names(columns),
-            outputs=self.outputs,
+            outputs=self._output_names(columns),
         )
+
+    def _output_names(self, columns: Mapping[str, Array]) -> tuple[str, ...]:
+        """One name an output: the target columns', or `name.0`, `name.1` of one wide column."""
+        if self.task is not Task.REGRESSION:
+            return ()
+        count = columns["prediction"].shape[1]
+        if len(self.outputs) == 1 and count > 1:
+            return tuple(f"{self.outputs[0]}.{index}" for index in range(count))
+        return self.outputs
 
     def _class_names(self, columns: Mapping[str, Array]) -> tuple[str, ...]:
         if self.task is Task.REGRESSION:

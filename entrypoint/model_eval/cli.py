@@ -1,0 +1,165 @@
+"""`model-eval`: arguments, the real clock and screen, and the one place that catches and prints."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+from model_eval import __version__
+from model_eval.errors import ModelEvalError, SpecError, UsageError
+
+_EXITS = """\
+exit status:
+  0  pass: every required gate passed
+  1  fail: the model was judged and a required gate failed
+  2  the spec or the command line is wrong
+  3  the checkpoint, the held-out set or the device cannot be used
+  4  the evaluation did not finish, or a required gate could not be decided
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", remedy=f"see `{self.prog} --help`")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = _Parser(
+        prog="model-eval",
+        description="Decides whether a PyTorch checkpoint is good enough to merge.",
+        epilog=_EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"model-eval {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="evaluate a spec and leave a report and a verdict")
+    _spec_arguments(run)
+    run.add_argument("--output", type=Path, metavar="DIR", help="write report.json, summary.md and ledger.parquet here")  # fmt: skip
+    run.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
+    run.add_argument("--quiet", action="store_true", help="print the progress only")
+
+    validate = commands.add_parser("validate", help="check a spec without loading anything")
+    _spec_arguments(validate)
+
+    publish = commands.add_parser("publish", help="publish a report.json to GitHub")
+    publish.add_argument("--report", type=Path, required=True, metavar="FILE")
+    publish.add_argument("--comment-key", default="", metavar="KEY", help="one comment per key; the spec's name by default")  # fmt: skip
+    publish.add_argument("--no-comment", action="store_true", help="no comment on the pull request")
+    return top
+
+
+def _spec_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("spec", type=Path, metavar="SPEC", help="the YAML file")
+    command.add_argument("--root", type=Path, metavar="DIR", help="the repository: files of the spec must be inside (default: the nearest folder above the spec with .git, else the spec's)")  # fmt: skip
+    command.add_argument("--allow-path", type=Path, action="append", default=[], metavar="DIR", help="a further folder that they may be inside of; repeatable")  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(parser().parse_args(arguments), environ=os.environ, stdout=sys.stdout)
+    except ModelEvalError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 4
+    except Exception:  # noqa: BLE001 — a bug of ours: never a pass, never hidden
+        traceback.print_exc()
+        sys.stderr.write("this is a bug in model-eval; please report it with the lines above\n")
+        return 4
+
+
+def _dispatch(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
+    if args.command == "validate":
+        return _validate(args, stdout)
+    if args.command == "publish":
+        return _publish(args, environ=environ, stdout=stdout)
+    return _run_in_process(args, stdout) if args.in_process else _run(args, environ, stdout)
+
+
+def _validate(args: argparse.Namespace, stdout: TextIO) -> int:
+    from model_eval.spec import load_spec
+
+    try:
+        spec = load_spec(args.spec, roots=_roots(args))
+    except SpecError as error:
+        stdout.write(f"{error}\n")
+        return error.exit_code
+    gates = f"{len(spec.gates)} gate{'' if len(spec.gates) == 1 else 's'}"
+    stdout.write(f"{spec.source.display}: valid: {spec.task}, {gates}\n")
+    return 0
+
+
+def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
+    from model_eval.progress import show_progress
+    from model_eval.report import render_terminal
+    from model_eval.run import evaluate, save
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    evaluation = evaluate(
+        args.spec,
+        roots=_roots(args),
+        progress=partial(show_progress, stream=sys.stderr, clock=time.monotonic),
+        clock=time.monotonic,
+    )
+    if args.output is not None:
+        save(evaluation, _writable(args.output))
+    if not args.quiet:
+        stdout.write(render_terminal(evaluation.report))
+        stdout.flush()
+    return evaluation.report.exit_code
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the report is being written now
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -> int:
+    from model_eval.supervise import supervise
+
+    roots = _roots(args)
+    with tempfile.TemporaryDirectory(prefix="model-eval-") as scratch:
+        output = _writable(args.output or Path(scratch))
+        arguments = [
+            str(args.spec), "--output", str(output), "--root", str(roots[0]),
+            *(word for path in roots[1:] for word in ("--allow-path", str(path))),
+        ]  # fmt: skip
+        report = supervise(arguments, name=args.spec.name, output=output, environ=environ)
+    stdout.flush()
+    return report.exit_code
+
+
+def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
+    raise NotImplementedError
+
+
+def _roots(args: argparse.Namespace) -> list[Path]:
+    folder = args.spec.absolute().parent
+    top = next((f for f in (folder, *folder.parents) if (f / ".git").exists()), folder)
+    return [(args.root or top).absolute(), *(path.absolute() for path in args.allow_path)]
+
+
+def _writable(output: Path) -> Path:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            return output
+    except OSError as error:
+        raise UsageError(
+            f"`{output}` cannot be written to: {error.strerror}",
+            remedy="name a folder for --output that this user may write to",
+        ) from error

@@ -1,0 +1,276 @@
+"""The main job from end to end: a spec's path in, a report and a ledger out.
+
+Nothing here touches the environment, the network or the screen; the clock and the progress
+display are passed in.
+"""
+
+import platform
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from model_eval import __version__, ledger, usercode
+from model_eval.errors import EvaluationError, ModelEvalError
+from model_eval.gates import EXIT_CODES, decide, judge
+from model_eval.ledger import Ledger
+from model_eval.report import render, to_json
+from model_eval.report.document import SCHEMA_VERSION
+from model_eval.spec import load_spec
+from model_eval.spec.catalog import CONFUSION_MATRIX
+from model_eval.spec.eval_spec import CodeRef, EvalSpec
+from model_eval.types import (
+    Completion,
+    DeviceInfo,
+    Environment,
+    FileInfo,
+    Report,
+    RunSettings,
+    Task,
+    Timings,
+    Verdict,
+)
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Given the number of samples, a context whose value is called with each batch's size."""
+
+REPORT, SUMMARY, LEDGER = "report.json", "summary.md", "ledger.parquet"
+
+_MATRIX_CLASSES = 100
+"""With more classes than this the confusion matrix is reported only where it is asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What a run leaves: always a report; a ledger where the evaluation finished."""
+
+    report: Report
+    ledger: Ledger | None
+
+
+def evaluate(
+    path: Path, *, roots: Sequence[Path], progress: Progress, clock: Callable[[], float]
+) -> Evaluation:
+    """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
+
+    Args:
+        path: the spec.
+        roots: folders that the spec's files must be inside of; the first is the repository.
+        progress: shows how far the evaluation is.
+        clock: seconds, monotonic.
+
+    Returns:
+        A report, and the ledger where every sample was evaluated.
+    """
+    draft = _Draft(report=error_report(path.name, (), exit_code=4), started=clock())
+    try:
+        return _evaluate(path, roots=roots, progress=progress, clock=clock, draft=draft)
+    except ModelEvalError as error:
+        report = replace(
+            draft.report,
+            faults=error.faults,
+            exit_code=error.exit_code,
+            reason=f"{type(error).__name__}: {error.message}",
+        )
+        return Evaluation(report=report, ledger=None)
+    except KeyboardInterrupt:
+        stopped = EvaluationError(
+            f"the run was interrupted after {draft.done} of {draft.expected} samples",
+            remedy="run it again, with more time",
+        )
+        report = replace(draft.report, faults=stopped.faults, reason=stopped.message)
+        return Evaluation(report=report, ledger=None)
+
+
+def error_report(name: str, faults: Sequence[Any], *, exit_code: int) -> Report:
+    """A report that says that nothing was judged."""
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        verdict=Verdict.ERROR,
+        exit_code=exit_code,
+        reason=faults[0].message if faults else "the evaluation did not finish",
+        model_eval=__version__,
+        faults=tuple(faults),
+    )
+
+
+def save(evaluation: Evaluation, output: Path) -> None:
+    """Writes `ledger.parquet`, `summary.md` and, last, `report.json`, each whole or not at all."""
+    if evaluation.ledger is not None:
+        part = output / f".{LEDGER}.part"
+        ledger.save(evaluation.ledger, part)
+        part.replace(output / LEDGER)
+    _write(output / SUMMARY, render(evaluation.report).encode())
+    _write(output / REPORT, to_json(evaluation.report))
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What is known so far, for the report of a run that does not reach its end."""
+
+    report: Report
+    started: float
+    done: int = 0
+    expected: int = 0
+
+    def learn(self, **known: Any) -> None:
+        self.report = replace(self.report, **known)
+
+
+def _evaluate(
+    path: Path,
+    *,
+    roots: Sequence[Path],
+    progress: Progress,
+    clock: Callable[[], float],
+    draft: _Draft,
+) -> Evaluation:
+    spec = load_spec(path, roots=roots)
+    draft.learn(
+        name=spec.name,
+        task=spec.task,
+        spec=FileInfo(path=spec.source.display, sha256=spec.sha256, size=spec.size),
+        run=RunSettings(
+            precision=spec.run.precision,
+            batch_size=spec.run.batch_size,
+            seed=spec.run.seed,
+            decision_threshold=spec.threshold,
+        ),
+    )
+    # torch comes in here: a wrong spec is answered without it.
+    from model_eval import engine, metrics
+    from model_eval.checkpoint import load_model
+    from model_eval.heldout import check_disjoint, open_heldout
+    from model_eval.tasks import Scorer
+
+    resolve = partial(usercode.resolve, base=spec.source.path.parent)
+    device = engine.resolve_device(spec.run.device, location=spec.run.device_location)
+    engine.prepare(seed=spec.run.seed, precision=spec.run.precision)
+    draft.learn(environment=_environment(engine.describe_device(device, requested=spec.run.device)))
+
+    heldout = open_heldout(spec.heldout, task=spec.task, resolve=resolve)
+    draft.expected = heldout.expected
+    disjoint_from = check_disjoint(spec.heldout, heldout)
+    model, checkpoint = load_model(
+        spec.checkpoint, build=_builder(spec.model.factory, resolve), device=device
+    )
+    draft.learn(checkpoint=checkpoint)
+    loaded = clock()
+
+    predict = engine.make_predict(
+        model,
+        device=device,
+        precision=spec.run.precision,
+        output_field=spec.model.output_field,
+        transform=resolve(spec.heldout.transform) if spec.heldout.transform else None,
+        postprocess=resolve(spec.model.postprocess) if spec.model.postprocess else None,
+    )
+    with progress(heldout.expected) as advance:
+
+        def count(rows: int) -> None:
+            draft.done += rows
+            advance(rows)
+
+        rows = engine.evaluate(
+            predict,
+            heldout,
+            _scorer(Scorer, spec, heldout.classes),
+            batch_size=spec.run.batch_size,
+            progress=count,
+        )
+    evaluated = clock()
+    draft.learn(heldout=replace(heldout.info(), disjoint_from=disjoint_from))
+    return Evaluation(
+        report=_judged(
+            draft.report,
+            spec,
+            rows,
+            metrics,
+            expected=heldout.expected,
+            timings=Timings(
+                load=loaded - draft.started,
+                evaluate=evaluated - loaded,
+                total=clock() - draft.started,
+            ),
+        ),
+        ledger=rows,
+    )
+
+
+def _judged(
+    known: Report, spec: EvalSpec, rows: Ledger, metrics: Any, *, expected: int, timings: Timings
+) -> Report:
+    completion = Completion(
+        expected=expected, rows=len(rows), distinct=rows.distinct, finite=rows.finite
+    )
+    asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
+    estimates = tuple(metrics.estimate(rows, ref) for ref in asked)
+    gates = judge(spec.gates, {estimate.metric: estimate for estimate in estimates})
+    verdict, reason = decide(gates, completion)
+    classification = spec.task is not Task.REGRESSION and completion.finite == completion.rows
+    matrix = len(rows.classes) <= _MATRIX_CLASSES or len(asked) != len(spec.metrics)
+    return replace(
+        known,
+        verdict=verdict,
+        exit_code=EXIT_CODES[verdict],
+        reason=reason,
+        completion=completion,
+        estimates=estimates,
+        classes=metrics.class_rows(rows) if classification else (),
+        confusion_matrix=metrics.confusion(rows) if classification and matrix else None,
+        gates=gates,
+        notes=_notes(known, completion),
+        timings=timings,
+    )
+
+
+def _notes(known: Report, completion: Completion) -> tuple[str, ...]:
+    notes = []
+    if known.checkpoint and not known.checkpoint.pinned:
+        notes.append("the checkpoint is not pinned: add checkpoint.sha256 to fix which file")
+    if known.heldout and not known.heldout.pinned:
+        notes.append("the held-out set is not pinned: add heldout.sha256 to fix its content")
+    if known.heldout and not known.heldout.disjoint_from:
+        notes.append("nothing was checked against training data: name it in heldout.disjoint_from")
+    if lacking := completion.rows - completion.finite:
+        notes.append(f"{lacking} of {completion.rows} samples have outputs that are not finite")
+    return tuple(notes)
+
+
+def _builder(
+    factory: CodeRef, resolve: Callable[[CodeRef], Callable[..., Any]]
+) -> Callable[[], Any]:
+    function = resolve(factory)
+    return lambda: usercode.call(factory, function, **factory.kwargs)
+
+
+def _scorer(scorer: Any, spec: EvalSpec, classes: tuple[str, ...] | None) -> Any:
+    return scorer(
+        task=spec.task,
+        kind=spec.model.output,
+        threshold=spec.threshold,
+        classes=classes,
+        outputs=spec.heldout.targets if spec.task is Task.REGRESSION else (),
+    )
+
+
+def _environment(device: DeviceInfo) -> Environment:
+    import torch
+
+    return Environment(
+        model_eval=__version__,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        platform=platform.platform(),
+        threads=torch.get_num_threads(),
+        device=device,
+    )

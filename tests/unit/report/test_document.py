@@ -1,0 +1,133 @@
+"""report.json: what is written is read back the same, and what contradicts itself is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from builders.reports import complete, estimate, gate, report
+
+from model_eval.errors import ReportError
+from model_eval.report import from_json, json_schema, to_json
+from model_eval.report.document import MAX_BYTES
+from model_eval.run import error_report
+from model_eval.types import Completion, Fault, GateStatus, Location, Verdict
+
+FAULT = Fault(
+    code="spec", message="no", remedy="yes", location=Location(file="a.yaml", line=1, column=2)
+)
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        report(),
+        report([estimate(0.1)]),
+        report([estimate(None, undefined="there are no samples")]),
+        error_report("broken", [FAULT], exit_code=2),
+    ],
+    ids=["pass", "fail", "undecided", "error"],
+)
+def test_round_trip(original):
+    assert from_json(to_json(original)) == original
+
+
+def test_the_committed_schema_is_the_generated_one():
+    from builders.reports import ROOT
+
+    committed = json.loads((ROOT / "schemas/report.schema.json").read_text())
+    assert committed == json_schema(), "run `make schemas`"
+
+
+def changed(**changes):
+    document = json.loads(to_json(report()))
+    document.update(changes)
+    return json.dumps(document).encode()
+
+
+def refusal(data):
+    with pytest.raises(ReportError) as caught:
+        from_json(data)
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the report is not JSON"),
+        (b"{", "the report is not JSON"),
+        (b"\xff\xfe", "the report is not JSON"),
+        (b"[" * 100_000, "the report is not JSON"),
+        (b'{"value": NaN}', "the report is not JSON"),
+        (b"[]", "the report does not match its schema at the top level: [] is not of type 'object'"),
+        (b" " * (MAX_BYTES + 1), "the report has 8388609 bytes; at most 8388608 are read"),
+    ],
+)
+def test_what_is_no_report(data, message):
+    assert refusal(data) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"surprise": 1}, "Additional properties are not allowed ('surprise' was unexpected)"),
+        ({"schema_version": 2}, "1 was expected"),
+        ({"verdict": "excellent"}, "'excellent' is not one of"),
+        ({"exit_code": "0"}, "'0' is not of type 'integer'"),
+    ],
+)
+def test_what_does_not_match_the_schema(changes, message):
+    assert message in refusal(changed(**changes))
+
+
+def forged(**changes):
+    return to_json(replace(report([estimate(0.1)]), **changes))
+
+
+def test_a_claimed_pass_is_held_against_the_gates():
+    failing = report([estimate(0.1)])
+    assert refusal(forged(verdict=Verdict.PASS, exit_code=0)) == (
+        "the report claims `pass` (exit 0), and its gates show `fail`"
+    )
+    passing = tuple(replace(g, status=GateStatus.PASS) for g in failing.gates)
+    assert refusal(forged(verdict=Verdict.PASS, exit_code=0, gates=passing)) == (
+        "the status of gate accuracy does not follow from it"
+    )
+    better = tuple(replace(g, status=GateStatus.PASS, value=0.99) for g in failing.gates)
+    assert refusal(forged(verdict=Verdict.PASS, exit_code=0, gates=better)) == (
+        "the value of gate accuracy is not its estimate"
+    )
+    assert refusal(forged(verdict=Verdict.PASS, exit_code=0, gates=())) == (
+        "the report claims `pass` (exit 0), and its gates show `undecided`"
+    )
+
+
+@pytest.mark.parametrize("exit_code", [1, 2, 3, 4, 255])
+def test_a_pass_has_exit_code_zero(exit_code):
+    assert "and its gates show `pass`" in refusal(to_json(report(exit_code=exit_code)))
+
+
+def test_a_pass_needs_every_sample():
+    partial = Completion(expected=100, rows=50, distinct=50, finite=50)
+    data = to_json(report(completion=complete(), gates=[gate()]))
+    document = json.loads(data)
+    document["completion"]["rows"] = 50
+    assert "and its gates show `undecided`" in refusal(json.dumps(document).encode())
+    assert report(completion=partial).verdict is Verdict.UNDECIDED
+
+
+def test_an_error_shows_its_faults_and_nothing_else_does():
+    assert refusal(to_json(error_report("x", [], exit_code=3))) == (
+        "the report claims an error and does not show one"
+    )
+    assert refusal(to_json(error_report("x", [FAULT], exit_code=0))) == (
+        "the report claims an error and does not show one"
+    )
+    assert refusal(to_json(report(faults=(FAULT,)))) == "the report has faults and no error"
+
+
+def test_an_unknown_bound_is_refused():
+    document = json.loads(to_json(report()))
+    document["gates"][0]["bound"] = "least"
+    assert refusal(json.dumps(document).encode()) == (
+        "gate accuracy has the unknown bound `least`"
+    )
