@@ -41,15 +41,15 @@ def decide(results: Sequence[GateResult], completion: Completion | None) -> tupl
     if completion is None or not completion.proved:
         return Verdict.UNDECIDED, _incomplete(completion)
     if failed:
-        return Verdict.FAIL, f"{_count(failed, required)} failed: {_labels(failed)}"
+        return Verdict.FAIL, f"{_share(failed, required)} failed: {_labels(failed)}"
     if undecided:
         return (
             Verdict.UNDECIDED,
-            f"{_count(undecided, required)} could not be decided: {_labels(undecided)}",
+            f"{_share(undecided, required)} could not be decided: {_labels(undecided)}",
         )
     if not required:
         return Verdict.UNDECIDED, "no required gate was judged, so nothing was proved"
-    return Verdict.PASS, f"all {len(required)} required gate{_s(required)} passed"
+    return Verdict.PASS, f"{_share(required, required)} passed"
 
 
 def _judge_one(gate: GateSpec, estimate: Estimate | None) -> GateResult:
@@ -110,13 +110,12 @@ def _incomplete(completion: Completion | None) -> str:
     )
 
 
-def _count(some: Sequence[GateResult], required: Sequence[GateResult]) -> str:
-    return f"{len(some)} of {len(required)} required gate{_s(required)}"
+def _share(some: Sequence[GateResult], required: Sequence[GateResult]) -> str:
+    if len(required) == 1:
+        return "the required gate"
+    share = "all" if len(some) == len(required) else f"{len(some)} of"
+    return f"{share} {len(required)} required gates"
 
 
 def _labels(results: Sequence[GateResult]) -> str:
     return ", ".join(dict.fromkeys(result.metric.label for result in results))
-
-
-def _s(items: Sequence[object]) -> str:
-    return "" if len(items) == 1 else "s"

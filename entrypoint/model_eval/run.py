@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model_eval import __version__, ledger, usercode
+from model_eval import __version__, ledger, output, usercode
 from model_eval.errors import EvaluationError, ModelEvalError
 from model_eval.gates import EXIT_CODES, decide, judge
 from model_eval.ledger import Ledger
-from model_eval.report import render, to_json
-from model_eval.report.document import SCHEMA_VERSION
+from model_eval.report import error_report
 from model_eval.spec import load_spec
 from model_eval.spec.catalog import CONFUSION_MATRIX
 from model_eval.spec.eval_spec import CodeRef, EvalSpec
@@ -30,13 +29,10 @@ from model_eval.types import (
     RunSettings,
     Task,
     Timings,
-    Verdict,
 )
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
-
-REPORT, SUMMARY, LEDGER = "report.json", "summary.md", "ledger.parquet"
 
 _MATRIX_CLASSES = 100
 """With more classes than this the confusion matrix is reported only where it is asked for."""
@@ -84,33 +80,13 @@ def evaluate(
         return Evaluation(report=report, ledger=None)
 
 
-def error_report(name: str, faults: Sequence[Any], *, exit_code: int) -> Report:
-    """A report that says that nothing was judged."""
-    return Report(
-        schema_version=SCHEMA_VERSION,
-        name=name,
-        verdict=Verdict.ERROR,
-        exit_code=exit_code,
-        reason=faults[0].message if faults else "the evaluation did not finish",
-        model_eval=__version__,
-        faults=tuple(faults),
-    )
-
-
-def save(evaluation: Evaluation, output: Path) -> None:
-    """Writes `ledger.parquet`, `summary.md` and, last, `report.json`, each whole or not at all."""
+def save(evaluation: Evaluation, folder: Path) -> None:
+    """Writes the ledger, the summary and, last, the report, each whole or not at all."""
     if evaluation.ledger is not None:
-        part = output / f".{LEDGER}.part"
+        part = folder / f".{output.LEDGER}.part"
         ledger.save(evaluation.ledger, part)
-        part.replace(output / LEDGER)
-    _write(output / SUMMARY, render(evaluation.report).encode())
-    _write(output / REPORT, to_json(evaluation.report))
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+        part.replace(folder / output.LEDGER)
+    output.save_report(evaluation.report, folder)
 
 
 @dataclass(slots=True)

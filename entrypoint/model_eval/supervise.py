@@ -6,7 +6,6 @@ status against a report that it has validated, and writes the report itself wher
 The child's environment has no token and none of GitHub's files.
 """
 
-import os
 import signal
 import subprocess
 import sys
@@ -17,9 +16,8 @@ from time import monotonic
 from types import FrameType
 
 from model_eval.errors import EvaluationError, ReportError
-from model_eval.report import from_json
-from model_eval.report.document import MAX_BYTES
-from model_eval.run import LEDGER, REPORT, SUMMARY, Evaluation, error_report, save
+from model_eval.output import REPORT, read_report, remove_stale, save_report
+from model_eval.report import error_report
 from model_eval.types import Fault, Report
 
 _GRACE_SECONDS = 8
@@ -39,9 +37,7 @@ def supervise(
         output: the folder of the three files; files of an earlier run are removed first.
         environ: the parent's environment, from which the child's is taken.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    for stale in (REPORT, SUMMARY, LEDGER):
-        (output / stale).unlink(missing_ok=True)
+    remove_stale(output)
     status = _run(
         [sys.executable, "-I", "-m", "model_eval", "run", *arguments, "--in-process", "--quiet"],
         environ=child_environ(environ),
@@ -50,7 +46,7 @@ def supervise(
         return _agreeing(read_report(output / REPORT), status)
     except ReportError as error:
         report = error_report(name, _faults(status, error), exit_code=4)
-        save(Evaluation(report=report, ledger=None), output)
+        save_report(report, output)
         return report
 
 
@@ -63,23 +59,6 @@ def _agreeing(report: Report, status: int) -> Report:
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without tokens and without the files through which steps speak to GitHub."""
     return {key: value for key, value in environ.items() if not key.startswith(_HIDDEN)}
-
-
-def read_report(path: Path) -> Report:
-    """Reads and validates a report file that code of a pull request may have written.
-
-    Raises:
-        ReportError: it is missing, is no regular file, is too large, or does not hold together.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise ReportError(f"`{path.name}` cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            return from_json(file.read(MAX_BYTES + 1))
-        except OSError as error:
-            raise ReportError(f"`{path.name}` cannot be read: {error.strerror}") from error
 
 
 def _run(command: Sequence[str], *, environ: Mapping[str, str]) -> int:

@@ -5,20 +5,35 @@ test holds that the two agree.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from model_eval import __version__
 from model_eval.errors import ReportError
 from model_eval.gates import EXIT_CODES, compare, decide
-from model_eval.types import GateResult, GateStatus, Report, Verdict
+from model_eval.types import Fault, GateResult, GateStatus, Report, Verdict
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 8 * 1024 * 1024
 """A report over this size is refused: the publisher reads what a pull request may have written."""
 
 _SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "report.schema.json"
+
+
+def error_report(name: str, faults: Sequence[Fault], *, exit_code: int) -> Report:
+    """A report that says that nothing was judged."""
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        verdict=Verdict.ERROR,
+        exit_code=exit_code,
+        reason=faults[0].message if faults else "the evaluation did not finish",
+        model_eval=__version__,
+        faults=tuple(faults),
+    )
 
 
 def to_json(report: Report) -> bytes:

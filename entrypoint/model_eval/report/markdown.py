@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from model_eval.gates import number
+from model_eval.gates import decide, number
 from model_eval.report.inert import block, code
 from model_eval.types import (
     ConfusionMatrix,
@@ -86,19 +86,17 @@ def _cut() -> str:
 
 
 def _heading(report: Report) -> str:
-    counted = ""
-    if report.completion is not None:
-        counted = f" ({report.completion.rows} samples)"
-    return (
-        f"## {ICONS[report.verdict]} {code(report.name)}: {report.verdict}\n\n"
-        f"{_reason(report)}{counted}"
-    )
+    return f"## {ICONS[report.verdict]} {code(report.name)}: {report.verdict}\n\n{_reason(report)}"
 
 
 def _reason(report: Report) -> str:
+    """Derived again from the gates: the report's own sentence may hold names that are not ours."""
     if report.verdict is Verdict.ERROR:
         return f"Nothing was judged (exit {report.exit_code})."
-    return f"{report.reason[0].upper()}{report.reason[1:]}."
+    _, reason = decide(report.gates, report.completion)
+    clause, _, labels = reason.partition(": ")
+    samples = f" on {report.completion.rows:,} samples" if report.completion else ""
+    return f"{clause[0].upper()}{clause[1:]}{samples}{f': {code(labels)}' if labels else ''}."
 
 
 def _faults(faults: Sequence[Fault]) -> str:
@@ -116,7 +114,7 @@ def _gates(gates: Sequence[GateResult]) -> str:
         ]
         for gate in gates
     ]
-    return _table(["", "Gate", "Value", "Threshold", "Margin"], rows)
+    return _table(["", "Gate", "Value", "Threshold", "Margin"], rows, align="llrrr")
 
 
 def _estimates(report: Report) -> str:
@@ -129,7 +127,7 @@ def _estimates(report: Report) -> str:
         ]
         for estimate in report.estimates
     ]
-    return _details("Metrics", _table(["Metric", "Value"], rows))
+    return _details("Metrics", _table(["Metric", "Value"], rows, align="lr"))
 
 
 def _classes(report: Report) -> str:
@@ -151,7 +149,9 @@ def _classes(report: Report) -> str:
     ]
     return _details(
         f"Classes ({len(rows)})",
-        _table(["Class", "Samples", "Predicted", "Precision", "Recall", "F1"], rows),
+        _table(
+            ["Class", "Samples", "Predicted", "Precision", "Recall", "F1"], rows, align="lrrrrr"
+        ),
     )
 
 
@@ -163,7 +163,7 @@ def _matrix(matrix: ConfusionMatrix | None) -> str:
         for label, counts in zip(matrix.labels, matrix.counts, strict=True)
     ]
     header = ["target ╲ predicted", *(code(label, limit=30) for label in matrix.labels)]
-    return _details("Confusion matrix", _table(header, rows))
+    return _details("Confusion matrix", _table(header, rows, align="l" + "r" * len(rows)))
 
 
 def _notes(report: Report) -> str:
@@ -203,7 +203,7 @@ def _provenance(report: Report) -> str:
         add("Versions", f"model-eval {here.model_eval}, torch {code(here.torch)}")
     if report.timings:
         add("Seconds", f"{report.timings.total:.1f}, {report.timings.evaluate:.1f} evaluating")
-    return _details("What was evaluated", _table(["", ""], rows))
+    return _details("What was evaluated", _table(["", ""], rows, align="ll"))
 
 
 def _digest(sha256: str) -> str:
@@ -216,7 +216,9 @@ def _details(title: str, body: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def _table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, align: str) -> str:
+    """A pipe table; `align` has `l` or `r` for each column."""
     if not rows:
         return ""
-    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    sides = tuple({"l": "left", "r": "right"}[side] for side in align)
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=sides)

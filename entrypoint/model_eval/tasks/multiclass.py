@@ -8,11 +8,21 @@ from model_eval.tasks.shapes import require_rows, to_float64
 from model_eval.types import OutputKind
 
 
+def require_scores(outputs: Tensor, rows: int) -> None:
+    """Raises EvaluationError unless the outputs are (N, C) with at least two classes."""
+    require_rows(outputs, rows)
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise EvaluationError(
+            f"the model returned shape {tuple(outputs.shape)}; a multiclass task needs (N, C)",
+            remedy="set `task: binary`, model.output_field or model.postprocess",
+        )
+
+
 def columns(outputs: Tensor, target: Tensor, *, kind: OutputKind) -> dict[str, Tensor]:
     """The ledger's columns for a batch.
 
     Args:
-        outputs: (N, C).
+        outputs: (N, C), see `require_scores`.
         target: int64 (N,), each in [0, C).
         kind: what the outputs are.
 
@@ -22,12 +32,6 @@ def columns(outputs: Tensor, target: Tensor, *, kind: OutputKind) -> dict[str, T
         target (exact from logits; from probabilities clipped to float64's resolution); `finite`
         bool (N,). A logit of -inf is a class that the model rules out, and is finite enough.
     """
-    require_rows(outputs, len(target))
-    if outputs.ndim != 2 or outputs.shape[1] < 2:
-        raise EvaluationError(
-            f"the model returned shape {tuple(outputs.shape)}; a multiclass task needs (N, C)",
-            remedy="set `task: binary`, model.output_field or model.postprocess",
-        )
     values = to_float64(outputs)
     keep = torch.float64 if outputs.dtype == torch.float64 else torch.float32
     if kind is OutputKind.LOGITS:

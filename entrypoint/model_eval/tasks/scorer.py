@@ -53,9 +53,9 @@ class Scorer:
                 raise ValueError("a binary scorer needs a threshold")
             self._require_targets(target, 2)
             return binary.columns(outputs, on_device, kind=self.kind, threshold=self.threshold)
-        if outputs.ndim == 2:
-            self._require_classes(outputs.shape[1])
-            self._require_targets(target, outputs.shape[1])
+        multiclass.require_scores(outputs, len(target))
+        self._require_classes(outputs.shape[1])
+        self._require_targets(target, outputs.shape[1])
         return multiclass.columns(outputs, on_device, kind=self.kind)
 
     def ledger(self, columns: Mapping[str, Array]) -> Ledger:

@@ -3,10 +3,10 @@
 from math import inf, nan, nextafter
 
 import pytest
-from builders.reports import ACCURACY, complete, estimate, gate
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.reports import ACCURACY, complete, estimate, gate
 from model_eval.gates import EXIT_CODES, compare, decide, judge, number
 from model_eval.types import Completion, GateStatus, MetricRef, Severity, Verdict
 
@@ -84,9 +84,9 @@ REQUIRED, ADVISORY = Severity.REQUIRED, Severity.ADVISORY
 @pytest.mark.parametrize(
     ("outcomes", "verdict", "reason"),
     [
-        ([(0.95, REQUIRED)], Verdict.PASS, "all 1 required gate passed"),
-        ([(0.95, REQUIRED), (0.1, ADVISORY)], Verdict.PASS, "all 1 required gate passed"),
-        ([(0.1, REQUIRED)], Verdict.FAIL, "1 of 1 required gate failed: accuracy"),
+        ([(0.95, REQUIRED)], Verdict.PASS, "the required gate passed"),
+        ([(0.95, REQUIRED), (0.1, ADVISORY)], Verdict.PASS, "the required gate passed"),
+        ([(0.1, REQUIRED)], Verdict.FAIL, "the required gate failed: accuracy"),
         (
             [(0.1, REQUIRED), (None, REQUIRED)],
             Verdict.FAIL,
@@ -97,6 +97,7 @@ REQUIRED, ADVISORY = Severity.REQUIRED, Severity.ADVISORY
             Verdict.UNDECIDED,
             "1 of 2 required gates could not be decided: accuracy",
         ),
+        ([(0.95, REQUIRED)] * 3, Verdict.PASS, "all 3 required gates passed"),
         (
             [(0.95, ADVISORY)],
             Verdict.UNDECIDED,

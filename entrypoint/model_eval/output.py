@@ -1,0 +1,46 @@
+"""The output folder: writing its files, and reading a report that others may have written."""
+
+import os
+from pathlib import Path
+
+from model_eval.errors import ReportError
+from model_eval.report import from_json, render, to_json
+from model_eval.report.document import MAX_BYTES
+from model_eval.types import Report
+
+REPORT, SUMMARY, LEDGER = "report.json", "summary.md", "ledger.parquet"
+
+
+def save_report(report: Report, folder: Path) -> None:
+    """Writes `summary.md` and then `report.json`, each whole or not at all."""
+    _write(folder / SUMMARY, render(report).encode())
+    _write(folder / REPORT, to_json(report))
+
+
+def remove_stale(folder: Path) -> None:
+    """Removes what an earlier run left, so that it cannot be taken for this one's."""
+    for name in (REPORT, SUMMARY, LEDGER):
+        (folder / name).unlink(missing_ok=True)
+
+
+def read_report(path: Path) -> Report:
+    """Reads and validates a report that code of a pull request may have written.
+
+    Links are not followed and only regular files are read.
+
+    Raises:
+        ReportError: it is missing, is no regular file, is too large, or does not hold together.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ReportError(f"`{path.name}` cannot be read: {error.strerror}") from error
+    return from_json(data or b"")
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)

@@ -1,0 +1,138 @@
+"""What reviewers see, as whole strings; and that text from outside is inert in it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders.reports import estimate, gate, report
+from model_eval.report import error_report, render
+from model_eval.report.inert import block, code
+from model_eval.types import ClassRow, Fault, Location, MetricRef, Severity
+
+HOSTILE = "x` @admin <img src=x onerror=alert(1)> | [a](http://b) #1\n::error::no\r\x1b[31m\u202e"
+
+
+def test_a_passing_report():
+    f1 = MetricRef(name="f1", of_class="a|b`c")
+    shown = render(
+        report(
+            [estimate(0.95), estimate(None, f1, undefined="nothing was predicted")],
+            [gate(), gate(f1, severity=Severity.ADVISORY)],
+        )
+    )
+    assert shown == Path(__file__).with_name("passing.md").read_text()
+
+
+def test_a_failing_report_says_which_gate_and_by_how_much():
+    assert render(report([estimate(0.85)])).startswith(
+        "## ❌ `digits`: fail\n\nThe required gate failed on 100 samples: `accuracy`.\n\n"
+        "|    | Gate       |   Value |   Threshold |   Margin |\n"
+        "|:---|:-----------|--------:|------------:|---------:|\n"
+        "| ❌  | `accuracy` |    0.85 |       ≥ 0.9 |    -0.05 |\n"
+    )
+
+
+def test_an_error_shows_its_faults_in_a_block():
+    fault = Fault(
+        code="spec",
+        message="unknown key `acuracy`",
+        remedy="did you mean `accuracy`?",
+        location=Location(file="a.yaml", line=3, column=7),
+    )
+    assert render(error_report("a.yaml", [fault], exit_code=2)) == (
+        "## 🛑 `a.yaml`: error\n\nNothing was judged (exit 2).\n\n"
+        "```text\na.yaml:3:7: unknown key `acuracy`; did you mean `accuracy`?\n```\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("plain", "`plain`"),
+        ("a|b", r"`a\|b`"),
+        ("a`b``c", "`a'b''c`"),
+        ("two\nlines\r\n", "`two lines`"),
+        ("\x1b[31m\u202etxt", "`\ufffd[31m\ufffdtxt`"),
+        ("", "` `"),
+        (" \n", "` `"),
+        ("x" * 200, "`" + "x" * 119 + "…`"),
+        ("@everyone <b>", "`@everyone <b>`"),
+    ],
+)
+def test_code_spans(text, span):
+    assert code(text) == span
+
+
+@given(st.text())
+def test_a_code_span_is_one_line_with_two_backticks(text):
+    span = code(text)
+    assert span.count("`") == 2
+    assert span.startswith("`")
+    assert span.endswith("`")
+    assert len(span.splitlines()) == 1
+
+
+@given(st.text(alphabet=st.sampled_from("`a\n\r\x1b")))
+def test_a_block_cannot_be_left(text):
+    shown = block(text)
+    fence = shown[: shown.index("t")]
+    lines = shown.splitlines()
+    assert lines[-1] == fence
+    assert not any(fence in line for line in lines[1:-1])
+    assert "\x1b" not in shown
+
+
+def hostile_report():
+    ref = MetricRef(name="f1", of_class=HOSTILE)
+    original = report([estimate(0.95, ref)], [gate(ref)])
+    return replace(
+        original,
+        name=HOSTILE,
+        notes=(HOSTILE,),
+        classes=(
+            ClassRow(name=HOSTILE, support=1, predicted=1, precision=1.0, recall=1.0, f1=1.0),
+        ),
+        confusion_matrix=replace(original.confusion_matrix, labels=(HOSTILE, HOSTILE)),
+        spec=replace(original.spec, path=HOSTILE),
+        heldout=replace(original.heldout, source=HOSTILE),
+    )
+
+
+def outside_code(markdown):
+    """The text that GitHub would interpret: without code spans."""
+    kept = []
+    for line in markdown.splitlines():
+        parts = line.split("`")
+        assert len(parts) % 2 == 1, f"a code span is open in {line!r}"
+        kept += parts[::2]
+    return "\n".join(kept)
+
+
+def test_hostile_names_stay_inside_code_spans():
+    seen = outside_code(render(hostile_report()))
+    for word in ("@admin", "<img", "](http", "#1", "::error", "\x1b", "\u202e"):
+        assert word not in seen
+
+
+@pytest.mark.parametrize("limit", [65_000, 1_500, 600, 150])
+def test_the_rendering_fits_and_keeps_the_verdict(limit):
+    large = report(
+        [estimate(0.85)],
+        [gate(line=n) for n in range(1, 400)],
+        classes=tuple(
+            ClassRow(name=f"class {n}", support=1, predicted=1, precision=1.0, recall=1.0, f1=1.0)
+            for n in range(2000)
+        ),
+    )
+    shown = render(large, limit=limit)
+    assert len(shown.encode()) <= limit
+    assert shown.startswith("## ❌ `digits`: fail")
+    assert "Shortened" in shown
+
+
+def test_a_footer_is_the_last_line():
+    assert render(report(), footer="[run](x)").endswith("\n[run](x)\n")
+    assert render(report(), limit=1500, footer="[run](x)").endswith("\n[run](x)\n")

@@ -1,0 +1,40 @@
+"""What a terminal shows."""
+
+from builders.reports import estimate, gate, report
+from model_eval.report import error_report, render_terminal
+from model_eval.types import Fault, MetricRef, Severity
+
+
+def test_a_failing_report():
+    loss = MetricRef(name="log_loss")
+    shown = render_terminal(
+        report(
+            [estimate(0.85), estimate(None, loss, undefined="there are no samples")],
+            [gate(), gate(loss, bound="max", threshold=0.1, severity=Severity.ADVISORY)],
+        )
+    )
+    assert shown == (
+        "metric    value\n"
+        "--------  -------------------------------\n"
+        "accuracy  0.85\n"
+        "log_loss  undefined: there are no samples\n"
+        "\n"
+        "gate                  rule             why\n"
+        "--------------------  ---------------  -------------------------------\n"
+        "fail                  accuracy >= 0.9  0.85 < 0.9\n"
+        "undecided (advisory)  log_loss <= 0.1  undefined: there are no samples\n"
+        "\n"
+        "note: the checkpoint is not pinned\n"
+        "\n"
+        "digits: fail (exit 1): the required gate failed: accuracy\n"
+    )
+
+
+def test_an_error_shows_each_fault_without_control_characters():
+    faults = [
+        Fault(code="x", message="first\x1b[2J", remedy="a"),
+        Fault(code="x", message="second", remedy="b"),
+    ]
+    assert render_terminal(error_report("s.yaml", faults, exit_code=3)) == (
+        "first\ufffd[2J; a\nsecond; b\n\ns.yaml: error (exit 3): 2 faults\n"
+    )
