@@ -7,13 +7,17 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 from model_eval import __version__
-from model_eval.errors import ModelEvalError, SpecError, UsageError
+from model_eval.errors import ModelEvalError, ReportError, SpecError, UsageError
+from model_eval.github.commands import group, stopped_commands
+from model_eval.settings import Settings
 
 _EXITS = """\
 exit status:
@@ -129,22 +133,70 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 
 
 def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -> int:
+    from model_eval.output import REPORT
+    from model_eval.publish import publish
+    from model_eval.report import render_terminal
+    from model_eval.settings import read_settings
     from model_eval.supervise import supervise
 
+    settings = read_settings(environ)
     roots = _roots(args)
-    with tempfile.TemporaryDirectory(prefix="model-eval-") as scratch:
-        output = _writable(args.output or Path(scratch))
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="model-eval-"))
+        output = _writable(args.output or Path(scratch)).absolute()
         arguments = [
             str(args.spec), "--output", str(output), "--root", str(roots[0]),
             *(word for path in roots[1:] for word in ("--allow-path", str(path))),
         ]  # fmt: skip
-        report = supervise(arguments, name=args.spec.name, output=output, environ=environ)
+        with _untrusted_output(settings, stdout, title=f"model-eval run {args.spec}"):
+            report = supervise(arguments, name=args.spec.name, output=output, environ=environ)
+        stdout.write(render_terminal(report))
+        publish(
+            report,
+            settings,
+            report_path=output / REPORT,
+            comment=None,
+            stdout=stdout,
+            stderr=sys.stderr,
+        )
     stdout.flush()
     return report.exit_code
 
 
+@contextmanager
+def _untrusted_output(settings: Settings, stdout: TextIO, *, title: str) -> Iterator[None]:
+    """In GitHub Actions: folds what the model's code prints, and makes commands in it inert."""
+    if not settings.in_actions:
+        yield
+        return
+    with group(stdout, title), stopped_commands(stdout):
+        yield
+
+
 def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
-    raise NotImplementedError
+    from model_eval.output import read_report
+    from model_eval.publish import publish, sticky_comment
+    from model_eval.report import error_report
+    from model_eval.settings import read_settings
+
+    settings = read_settings(environ)
+    try:
+        report = read_report(args.report)
+    except ReportError as error:
+        report = error_report(args.report.name, error.faults, exit_code=error.exit_code)
+        sys.stderr.write(f"{error}\n")
+    if args.comment_key:
+        settings = replace(settings, comment_key=args.comment_key)
+    publish(
+        report,
+        settings,
+        report_path=args.report,
+        comment=None if args.no_comment else sticky_comment,
+        stdout=stdout,
+        stderr=sys.stderr,
+    )
+    stdout.flush()
+    return report.exit_code
 
 
 def _roots(args: argparse.Namespace) -> list[Path]:

@@ -1,0 +1,90 @@
+"""A report to where people look: annotations, job summary, outputs, one comment.
+
+Nothing that GitHub refuses changes the verdict: it becomes a warning, and the rest goes on.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from model_eval.errors import ModelEvalError, PublishError
+from model_eval.github.commands import (
+    Annotation,
+    Level,
+    annotate,
+    annotations,
+    append_summary,
+    set_outputs,
+    summary_room,
+)
+from model_eval.report import render
+from model_eval.settings import Settings
+from model_eval.types import Report
+
+Comment = Callable[[Settings, str, Callable[[int], str]], str]
+"""Given settings, a key and `limit → Markdown`, leaves the comment and returns its page."""
+
+
+def publish(
+    report: Report,
+    settings: Settings,
+    *,
+    report_path: Path,
+    comment: Comment | None,
+    stdout: TextIO,
+    stderr: TextIO,
+) -> None:
+    """Shows a report wherever the settings say there is somebody to show it to.
+
+    Args:
+        report: validated, whoever wrote it.
+        settings: which of GitHub's files, and which pull request, there are.
+        report_path: what the output `report` says.
+        comment: leaves the comment; None where none is wanted.
+        stdout: takes workflow commands.
+        stderr: takes warnings outside of GitHub Actions.
+    """
+    footer = f"[The run that made this]({settings.run_url})" if settings.run_url else ""
+
+    def attempt(action: Callable[[], object]) -> None:
+        try:
+            action()
+        except PublishError as error:
+            _warn(error, settings, stdout=stdout, stderr=stderr)
+
+    if settings.in_actions:
+        annotate(stdout, annotations(report))
+    if (summary := settings.step_summary) is not None:
+        attempt(lambda: append_summary(summary, render(report, limit=summary_room(summary))))
+    if (outputs := settings.output) is not None:
+        attempt(lambda: set_outputs(outputs, step_outputs(report, report_path)))
+    if comment is not None and settings.pull_request is not None:
+        key = settings.comment_key or report.name
+        attempt(lambda: comment(settings, key, lambda n: render(report, limit=n, footer=footer)))
+
+
+def step_outputs(report: Report, report_path: Path) -> dict[str, str]:
+    """The step's outputs: `metrics` is JSON, label → value or null where undefined."""
+    values = {estimate.metric.label: estimate.value for estimate in report.estimates}
+    return {
+        "verdict": str(report.verdict),
+        "exit-code": str(report.exit_code),
+        "report": str(report_path),
+        "metrics": json.dumps(values, allow_nan=False),
+    }
+
+
+def sticky_comment(settings: Settings, key: str, body: Callable[[int], str]) -> str:
+    """The `Comment` that GitHub takes; the client library is imported here and nowhere before."""
+    from model_eval.github.comment import body_limit, upsert_comment
+
+    return upsert_comment(settings, key=key, body=body(body_limit(key)))
+
+
+def _warn(error: ModelEvalError, settings: Settings, *, stdout: TextIO, stderr: TextIO) -> None:
+    message = f"{error.message}; {error.remedy}"
+    if settings.in_actions:
+        annotate(stdout, [Annotation(level=Level.WARNING, title="model-eval", message=message)])
+    else:
+        stderr.write(f"warning: {message}\n")
