@@ -125,7 +125,7 @@ def _evaluate(
     # torch comes in here: a wrong spec is answered without it.
     from model_eval import engine, metrics
     from model_eval.checkpoint import load_model
-    from model_eval.heldout import check_disjoint, open_heldout
+    from model_eval.heldout import open_heldout
     from model_eval.tasks import Scorer
 
     resolve = partial(usercode.resolve, base=spec.source.path.parent)
@@ -135,7 +135,6 @@ def _evaluate(
 
     heldout = open_heldout(spec.heldout, task=spec.task, resolve=resolve)
     draft.expected = heldout.expected
-    disjoint_from = check_disjoint(spec.heldout, heldout)
     model, checkpoint = load_model(
         spec.checkpoint, build=_builder(spec.model.factory, resolve), device=device
     )
@@ -164,7 +163,7 @@ def _evaluate(
             progress=count,
         )
     evaluated = clock()
-    draft.learn(heldout=replace(heldout.info(), disjoint_from=disjoint_from))
+    draft.learn(heldout=heldout.info())
     return Evaluation(
         report=_judged(
             draft.report,

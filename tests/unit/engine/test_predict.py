@@ -1,0 +1,188 @@
+"""The model's side: what goes in, what comes out, and how each failure reads."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from model_eval.engine import make_predict, prepare
+from model_eval.engine.predict import select_output
+from model_eval.errors import EvaluationError, OutOfMemoryError
+
+CPU = torch.device("cpu")
+X = torch.arange(6, dtype=torch.float32).reshape(3, 2)
+
+
+def predict(model, *args, transform=None, postprocess=None, field=None, precision="fp32", **kwargs):
+    function = make_predict(
+        model,
+        device=CPU,
+        precision=precision,
+        output_field=field,
+        transform=transform,
+        postprocess=postprocess,
+    )
+    return function(args, kwargs)
+
+
+class Lambda(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args, **kwargs):
+        return self.function(*args, **kwargs)
+
+
+def test_positional_and_keyword_inputs():
+    model = Lambda(lambda a, b, *, c: a + 10 * b + 100 * c)
+    assert predict(model, X, X, c=X).tolist() == (111 * X).tolist()
+
+
+def test_no_gradient_is_recorded():
+    assert predict(nn.Linear(2, 1), X).is_inference()
+
+
+def test_transform_then_model_then_field_then_postprocess():
+    model = Lambda(lambda x: {"logits": x + 1, "loss": None})
+    got = predict(model, X, transform=lambda x: x * 2, field="logits", postprocess=lambda y: -y)
+    assert got.tolist() == (-(2 * X + 1)).tolist()
+
+
+def test_a_transform_may_name_the_arguments():
+    model = Lambda(lambda a, b: a - b)
+    got = predict(model, X, transform=lambda x: {"b": x, "a": 3 * x})
+    assert got.tolist() == (2 * X).tolist()
+    got = predict(model, X, transform=lambda x: (3 * x, x))
+    assert got.tolist() == (2 * X).tolist()
+
+
+def test_a_transform_that_returns_something_else():
+    with pytest.raises(EvaluationError) as caught:
+        predict(nn.Linear(2, 1), X, transform=lambda _: "x")
+    assert caught.value.message == "heldout.transform returned a str"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "field", "expected"),
+    [
+        (X, None, X),
+        ((1, X), 1, X),
+        ([X, 1], 0, X),
+        ((1, X), -1, X),
+        ({"logits": X}, "logits", X),
+        (SimpleNamespace(logits=X), "logits", X),
+        ({0: X}, 0, X),
+    ],
+)
+def test_the_named_output_is_taken(outputs, field, expected):
+    assert select_output(outputs, field) is expected
+
+
+@pytest.mark.parametrize(
+    ("outputs", "field", "message"),
+    [
+        ((1, 2), None, "the model returns a tuple of 2, and the spec does not say which"),
+        ({"a": 1, "b": 2}, None, "the model returns a mapping of `a`, `b`, and the spec does not say which"),
+        ({"a": 1}, "items", "the model returns a mapping of `a`, without `items`"),
+        ((1, 2), 2, "the model returns a tuple of 2, without `2`"),
+        ((1, 2), -3, "the model returns a tuple of 2, without `-3`"),
+        (X, "logits", "the model returns a Tensor, without `logits`"),
+        (SimpleNamespace(a=1), 0, "the model returns a SimpleNamespace, without `0`"),
+    ],
+)  # fmt: skip
+def test_an_output_that_is_not_there(outputs, field, message):
+    with pytest.raises(EvaluationError) as caught:
+        select_output(outputs, field)
+    assert caught.value.message == message
+    assert caught.value.remedy == "set model.output_field to the one to judge"
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (SimpleNamespace(logits=1), "the model returns a SimpleNamespace, not a tensor"),
+        (None, "the model returns a NoneType, not a tensor"),
+        (torch.empty(3, device="meta"), "the model returns a tensor without dense values"),
+        (X.to_sparse(), "the model returns a tensor without dense values"),
+    ],
+)
+def test_a_result_that_cannot_be_scored(result, message):
+    with pytest.raises(EvaluationError) as caught:
+        predict(Lambda(lambda _: result), X)
+    assert caught.value.message == message
+
+
+def raiser(error):
+    def function(*_args):
+        raise error
+
+    return Lambda(function)
+
+
+def test_what_the_model_raises_is_said_with_its_place_and_the_inputs():
+    with pytest.raises(EvaluationError) as caught:
+        predict(raiser(ValueError("three\nlines\nhere")), X)
+    assert caught.value.message.startswith(
+        "the model raised ValueError: three lines here (test_predict.py:"
+    )
+    assert caught.value.message.endswith(") on inputs float32(3, 2)")
+
+
+def test_a_model_that_exits_does_not_end_the_program():
+    with pytest.raises(EvaluationError, match="the model raised SystemExit: 0"):
+        predict(raiser(SystemExit(0)), X)
+
+
+def test_a_model_that_runs_out_of_samples_does_not_end_the_loop():
+    with pytest.raises(EvaluationError, match="the model raised StopIteration"):
+        predict(raiser(StopIteration()), X)
+
+
+def test_a_dtype_that_does_not_match_has_its_own_remedy():
+    with pytest.raises(EvaluationError) as caught:
+        predict(nn.Linear(2, 1), X.double())
+    assert "; its weights are float32, its inputs float64" in caught.value.message
+    assert caught.value.remedy == "state `dtype: float32` for the input in the spec"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_both_forms_of_out_of_memory(error):
+    with pytest.raises(OutOfMemoryError) as caught:
+        predict(raiser(error), X)
+    assert caught.value.message == "a batch of 3 samples does not fit in memory"
+
+
+def test_autocast_runs_in_the_named_precision():
+    assert predict(nn.Linear(2, 1), X, precision="bf16").dtype == torch.bfloat16
+    assert predict(nn.Linear(2, 1), X, precision="fp32").dtype == torch.float32
+
+
+def test_a_prepared_process_draws_the_same_numbers():
+    import random
+
+    import numpy as np
+
+    drawn = []
+    for _ in range(2):
+        prepare(seed=7, precision="fp32")
+        drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))  # noqa: NPY002
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", "ieee"), ("tf32", "tf32")])
+def test_fp32_means_ieee(precision, expected):
+    prepare(seed=0, precision=precision)
+    try:
+        assert torch.backends.cuda.matmul.fp32_precision == expected
+        assert torch.backends.cudnn.conv.fp32_precision == expected
+    finally:
+        prepare(seed=0, precision="fp32")
