@@ -1,0 +1,105 @@
+"""What the held-out set hands over: inputs for the model's side, labels for the scoring side."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Array = npt.NDArray[Any]
+Column = Array | torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Labels:
+    """What only the scoring side sees of n samples.
+
+    Attributes:
+        ids: [n], int64 or object (str); the row's index where the spec names no id.
+        target: int64 [n] of class indexes, or float64 [n, K] for regression.
+        cluster: [n], int64, float64 or object (str); None where the spec names none.
+        slices: column name → [n], int64, float64 or object (str).
+    """
+
+    ids: Array
+    target: Array
+    cluster: Array | None
+    slices: Mapping[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Batch:
+    """A few samples.
+
+    Attributes:
+        args: the model's positional arguments; CPU tensors whose first axis is the sample.
+        kwargs: its keyword arguments, likewise.
+    """
+
+    args: tuple[torch.Tensor, ...]
+    kwargs: Mapping[str, torch.Tensor]
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def rebatch(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Cuts and joins batches so that each has `size` samples; only the last may have fewer."""
+    pieces: list[Batch] = []
+    held = 0
+    for batch in batches:
+        start = 0
+        while start < len(batch):
+            stop = min(len(batch), start + size - held)
+            pieces.append(_cut(batch, start, stop))
+            held += stop - start
+            start = stop
+            if held == size:
+                yield _join(pieces)
+                pieces, held = [], 0
+    if pieces:
+        yield _join(pieces)
+
+
+def _cut(batch: Batch, start: int, stop: int) -> Batch:
+    if stop - start == len(batch):
+        return batch
+    part = slice(start, stop)
+    labels = batch.labels
+    return Batch(
+        args=tuple(value[part] for value in batch.args),
+        kwargs={name: value[part] for name, value in batch.kwargs.items()},
+        labels=Labels(
+            ids=labels.ids[part],
+            target=labels.target[part],
+            cluster=None if labels.cluster is None else labels.cluster[part],
+            slices={name: value[part] for name, value in labels.slices.items()},
+        ),
+    )
+
+
+def _join(pieces: Sequence[Batch]) -> Batch:
+    if len(pieces) == 1:
+        return pieces[0]
+    first = pieces[0]
+    labels = [piece.labels for piece in pieces]
+    clusters = [label.cluster for label in labels if label.cluster is not None]
+    return Batch(
+        args=tuple(torch.cat(values) for values in zip(*(p.args for p in pieces), strict=True)),
+        kwargs={name: torch.cat([p.kwargs[name] for p in pieces]) for name in first.kwargs},
+        labels=Labels(
+            ids=np.concatenate([label.ids for label in labels]),
+            target=np.concatenate([label.target for label in labels]),
+            cluster=np.concatenate(clusters) if clusters else None,
+            slices={
+                name: np.concatenate([label.slices[name] for label in labels])
+                for name in first.labels.slices
+            },
+        ),
+    )

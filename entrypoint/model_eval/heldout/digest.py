@@ -1,0 +1,125 @@
+"""SHA-256 of held-out sets: of a file, of several files, of a loader's samples."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from model_eval.errors import HeldOutError
+from model_eval.heldout.batch import Column
+from model_eval.heldout.files import Stamp, stamp, unreadable
+from model_eval.heldout.wording import quote
+from model_eval.spec.eval_spec import PathRef
+from model_eval.types import Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seal:
+    """What the files of a set were when they were opened.
+
+    Attributes:
+        files: name → file; the name is what the digest covers, beside the content.
+        sha256: of the file; of several, over their sorted names and digests.
+        contents: name → sha256 of the one file.
+        size: bytes of all files together.
+    """
+
+    files: Mapping[str, PathRef]
+    stamps: Mapping[str, Stamp]
+    contents: Mapping[str, str]
+    sha256: str
+    size: int
+
+    def check_unchanged(self) -> None:
+        """Raises `HeldOutError` where a file is not the one that was opened."""
+        for name, ref in self.files.items():
+            if stamp(ref) != self.stamps[name]:
+                raise HeldOutError(
+                    f"{quote(ref.display)} changed while it was being used",
+                    remedy="run again when nothing else writes it",
+                    location=ref.location,
+                )
+
+
+def seal_file(ref: PathRef) -> Seal:
+    """Hashes one file; its digest is what `sha256sum` prints."""
+    one = seal_files({"": ref})
+    return Seal(
+        files=one.files,
+        stamps=one.stamps,
+        contents=one.contents,
+        sha256=one.contents[""],
+        size=one.size,
+    )
+
+
+def seal_files(files: Mapping[str, PathRef]) -> Seal:
+    """Hashes several files; the digest covers the names, too, but not where the files are."""
+    stamps = {name: stamp(ref) for name, ref in files.items()}
+    contents = {name: _digest(ref) for name, ref in files.items()}
+    whole = hashlib.sha256()
+    for name in sorted(contents):
+        _update(whole, name.encode("utf-8", "surrogateescape"))
+        whole.update(bytes.fromhex(contents[name]))
+    return Seal(
+        files=files,
+        stamps=stamps,
+        contents=contents,
+        sha256=whole.hexdigest(),
+        size=sum(found.size for found in stamps.values()),
+    )
+
+
+def check_pin(display: str, *, pinned: str | None, found: str, location: Location) -> None:
+    """Raises `HeldOutError` where the spec pins another digest."""
+    if pinned is not None and pinned.lower() != found:
+        raise HeldOutError(
+            f"{quote(display)} has the sha256 {found}, the spec pins {pinned.lower()}",
+            remedy="use the pinned data, or pin the new digest in a commit that says why",
+            location=location,
+        )
+
+
+class SampleDigest:
+    """SHA-256 of samples one after the other: names, dtypes, shapes and bytes of their columns."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, sample: Iterable[tuple[str, Column | str]]) -> None:
+        """Adds one sample; each value is an array or a tensor without a batch axis, or text."""
+        for name, value in sample:
+            _update(self._hash, name.encode())
+            if isinstance(value, str):
+                _update(self._hash, b"str")
+                _update(self._hash, value.encode("utf-8", "surrogatepass"))
+                continue
+            dtype = str(value.dtype).removeprefix("torch.")
+            _update(self._hash, f"{dtype} {tuple(value.shape)}".encode())
+            _update(self._hash, _bytes(value))
+
+    def hexdigest(self) -> str:
+        """64 hex digits."""
+        return self._hash.hexdigest()
+
+
+def _update(digest: "hashlib._Hash", part: bytes) -> None:
+    # With its length, so that no two sequences of parts give the same bytes.
+    digest.update(len(part).to_bytes(8, "little"))
+    digest.update(part)
+
+
+def _bytes(value: Column) -> bytes:
+    if isinstance(value, torch.Tensor):
+        # NumPy has no bfloat16; as bytes every dtype has a NumPy counterpart.
+        return value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return value.tobytes()
+
+
+def _digest(ref: PathRef) -> str:
+    try:
+        with ref.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(ref, error) from error

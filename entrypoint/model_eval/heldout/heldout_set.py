@@ -1,0 +1,184 @@
+"""Gives a held-out set out in batches; what must hold of the whole set is checked here."""
+
+from collections.abc import Iterator
+
+import torch
+
+from model_eval.errors import HeldOutError
+from model_eval.heldout.batch import Batch, rebatch
+from model_eval.heldout.digest import Seal, check_pin
+from model_eval.heldout.inputs import Input, bind, convert
+from model_eval.heldout.labels import LabelReader, UniqueIds
+from model_eval.heldout.readers.base import Reader
+from model_eval.heldout.readers.image_folder import ImageFolderReader
+from model_eval.heldout.readers.loader import LoaderReader
+from model_eval.heldout.wording import Rows, place_of, quote, shape_of
+from model_eval.spec.eval_spec import HeldOutSpec
+from model_eval.types import FileInfo, HeldOutInfo, Task
+
+_CHUNK_BYTES = 4 << 20
+_LABEL_ROWS = 1 << 16
+
+
+class HeldOut:
+    """A held-out set whose columns were found and whose labels, in a file, were all checked.
+
+    Attributes:
+        expected: how many samples there must be.
+        classes: their names in the order of the model's outputs; None where nobody says.
+        reader: gives the columns.
+        seal: what the files were when they were opened; None for a loader.
+        id_column: the column with the ids; None where a sample's id is its position.
+        disjoint_from: the training files that it was compared with; None before it was.
+    """
+
+    def __init__(self, spec: HeldOutSpec, *, task: Task, reader: Reader, seal: Seal | None) -> None:
+        self.expected: int = reader.rows
+        self.classes = spec.classes
+        if self.classes is None and isinstance(reader, ImageFolderReader):
+            self.classes = reader.classes
+        self._spec = spec
+        self.reader = reader
+        self.seal = seal
+        self.disjoint_from: tuple[FileInfo, ...] | None = None
+        self.id_column = spec.id if spec.id is not None else reader.default_id
+        self._labels = LabelReader(
+            spec, task=task, known=reader.columns, id_column=self.id_column, classes=self.classes
+        )
+        hidden = dict.fromkeys(spec.targets, "the target")
+        if self.id_column is not None:
+            hidden.setdefault(self.id_column, "the id")
+        self._args = tuple(bind(source, reader.columns, hidden=hidden) for source in spec.args)
+        self._kwargs = {
+            name: bind(source, reader.columns, hidden=hidden)
+            for name, source in spec.kwargs.items()
+        }
+        self._columns = _unique(
+            *self._labels.columns, *(c for source in self.inputs for c in source.columns)
+        )
+        if not isinstance(reader, LoaderReader):
+            self._check_labels()
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Gives every sample once, in order; may be called again.
+
+        Args:
+            batch_size: of every batch but the last.
+
+        Raises:
+            HeldOutError: a sample cannot be used, or there are not as many as there must be.
+            UserCodeError: the user's dataset raised.
+        """
+        return rebatch(self._read(batch_size), batch_size)
+
+    def info(self) -> HeldOutInfo:
+        """What was used. Of a loader it is known after a complete pass only.
+
+        Raises:
+            HeldOutError: a file changed since it was opened, a loader was not read to its end,
+                or its samples are not those that the spec pins.
+        """
+        spec = self._spec
+        if self.disjoint_from is None:
+            raise HeldOutError(
+                f"{quote(source_of(spec))} was not compared with the training files",
+                remedy="open it with open_heldout",
+                location=spec.location,
+            )
+        if self.seal is not None:
+            self.seal.check_unchanged()
+            digest = self.seal.sha256
+        else:
+            digest = self._loader_digest()
+        return HeldOutInfo(
+            source=source_of(spec),
+            format=spec.format,
+            sha256=digest,
+            pinned=spec.sha256 is not None,
+            disjoint_from=self.disjoint_from,
+        )
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The model's arguments, positional ones first."""
+        return (*self._args, *self._kwargs.values())
+
+    def _read(self, batch_size: int) -> Iterator[Batch]:
+        reader = self.reader
+        # Large chunks are converted at once and cut into batches afterwards.
+        rows = batch_size * max(1, _CHUNK_BYTES // max(1, reader.row_bytes * batch_size))
+        unique = UniqueIds(place_of(self._spec, "id"))
+        shapes: dict[int, torch.Tensor] = {}
+        start = 0
+        for chunk in reader.chunks(self._columns, rows):
+            labels, named = self._labels.read(chunk, start)
+            tensors = [convert(source, chunk, named) for source in self.inputs]
+            for index, (source, tensor) in enumerate(zip(self.inputs, tensors, strict=True)):
+                _require_same(source, shapes.setdefault(index, tensor[:1]), tensor, named)
+            if isinstance(reader, LoaderReader):
+                unique.add(labels.ids)
+            start += len(labels)
+            args = len(self._args)
+            yield Batch(
+                args=tuple(tensors[:args]),
+                kwargs=dict(zip(self._kwargs, tensors[args:], strict=True)),
+                labels=labels,
+            )
+        if start != self.expected:
+            raise HeldOutError(
+                f"{quote(source_of(self._spec))} gave {start} samples, {self.expected} are expected",
+                remedy="write the file again; it may have changed while it was read",
+                location=self._spec.location,
+            )
+        unique.check()
+
+    def _check_labels(self) -> None:
+        """Reads the labels alone, so that they cannot be the end of a long evaluation."""
+        unique = UniqueIds(place_of(self._spec, "id"))
+        start = 0
+        for chunk in self.reader.chunks(self._labels.columns, _LABEL_ROWS):
+            labels, _ = self._labels.read(chunk, start)
+            unique.add(labels.ids)
+            start += len(labels)
+        unique.check()
+
+    def _loader_digest(self) -> str:
+        spec, reader = self._spec, self.reader
+        digest = reader.digest(self._columns) if isinstance(reader, LoaderReader) else None
+        if digest is None:
+            raise HeldOutError(
+                f"{quote(source_of(spec))} was not read to its end, so what it gave is not known",
+                remedy="run the evaluation to its end",
+                location=spec.location,
+            )
+        require_pin(spec, digest)
+        return digest
+
+
+def require_pin(spec: HeldOutSpec, found: str) -> None:
+    """Raises `HeldOutError` where the spec pins another digest than the one that was found."""
+    check_pin(source_of(spec), pinned=spec.sha256, found=found, location=place_of(spec, "sha256"))
+
+
+def source_of(spec: HeldOutSpec) -> str:
+    """How people name the set: its path, its files, or its loader."""
+    if spec.loader is not None:
+        return spec.loader.text
+    if spec.path is not None:
+        return spec.path.display
+    return ", ".join(ref.display for ref in spec.columns_from.values())
+
+
+def _unique(*names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _require_same(source: Input, first: torch.Tensor, tensor: torch.Tensor, rows: Rows) -> None:
+    """Chunks of one file can differ only where the file allows it: in the lengths of lists."""
+    if tensor.shape[1:] != first.shape[1:]:
+        raise HeldOutError(
+            f"{quote(', '.join(source.columns))} has the shape {shape_of(first.shape[1:])} per "
+            f"sample in row 0 and {shape_of(tensor.shape[1:])} in {rows.name(0)}",
+            remedy="give every sample the same shape: resize, or pad",
+            location=source.location,
+        )

@@ -1,0 +1,288 @@
+"""Targets, ids, clusters and slices of a chunk: what only the scoring side sees."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from model_eval.errors import HeldOutError
+from model_eval.heldout.batch import Array, Column, Labels
+from model_eval.heldout.inputs import find_column
+from model_eval.heldout.wording import Rows, nearest, place_of, quote, shape_of
+from model_eval.spec.eval_spec import HeldOutSpec
+from model_eval.types import Location, Task
+
+_EXACT = 2**53
+
+
+class LabelReader:
+    """Reads the labels of chunks.
+
+    Args:
+        spec: which column is what.
+        task: decides what a target is.
+        known: the columns that the set has.
+        id_column: the column with the ids; None: a sample's id is its position.
+        classes: class names in the order of the model's outputs, or None.
+
+    Raises:
+        HeldOutError: a column is missing.
+    """
+
+    def __init__(
+        self,
+        spec: HeldOutSpec,
+        *,
+        task: Task,
+        known: Sequence[str],
+        id_column: str | None,
+        classes: tuple[str, ...] | None,
+    ) -> None:
+        self._spec = spec
+        self._task = task
+        self._id = id_column
+        self._classes = classes
+        self._lookup = {name: index for index, name in enumerate(classes or ())}
+        roles = [*((name, "target") for name in spec.targets)]
+        roles += [(id_column, "id")] if id_column is not None else []
+        roles += [(spec.cluster, "cluster")] if spec.cluster is not None else []
+        roles += [(name, "slices") for name in spec.slices]
+        for name, role in roles:
+            find_column(name, known, role=role, location=place_of(spec, role))
+        if task is not Task.REGRESSION and len(spec.targets) != 1:
+            raise HeldOutError(
+                f"a {task} task has one target column, the spec names {len(spec.targets)}",
+                remedy="name the column with the class index or the class name",
+                location=place_of(spec, "target"),
+            )
+        self.columns = tuple(dict.fromkeys(name for name, _ in roles))
+
+    def read(self, chunk: Mapping[str, Column], start: int) -> tuple[Labels, Rows]:
+        """Makes the labels of a chunk whose first sample is at `start`, and its rows' names.
+
+        Raises:
+            HeldOutError: a value is missing, of the wrong kind, or out of range.
+        """
+        spec = self._spec
+        n = len(chunk[spec.targets[0]])
+        if self._id is None:
+            ids = np.arange(start, start + n, dtype=np.int64)
+            rows = Rows(start=start)
+        else:
+            ids = read_ids(chunk[self._id], self._id, place_of(spec, "id"))
+            rows = Rows(start=start, ids=ids)
+        if self._task is Task.REGRESSION:
+            target = self._values(chunk, rows)
+        else:
+            target = self._indexes(_numpy(chunk[spec.targets[0]]), rows)
+        cluster = None
+        if spec.cluster is not None:
+            at = place_of(spec, "cluster")
+            cluster = group(_numpy(chunk[spec.cluster]), spec.cluster, rows, at)
+        at = place_of(spec, "slices")
+        slices = {name: group(_numpy(chunk[name]), name, rows, at) for name in spec.slices}
+        return Labels(ids=ids, target=target, cluster=cluster, slices=slices), rows
+
+    def _indexes(self, values: Array, rows: Rows) -> Array:
+        name = self._spec.targets[0]
+        at = place_of(self._spec, "target")
+        values = _one_axis(values, name, at, hint="give each sample's class index, e.g. its argmax")
+        kind = values.dtype.kind
+        if kind in "OU":
+            return self._named(values, rows)
+        if kind == "b" and self._task is Task.BINARY:
+            return values.astype(np.int64)
+        if kind not in "iu":
+            raise HeldOutError(
+                f"the target {quote(name)} is {values.dtype}, and a class is an integer or a name",
+                remedy="write class indexes as integers, e.g. with `astype('int64')`, "
+                "also where they are whole already",
+                location=at,
+            )
+        count = 2 if self._task is Task.BINARY else len(self._classes or ()) or None
+        wrong = values < 0
+        if count is not None:
+            wrong |= values >= count
+        if wrong.any():
+            row = int(wrong.argmax())
+            known = f"from 0 to {count - 1}" if count is not None else "0 or more"
+            raise HeldOutError(
+                f"the target {quote(name)} is {values[row]} in {rows.name(row)}, "
+                f"and class indexes are {known}",
+                remedy="number the classes from 0 in the order of the model's outputs, "
+                "and leave out samples without a label",
+                location=at,
+            )
+        return _int64(values, name, at)
+
+    def _named(self, values: Array, rows: Rows) -> Array:
+        name = self._spec.targets[0]
+        at = place_of(self._spec, "target")
+        if self._classes is None:
+            raise HeldOutError(
+                f"the target {quote(name)} is text, e.g. {quote(values[0])}, and the spec does "
+                "not say which class is which output",
+                remedy="state `classes:`, the names in the order of the model's outputs",
+                location=at,
+            )
+        lookup = self._lookup
+        found = np.fromiter((lookup.get(v, -1) for v in values), dtype=np.int64, count=len(values))
+        if (found < 0).any():
+            row = int((found < 0).argmax())
+            label = str(values[row])
+            raise HeldOutError(
+                f"the target {quote(name)} is {quote(label)} in {rows.name(row)}, "
+                "which is not among the classes",
+                remedy=nearest(label, self._classes, what="the classes"),
+                location=place_of(self._spec, "classes"),
+            )
+        return found
+
+    def _values(self, chunk: Mapping[str, Column], rows: Rows) -> Array:
+        names = self._spec.targets
+        at = place_of(self._spec, "target")
+        parts = []
+        for name in names:
+            values = _numpy(chunk[name])
+            if values.dtype.kind not in "iuf":
+                shown = "text" if values.dtype.kind in "OU" else str(values.dtype)
+                raise HeldOutError(
+                    f"the target {quote(name)} is {shown}, and a regression's is a number",
+                    remedy="name a numeric column, or set `task:` to a classification",
+                    location=at,
+                )
+            if len(names) > 1 or values.ndim == 1:
+                values = _one_axis(values, name, at, hint="name columns of single numbers")[:, None]
+            if values.ndim != 2 or values.shape[1] == 0:
+                raise HeldOutError(
+                    f"the target {quote(name)} has the shape {shape_of(values.shape[1:])} per "
+                    "sample",
+                    remedy="give a number, or a list of K numbers, for each sample",
+                    location=at,
+                )
+            result = values.astype(np.float64)
+            if values.dtype.kind in "iu":
+                lost = (result > _EXACT) | (result < -_EXACT)
+                why = "an integer that float64 cannot hold"
+            else:
+                lost = ~np.isfinite(result)
+                why = "NaN or an infinity"
+            if lost.any():
+                row = int(lost.any(axis=1).argmax())
+                raise HeldOutError(
+                    f"the target {quote(name)} is {why} in {rows.name(row)}",
+                    remedy="repair these targets, or leave out samples without one",
+                    location=at,
+                )
+            parts.append(result)
+        return np.concatenate(parts, axis=1)
+
+
+def read_ids(column: Column, name: str, location: Location) -> Array:
+    """Checks ids: [n], int64 or object (str).
+
+    Raises:
+        HeldOutError: they are neither integers nor text, or have more than one axis.
+    """
+    values = _one_axis(_numpy(column), name, location, hint="give each sample one id")
+    if values.dtype.kind in "OU":
+        return values.astype(object)
+    if values.dtype.kind in "iu":
+        return _int64(values, name, location)
+    raise HeldOutError(
+        f"the id column {quote(name)} is {values.dtype}, and ids are integers or text",
+        remedy="write the ids as integers or text",
+        location=location,
+    )
+
+
+def group(values: Array, name: str, rows: Rows, location: Location) -> Array:
+    """Checks a cluster or slice column: [n]; booleans become the words `true` and `false`.
+
+    Raises:
+        HeldOutError: it has NaN, more than one axis, or a kind of value that names no group.
+    """
+    values = _one_axis(values, name, location, hint="give each sample one value")
+    kind = values.dtype.kind
+    if kind == "b":
+        return np.array(["false", "true"], dtype=object)[values.astype(np.int64)]
+    if kind in "OU":
+        return values.astype(object)
+    if kind in "iu":
+        return _int64(values, name, location)
+    if kind == "f":
+        lost = ~np.isfinite(values)
+        if lost.any():
+            raise HeldOutError(
+                f"column {quote(name)} is NaN or an infinity in {rows.name(int(lost.argmax()))}",
+                remedy="give every sample a value, e.g. `unknown`",
+                location=location,
+            )
+        return values.astype(np.float64)
+    raise HeldOutError(
+        f"column {quote(name)} is {values.dtype}, which cannot name a group of samples",
+        remedy="write it as text or numbers",
+        location=location,
+    )
+
+
+class UniqueIds:
+    """Finds ids that occur twice; keeps the ids compactly, and nothing else."""
+
+    def __init__(self, location: Location) -> None:
+        self._parts: list[Array] = []
+        self._location = location
+
+    def add(self, ids: Array) -> None:
+        """Adds the ids of a chunk."""
+        self._parts.append(ids)
+
+    def check(self) -> None:
+        """Raises `HeldOutError` where an id occurs more than once."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not self._parts:
+            return
+        ids = pa.chunked_array([pa.array(part) for part in self._parts])
+        counts = pc.value_counts(ids)
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+        if len(repeated) == 0:
+            return
+        first, times = repeated[0]["values"].as_py(), repeated[0]["counts"].as_py()
+        surplus = pc.sum(repeated.field("counts")).as_py() - len(repeated)
+        raise HeldOutError(
+            f"the id {quote(first)} occurs {times} times; {surplus} of {len(ids)} samples repeat "
+            "the id of another",
+            remedy="give each sample its own id, or leave `id` out",
+            location=self._location,
+        )
+
+
+def _numpy(column: Column) -> Array:
+    if isinstance(column, torch.Tensor):
+        return (column.float() if column.dtype == torch.bfloat16 else column).numpy()
+    return column
+
+
+def _one_axis(values: Array, name: str, location: Location, *, hint: str) -> Array:
+    if values.ndim == 1:
+        return values
+    if values.ndim == 2 and values.shape[1] == 1:
+        return values.reshape(-1)
+    raise HeldOutError(
+        f"column {quote(name)} has the shape {shape_of(values.shape[1:])} per sample, "
+        "and one value is needed",
+        remedy=hint,
+        location=location,
+    )
+
+
+def _int64(values: Array, name: str, location: Location) -> Array:
+    if values.dtype.kind == "u" and (values > np.uint64(np.iinfo(np.int64).max)).any():
+        raise HeldOutError(
+            f"column {quote(name)} holds an integer above 2**63 - 1",
+            remedy="write these values as text",
+            location=location,
+        )
+    return values.astype(np.int64)

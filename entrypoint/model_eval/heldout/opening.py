@@ -1,0 +1,86 @@
+"""Opens the held-out set that a spec names, whatever its format."""
+
+from collections.abc import Callable
+from typing import Any
+
+from model_eval.errors import HeldOutError
+from model_eval.heldout import readers
+from model_eval.heldout.digest import Seal, seal_file, seal_files
+from model_eval.heldout.disjoint import check_disjoint
+from model_eval.heldout.files import check_kind, stamp
+from model_eval.heldout.heldout_set import HeldOut, require_pin, source_of
+from model_eval.heldout.readers.base import Reader
+from model_eval.heldout.readers.image_folder import ImageFolderReader, list_images
+from model_eval.heldout.readers.loader import LoaderReader
+from model_eval.heldout.readers.numpy_files import open_npy
+from model_eval.heldout.wording import place_of, quote
+from model_eval.spec.eval_spec import CodeRef, HeldOutSpec
+from model_eval.types import Task
+
+
+def open_heldout(
+    spec: HeldOutSpec, *, task: Task, resolve: Callable[[CodeRef], Callable[..., Any]]
+) -> HeldOut:
+    """Opens the set that a spec names; checks all that can be checked without a model.
+
+    That is: the pin, the columns, every label, unique ids, the count, and `disjoint_from`. Of a
+    loader, labels and ids are checked during a pass, and the pin after it.
+
+    Args:
+        spec: where the set is and which column is what.
+        task: decides what a target is.
+        resolve: finds the user's function for `loader`.
+
+    Raises:
+        HeldOutError: the set cannot be used.
+        LeakError: it shares samples with a file of `disjoint_from`.
+        UserCodeError: the loader failed.
+    """
+    heldout = _open(spec, task=task, resolve=resolve)
+    heldout.disjoint_from = check_disjoint(spec, heldout)
+    return heldout
+
+
+def _open(
+    spec: HeldOutSpec, *, task: Task, resolve: Callable[[CodeRef], Callable[..., Any]]
+) -> HeldOut:
+    if spec.loader is not None:
+        loader = LoaderReader(spec.loader, resolve(spec.loader), count=spec.count)
+        return HeldOut(spec, task=task, reader=loader, seal=None)
+    reader, seal = _open_files(spec)
+    if reader.rows == 0:
+        raise HeldOutError(
+            f"{quote(source_of(spec))} has no samples",
+            remedy="an empty set can judge nothing; write the samples again",
+            location=place_of(spec, "path"),
+        )
+    if spec.count is not None and spec.count != reader.rows:
+        raise HeldOutError(
+            f"{quote(source_of(spec))} has {reader.rows} samples, "
+            f"the spec states `count: {spec.count}`",
+            remedy="correct the one that is wrong",
+            location=place_of(spec, "count"),
+        )
+    return HeldOut(spec, task=task, reader=reader, seal=seal)
+
+
+def _open_files(spec: HeldOutSpec) -> tuple[Reader, Seal]:
+    if spec.columns_from:
+        for ref in spec.columns_from.values():
+            stamp(ref)
+            check_kind(ref, "npy")
+        seal = seal_files(spec.columns_from)
+        require_pin(spec, seal.sha256)
+        return open_npy(spec.columns_from), seal
+    if spec.path is None:
+        raise HeldOutError("the spec names no held-out set", location=spec.location)
+    if spec.format == "image_folder":
+        images = list_images(spec.path)
+        seal = seal_files(images)
+        require_pin(spec, seal.sha256)
+        return ImageFolderReader(spec.path, images, spec.image), seal
+    stamp(spec.path)
+    check_kind(spec.path, spec.format)
+    seal = seal_file(spec.path)
+    require_pin(spec, seal.sha256)
+    return readers.open_file(spec.path, spec.format), seal

@@ -1,0 +1,131 @@
+"""Arrow arrays → NumPy arrays, without guessing: nulls, ragged lists and odd types are errors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from model_eval.errors import HeldOutError
+from model_eval.heldout.batch import Array
+from model_eval.heldout.wording import Rows, quote
+from model_eval.spec.eval_spec import PathRef
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Which column of which file is being read, and where its first value is."""
+
+    ref: PathRef
+    column: str
+    start: int
+
+    def row(self, index: int) -> str:
+        """The name of a row of the chunk."""
+        return Rows(start=self.start).name(index)
+
+    def error(self, what: str, remedy: str) -> HeldOutError:
+        """An error about this column."""
+        return HeldOutError(
+            f"column {quote(self.column)} of {quote(self.ref.display)} {what}",
+            remedy=remedy,
+            location=self.ref.location,
+        )
+
+
+def to_numpy(array: Any, place: Place, *, missing: str = "null", per_row: int = 1) -> Array:
+    """Decodes one column of a record batch.
+
+    Args:
+        array: a `pyarrow.Array` of n values.
+        place: for messages.
+        missing: what a null is called in this format.
+        per_row: how many consecutive values belong to one row (inside of lists).
+
+    Returns:
+        [n, ...]: booleans, numbers or (object) text; a list adds an axis.
+
+    Raises:
+        HeldOutError: a null, lists of unequal length, or a type that is none of these.
+    """
+    shape: tuple[int, ...] | None = None
+    if isinstance(array, pa.ExtensionArray):
+        shape = _tensor_shape(array.type, place)
+        array = array.storage
+    if array.null_count:
+        row = int(pc.index(array.is_null(), value=True).as_py()) // per_row
+        raise place.error(
+            f"is {missing} in {place.row(row)}",
+            "give every sample a value, or leave the sample out",
+        )
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        values = to_numpy(array.dictionary, place, missing=missing)
+        taken: Array = values[array.indices.to_numpy(zero_copy_only=False)]
+        return taken
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        result = _rectangle(array, place, missing, per_row)
+        return result if shape is None else result.reshape(len(array), *shape)
+    if _is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        decoded: Array = array.to_numpy(zero_copy_only=False)
+        return decoded
+    if pa.types.is_floating(kind):
+        floats: Array = array.to_numpy(zero_copy_only=False)
+        return floats
+    raise place.error(
+        f"has the type {kind}, which is neither a number nor text nor a list of numbers",
+        "convert the column in the file, or read it with `loader:`",
+    )
+
+
+def _rectangle(array: Any, place: Place, missing: str, per_row: int) -> Array:
+    lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+    size = int(lengths[0])
+    ragged = lengths != size
+    if ragged.any():
+        other = int(ragged.argmax())
+        raise place.error(
+            f"has lists of unequal length: {size} in {place.row(0)}, {int(lengths[other])} in "
+            f"{place.row(other // per_row)}",
+            "pad the lists to one length, or read them with `loader:`",
+        )
+    if size == 0:
+        raise place.error(
+            f"is an empty list in {place.row(0)}", "leave the sample out, or repair it"
+        )
+    inner = to_numpy(array.flatten(), place, missing=missing, per_row=per_row * size)
+    return inner.reshape(len(array), size, *inner.shape[1:])
+
+
+def _tensor_shape(kind: Any, place: Place) -> tuple[int, ...]:
+    ordered = isinstance(kind, pa.FixedShapeTensorType) and (
+        kind.permutation is None or list(kind.permutation) == sorted(kind.permutation)
+    )
+    if not ordered:
+        raise place.error(
+            f"has the extension type {kind}", "save plain lists, or read it with `loader:`"
+        )
+    return tuple(int(size) for size in kind.shape)
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def no_duplicates(names: list[str], ref: PathRef) -> tuple[str, ...]:
+    """The column names; raises `HeldOutError` where one occurs twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise HeldOutError(
+                f"{quote(ref.display)} has two columns called {quote(name)}",
+                remedy="rename one of them",
+                location=ref.location,
+            )
+    return tuple(names)
+
+
+def empty_text(values: Array) -> int | None:
+    """The first row whose text is empty, or None."""
+    empty = values == ""
+    return int(np.argmax(empty)) if np.any(empty) else None

@@ -1,0 +1,255 @@
+"""A torch dataset that the user's function returns: map-style or iterable, in this process.
+
+Items are `(input, target)`, `(input, target, id)`, or a mapping from column to value. Nothing may
+be lost silently: an item that raises `StopIteration`, an iterable that ends early or goes on too
+long, and a dataset that gives other samples the second time are errors.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from model_eval import usercode
+from model_eval.errors import HeldOutError, UserCodeError
+from model_eval.heldout.batch import Array, Column
+from model_eval.heldout.digest import SampleDigest
+from model_eval.heldout.wording import Rows, quote, shape_of
+from model_eval.spec.eval_spec import CodeRef
+
+_END = object()
+Value = Array | torch.Tensor | str
+
+
+class LoaderReader:
+    """The columns of a torch dataset.
+
+    Args:
+        ref: the function that makes the dataset, for messages.
+        make: the function itself.
+        count: how many samples the spec declares, or None.
+
+    Raises:
+        UserCodeError: the function or the dataset raised, or what it returned is no dataset.
+        HeldOutError: there are no samples, or nobody says how many.
+    """
+
+    def __init__(self, ref: CodeRef, make: Callable[..., Any], *, count: int | None) -> None:
+        self._ref = ref
+        self._dataset = usercode.call(ref, make, **ref.kwargs)
+        self._map_style = self._style()
+        self.rows = self._length(count)
+        self.row_bytes = 1 << 30  # nothing is known of the items: a batch at a time
+        self._digests: dict[tuple[str, ...], str] = {}
+        # An iterable may give its first item only once, so the iterator that was asked is kept.
+        self._begun: Iterator[Any] | None = self._items()
+        self._first = next(self._begun, _END)
+        if self._first is _END:
+            raise self._error(f"gives no samples, {self.rows} are expected")
+        first = self._columns(self._first, 0)
+        self.columns = tuple(first)
+        self.default_id = "id" if isinstance(self._first, tuple | list) and "id" in first else None
+
+    def digest(self, columns: Sequence[str]) -> str | None:
+        """SHA-256 of these columns of all samples; None before they were all read once."""
+        return self._digests.get(tuple(sorted(columns)))
+
+    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
+        """See `Reader.chunks`."""
+        digest = SampleDigest()
+        ordered = sorted(columns)
+        kept: dict[str, list[Value]] = {name: [] for name in columns}
+        first: dict[str, Value] = {}
+        seen = 0
+        for item in self._from_first():
+            if seen == self.rows:
+                raise self._error(f"gives more samples than the {self.rows} that are expected")
+            values = self._columns(item, seen)
+            for name in columns:
+                value = self._same(name, values.get(name), first, seen)
+                kept[name].append(value)
+            digest.add((name, kept[name][-1]) for name in ordered)
+            seen += 1
+            if seen % rows == 0:
+                yield {name: _stack(part) for name, part in kept.items()}
+                kept = {name: [] for name in columns}
+        if seen != self.rows:
+            raise self._error(f"gives {seen} samples, {self.rows} are expected")
+        if seen % rows:
+            yield {name: _stack(part) for name, part in kept.items()}
+        self._remember(tuple(ordered), digest.hexdigest())
+
+    def _remember(self, columns: tuple[str, ...], digest: str) -> None:
+        before = self._digests.setdefault(columns, digest)
+        if before != digest:
+            raise self._error(
+                "gives other samples the second time",
+                remedy="take the randomness out of it: no augmentation, and seed what is drawn",
+            )
+
+    def _from_first(self) -> Iterator[Any]:
+        begun, self._begun = self._begun, None
+        if begun is None:
+            yield from self._items()
+        else:
+            yield self._first
+            yield from begun
+
+    def _items(self) -> Iterator[Any]:
+        if self._map_style:
+            for index in range(self.rows):
+                item = usercode.call(self._ref, self._item, index)
+                if item is _END:
+                    raise self._error(
+                        f"raises StopIteration at sample {index} of {self.rows}",
+                    )
+                yield item
+        else:
+            iterator = usercode.call(self._ref, iter, self._dataset)
+            while (item := usercode.call(self._ref, next, iterator, _END)) is not _END:
+                yield item
+
+    def _item(self, index: int) -> Any:
+        try:
+            return self._dataset[index]
+        except StopIteration:
+            return _END
+
+    def _style(self) -> bool:
+        """True for map-style, False for iterable."""
+        dataset = self._dataset
+        if isinstance(dataset, torch.utils.data.DataLoader):
+            raise self._no_dataset("a DataLoader, whose items are batches")
+        if isinstance(dataset, Mapping | str | bytes | torch.Tensor | np.ndarray):
+            raise self._no_dataset(f"a {type(dataset).__name__}")
+        if isinstance(dataset, torch.utils.data.IterableDataset):
+            return False
+        if hasattr(dataset, "__getitem__"):
+            return True
+        if isinstance(dataset, Iterable):
+            return False
+        raise self._no_dataset(f"a {type(dataset).__name__}")
+
+    def _length(self, count: int | None) -> int:
+        try:
+            length = len(self._dataset)
+        except (TypeError, NotImplementedError, AttributeError):
+            length = None
+        except Exception as error:
+            raise UserCodeError(
+                f"`{self._ref.text}`: its length raised {usercode.describe(error)}",
+                location=self._ref.location,
+            ) from error
+        if length is None and count is None:
+            raise self._error(
+                "returns a dataset without a length",
+                remedy="state `count:`, how many samples there must be",
+            )
+        if length is not None and count is not None and length != count:
+            raise self._error(
+                f"has {length} samples, the spec states `count: {count}`",
+                remedy="correct the one that is wrong",
+            )
+        rows = length if length is not None else count
+        if not rows:
+            raise self._error("has no samples", remedy="check what the dataset reads")
+        return int(rows)
+
+    def _columns(self, item: Any, index: int) -> dict[str, Any]:
+        if isinstance(item, Mapping):
+            return {str(name): value for name, value in item.items()}
+        if isinstance(item, tuple | list) and len(item) in {2, 3}:
+            return dict(zip(("input", "target", "id"), item, strict=False))
+        size = f" of {len(item)}" if isinstance(item, tuple | list) else ""
+        raise self._error(
+            f"gives a {type(item).__name__}{size} as sample {index}",
+            remedy="return `(input, target)`, `(input, target, id)` or a mapping of columns",
+        )
+
+    def _same(self, name: str, value: Any, first: dict[str, Value], index: int) -> Value:
+        """The value as an array, with the dtype and the shape of the first sample's."""
+        result = self._value(name, value, index)
+        if name not in first:
+            first[name] = result
+            return result
+        expected = first[name]
+        if isinstance(result, str) or isinstance(expected, str):
+            if type(result) is type(expected):
+                return result
+        elif result.shape != expected.shape:
+            raise self._error(
+                f"gives {quote(name)} in the shape {shape_of(expected.shape)} in row 0 and "
+                f"{shape_of(result.shape)} in {Rows(start=index).name(0)}",
+                remedy="give every sample the same shape: resize, or pad",
+            )
+        elif type(result) is type(expected):
+            if result.dtype == expected.dtype:
+                return result
+            numbers = isinstance(result, np.ndarray) and isinstance(expected, np.ndarray)
+            if numbers and result.ndim == 0 and (expected.dtype, result.dtype) == (
+                np.dtype(np.float64), np.dtype(np.int64)
+            ):  # fmt: skip
+                return np.asarray(result, dtype=np.float64)  # Python's 1 among 0.5 and 1.5
+        raise self._error(
+            f"gives {quote(name)} as {_kind(expected)} in row 0 and as {_kind(result)} in "
+            f"{Rows(start=index).name(0)}",
+            remedy="give every sample the same type",
+        )
+
+    def _value(self, name: str, value: Any, index: int) -> Value:
+        place = f"{quote(name)} in {Rows(start=index).name(0)}"
+        if isinstance(value, torch.Tensor):
+            plain = value.layout == torch.strided and not value.is_quantized
+            if not plain or value.is_complex() or value.is_meta:
+                raise self._error(f"gives a sparse, quantised, complex or meta tensor as {place}")
+            return value.detach().cpu()
+        if isinstance(value, str):
+            return str(value)
+        if value is None:
+            raise self._error(f"gives nothing (None or no such key) as {place}")
+        if isinstance(value, bool | int | float | list | tuple | np.generic | np.ndarray):
+            try:
+                array = np.asarray(value)
+            except (ValueError, OverflowError):
+                array = np.empty(0, dtype=object)
+            if array.dtype.kind in "biuf":
+                return array
+            if array.dtype.kind == "U" and array.ndim == 0:
+                return str(array)
+        raise self._error(
+            f"gives a {type(value).__name__} as {place}",
+            remedy="give tensors, arrays, numbers or text; convert images with ToTensor",
+        )
+
+    def _no_dataset(self, what: str) -> UserCodeError:
+        return UserCodeError(
+            f"`{self._ref.text}` returned {what}",
+            remedy="return a map-style or iterable torch dataset whose items are single samples",
+            location=self._ref.location,
+        )
+
+    def _error(self, what: str, *, remedy: str | None = None) -> HeldOutError:
+        return HeldOutError(
+            f"the loader {quote(self._ref.text)} {what}",
+            remedy=remedy or "look at what the dataset gives for this sample",
+            location=self._ref.location,
+        )
+
+
+def _stack(values: list[Value]) -> Column:
+    first = values[0]
+    if isinstance(first, str):
+        texts: Array = np.empty(len(values), dtype=object)
+        texts[:] = values
+        return texts
+    if isinstance(first, torch.Tensor):
+        return torch.stack([value for value in values if isinstance(value, torch.Tensor)])
+    return np.stack([value for value in values if isinstance(value, np.ndarray)])
+
+
+def _kind(value: Value) -> str:
+    if isinstance(value, str):
+        return "text"
+    library = "a tensor" if isinstance(value, torch.Tensor) else "an array"
+    return f"{library} of {str(value.dtype).removeprefix('torch.')}"

@@ -1,0 +1,218 @@
+"""`.npz` and `.npy`, streamed without pickle: the header is checked before memory is taken."""
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from model_eval.errors import HeldOutError
+from model_eval.heldout.batch import Array, Column
+from model_eval.heldout.files import check_expansion
+from model_eval.heldout.readers.base import common_rows
+from model_eval.heldout.wording import one_line, quote, shape_of
+from model_eval.spec.eval_spec import PathRef
+
+_BROKEN = (
+    OSError,
+    ValueError,
+    EOFError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def row_bytes(self) -> int:
+        return prod(self.shape[1:]) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Member:
+    """One array: how to open its bytes, how many there are, and for which file to apologise."""
+
+    ref: PathRef
+    open: Callable[[], IO[bytes]]
+    size: int
+
+
+class NumpyReader:
+    """Arrays of equal length, each from a stream of `.npy` bytes."""
+
+    default_id: str | None = None
+
+    def __init__(self, ref: PathRef, members: Mapping[str, _Member]) -> None:
+        self._members = members
+        self._headers = {name: _header(name, member) for name, member in members.items()}
+        self.columns = tuple(members)
+        self.rows = common_rows(ref, {name: h.shape for name, h in self._headers.items()})
+        self.row_bytes = sum(header.row_bytes for header in self._headers.values())
+
+    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
+        """See `Reader.chunks`."""
+        with ExitStack() as stack:
+            streams = {}
+            whole = {}
+            for name in columns:
+                stream = stack.enter_context(_opened(self._members[name]))
+                _skip_header(name, self._members[name], stream)
+                if self._headers[name].fortran:
+                    # Columns first: no sample is complete before the last byte.
+                    whole[name] = self._read(name, stream, self.rows)
+                else:
+                    streams[name] = stream
+            for start in range(0, self.rows, rows):
+                count = min(rows, self.rows - start)
+                yield {
+                    name: whole[name][start : start + count]
+                    if name in whole
+                    else self._read(name, streams[name], count)
+                    for name in columns
+                }
+
+    def _read(self, name: str, stream: IO[bytes], count: int) -> Array:
+        header = self._headers[name]
+        buffer = np.empty(count * header.row_bytes, dtype=np.uint8)
+        view = buffer.data
+        done = 0
+        while done < len(view):
+            try:
+                got = stream.readinto(view[done:])  # type: ignore[attr-defined]
+            except _BROKEN as error:
+                raise _broken(name, self._members[name], one_line(error)) from error
+            if not got:
+                raise _broken(name, self._members[name], "the file is truncated")
+            done += got
+        shape = (count, *header.shape[1:])
+        flat = buffer.view(header.dtype)
+        values = flat.reshape(shape, order="F") if header.fortran else flat.reshape(shape)
+        return values.astype(object) if values.dtype.kind == "U" else values
+
+
+def open_npz(ref: PathRef) -> NumpyReader:
+    """Opens an archive of arrays, compressed or not.
+
+    Raises:
+        HeldOutError: it is broken, a bomb, has no arrays, or one that cannot be used.
+    """
+    try:
+        with zipfile.ZipFile(ref.path) as archive:
+            entries = archive.infolist()
+    except _BROKEN as error:
+        raise HeldOutError(
+            f"{quote(ref.display)} cannot be read as .npz: {one_line(error)}",
+            remedy="write it again with numpy.savez",
+            location=ref.location,
+        ) from error
+    members: dict[str, _Member] = {}
+    for entry in entries:
+        name = entry.filename.removesuffix(".npy")
+        if not entry.filename.endswith(".npy") or name in members:
+            raise HeldOutError(
+                f"{quote(ref.display)} has the entry {quote(entry.filename)} "
+                + ("twice" if name in members else "which is not an array"),
+                remedy="write it again with numpy.savez",
+                location=ref.location,
+            )
+        members[name] = _Member(ref=ref, open=_entry(ref, entry), size=entry.file_size)
+    check_expansion(
+        ref,
+        unpacked=sum(entry.file_size for entry in entries),
+        size=ref.path.stat().st_size,
+    )
+    return NumpyReader(ref, members)
+
+
+def open_npy(columns: Mapping[str, PathRef]) -> NumpyReader:
+    """Opens one `.npy` file per column.
+
+    Raises:
+        HeldOutError: a file is broken, or they differ in length.
+    """
+    members = {}
+    for name, ref in columns.items():
+        members[name] = _Member(ref=ref, open=_plain(ref), size=ref.path.stat().st_size)
+    return NumpyReader(next(iter(columns.values())), members)
+
+
+def _entry(ref: PathRef, entry: zipfile.ZipInfo) -> Callable[[], IO[bytes]]:
+    # Zipfile checks the entry's CRC when its last byte is read.
+    return lambda: zipfile.ZipFile(ref.path).open(entry)
+
+
+def _plain(ref: PathRef) -> Callable[[], IO[bytes]]:
+    return lambda: ref.path.open("rb")
+
+
+def _opened(member: _Member) -> IO[bytes]:
+    try:
+        return member.open()
+    except _BROKEN as error:
+        raise _broken("", member, one_line(error)) from error
+
+
+def _header(name: str, member: _Member) -> _Header:
+    with _opened(member) as stream:
+        header, offset = _skip_header(name, member, stream)
+    if header.dtype.hasobject:
+        raise HeldOutError(
+            f"column {quote(name)} of {quote(member.ref.display)} holds Python objects, "
+            "which only pickle can read",
+            remedy="save it with a numeric or text dtype, e.g. `astype(str)`",
+            location=member.ref.location,
+        )
+    if header.dtype.kind not in "biufU" or header.dtype.itemsize == 0:
+        raise HeldOutError(
+            f"column {quote(name)} of {quote(member.ref.display)} has the dtype "
+            f"{quote(header.dtype)}, which is neither a number nor text",
+            remedy="save it with a numeric or text dtype",
+            location=member.ref.location,
+        )
+    declared = prod(header.shape) * header.dtype.itemsize
+    if declared != member.size - offset:
+        raise _broken(
+            name,
+            member,
+            f"its header declares the shape {shape_of(header.shape)}, {declared:,} bytes, "
+            f"and {member.size - offset:,} bytes follow",
+        )
+    return header
+
+
+def _skip_header(name: str, member: _Member, stream: IO[bytes]) -> tuple[_Header, int]:
+    """Reads the header; returns it and how many bytes it took."""
+    try:
+        version = npy.read_magic(stream)
+        if version == (1, 0):
+            shape, fortran, dtype = npy.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, fortran, dtype = npy.read_array_header_2_0(stream)
+        else:
+            raise _broken(name, member, f"version {version} of the format is not supported")
+        if any(size < 0 for size in shape):
+            raise _broken(name, member, f"its header declares the shape {shape_of(shape)}")
+        return _Header(shape=shape, fortran=fortran and len(shape) > 1, dtype=dtype), stream.tell()
+    except _BROKEN as error:
+        raise _broken(name, member, one_line(error)) from error
+
+
+def _broken(name: str, member: _Member, why: str) -> HeldOutError:
+    what = f"column {quote(name)} of " if name else ""
+    return HeldOutError(
+        f"{what}{quote(member.ref.display)} cannot be read: {why}",
+        remedy="write the file again with numpy",
+        location=member.ref.location,
+    )
