@@ -1,0 +1,9 @@
+"""YAML with line numbers → schema → semantic checks → `EvalSpec`.
+
+Nothing here imports torch or NumPy: a wrong spec is answered before a model could be loaded.
+"""
+
+from model_eval.spec.eval_spec import EvalSpec
+from model_eval.spec.load import load_spec
+
+__all__ = ["EvalSpec", "load_spec"]

@@ -1,0 +1,83 @@
+"""Loads a spec: reads, parses, checks, and reports all faults at once."""
+
+import os
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from model_eval.errors import SpecError
+from model_eval.spec import schema, semantics, source
+from model_eval.spec.eval_spec import EvalSpec, PathRef
+from model_eval.spec.files import printable
+from model_eval.spec.paths import make_places
+from model_eval.types import Fault, Location
+
+
+def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:
+    """Reads and checks a spec.
+
+    Args:
+        path: the YAML file. Paths in it are relative to its folder.
+        roots: folders in which the spec and every file it names must be, symlinks resolved.
+            Places in messages are shown relative to the first.
+
+    Raises:
+        SpecError: with every fault that was found, in the order of the file.
+        ValueError: there are no roots.
+    """
+    if not roots:
+        raise ValueError("load_spec needs at least one root")
+    absolute = path.absolute()
+    places = make_places(absolute, roots)
+    real = Path(os.path.realpath(absolute))
+    as_named = places.base / absolute.name
+    display = printable(
+        places.display(as_named) if as_named.is_relative_to(places.roots[0]) else str(path), 500
+    )
+    if not any(real.is_relative_to(root) for root in places.roots):
+        raise SpecError(
+            (
+                Fault(
+                    code=SpecError.code,
+                    message=f"the spec `{display}` is outside of "
+                    + " or ".join(f"`{printable(str(root))}`" for root in places.roots),
+                    remedy="move it inside, or name its folder with `--allow-path`",
+                ),
+            )
+        )
+    data = source.read(absolute, display=display)
+    root = source.parse(data, file=display).root
+    wrong = schema.check(root)
+    spec, found = semantics.build(
+        root,
+        unsound=[fault.path for fault in wrong],
+        places=places,
+        source=PathRef(
+            path=real, display=display, location=Location(file=display, line=1, column=1)
+        ),
+        sha256=sha256(data).hexdigest(),
+        size=len(data),
+    )
+    faults = _in_order([*(fault.fault for fault in wrong), *found.found])
+    if faults or spec is None:
+        raise SpecError(faults)
+    return spec
+
+
+def _in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """By place, each once, at most `MAX_FAULTS` and then how many more there are."""
+    ordered = sorted(dict.fromkeys(faults), key=_place)
+    shown = ordered[: source.MAX_FAULTS]
+    if more := len(ordered) - len(shown):
+        shown.append(
+            Fault(
+                code=SpecError.code,
+                message=f"{more} more fault{'s' if more > 1 else ''} not shown",
+                remedy="correct these first",
+            )
+        )
+    return tuple(shown)
+
+
+def _place(fault: Fault) -> tuple[int, int]:
+    return (fault.location.line, fault.location.column) if fault.location else (0, 0)

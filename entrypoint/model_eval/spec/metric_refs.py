@@ -1,0 +1,285 @@
+"""The `metrics` and `gates` sections: names → `MetricRef` and `GateSpec`, and bounds that mean something."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf, isinf
+
+from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX, EXPANDING, MetricInfo, metrics_of
+from model_eval.spec.eval_spec import GateSpec
+from model_eval.spec.faults import Faults
+from model_eval.spec.files import printable
+from model_eval.spec.source import Node
+from model_eval.spec.suggest import did_you_mean
+from model_eval.types import MetricRef, Severity, Task
+
+DEFAULTS: dict[Task, tuple[str, ...]] = {
+    Task.BINARY: (
+        "accuracy", "precision", "recall", "f1", "auroc", "average_precision", "log_loss",
+    ),
+    Task.MULTICLASS: (
+        "accuracy", "precision_macro", "recall_macro", "f1_macro", "auroc", "log_loss",
+    ),
+    Task.REGRESSION: ("mse", "rmse", "mae", "r2"),
+}  # fmt: skip
+"""What is reported where a spec has no `metrics`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What a metric can be restricted to.
+
+    Attributes:
+        classes: names of the classes; None where the spec does not state them.
+        from_data: True where the held-out set may name classes that the spec does not.
+        targets: names of a regression's outputs.
+    """
+
+    task: Task
+    classes: tuple[str, ...] | None
+    from_data: bool
+    targets: tuple[str, ...]
+
+
+def find_metrics(
+    node: Node | None, gates: Sequence[GateSpec], parts: Parts, faults: Faults
+) -> tuple[MetricRef, ...]:
+    """What to report: the metrics asked for, or the task's usual ones, then those of the gates."""
+    if node is None:
+        found = [MetricRef(name=name) for name in DEFAULTS[parts.task]]
+    else:
+        found = []
+        for item in node.entries():
+            for ref in _refs(item, parts, faults):
+                if ref in found:
+                    faults.add(
+                        item.location,
+                        f"`{printable(ref.label)}` is in `metrics` a second time",
+                        "remove one of the two",
+                    )
+                else:
+                    found.append(ref)
+    return tuple(dict.fromkeys([*found, *(gate.metric for gate in gates)]))
+
+
+def find_gates(
+    nodes: Sequence[Node], parts: Parts, faults: Faults
+) -> tuple[tuple[Node, GateSpec], ...]:
+    """The gates that are sound by themselves; faults for the others, and for contradictions."""
+    found: list[tuple[Node, GateSpec]] = []
+    for node in nodes:
+        gate = _gate(node, parts, faults)
+        if gate is not None:
+            _check_against(found, node, gate, faults)
+            found.append((node, gate))
+    return tuple(found)
+
+
+def _refs(node: Node, parts: Parts, faults: Faults) -> Iterator[MetricRef]:
+    named = node if isinstance(node.value, str) else node.get("name")
+    name = named.value if named else ""
+    if not _is_of_task(named or node, name, parts.task, faults):
+        return
+    if name in EXPANDING or name == CONFUSION_MATRIX:
+        for key in ("class", "output"):
+            if isinstance(node.value, dict) and (child := node.get(key)):
+                faults.add(
+                    child.key_location,
+                    f"`{name}` is of all classes",
+                    f"remove `{key}`",
+                )
+                return
+        if name == CONFUSION_MATRIX:
+            yield MetricRef(name=name)
+        elif parts.classes is None:
+            faults.add(
+                node.location,
+                f"`{name}` needs the names of the classes",
+                "add `heldout.classes`, in the order of the model's outputs",
+            )
+        else:
+            base = name.removesuffix("_per_class")
+            yield from (MetricRef(name=base, of_class=one) for one in dict.fromkeys(parts.classes))
+        return
+    if ref := _restricted(node, named or node, CATALOG[name], parts, faults):
+        yield ref
+
+
+def _is_of_task(node: Node, name: str, task: Task, faults: Faults) -> bool:
+    available = metrics_of(task)
+    if name in available:
+        return True
+    faults.add(
+        node.location,
+        f"the metric `{name}` is not for a {task} task",
+        did_you_mean(name, available, otherwise=f"the metrics of a {task} task are"),
+    )
+    return False
+
+
+def _restricted(
+    node: Node, named: Node, info: MetricInfo, parts: Parts, faults: Faults
+) -> MetricRef | None:
+    """The metric with its class or output, where it may have or must have one."""
+    of_class = node.get("class") if isinstance(node.value, dict) else None
+    of_output = node.get("output") if isinstance(node.value, dict) else None
+    part = info.part
+    if part == "class" and parts.task is not Task.MULTICLASS:
+        part = None
+    sound = True
+    for key, child in (("class", of_class), ("output", of_output)):
+        if child is not None and part != key:
+            faults.add(child.key_location, *_not_restrictable(info, key, parts))
+            sound = False
+    if part == "class" and info.needs_part and of_class is None:
+        known = parts.classes
+        averages = f"`{info.name}_macro`" if f"{info.name}_macro" in CATALOG else "an average"
+        example = printable(known[0]) if known else "NAME"
+        faults.add(
+            named.location,
+            f"`{info.name}` of a multiclass task is of one class",
+            f"add `class: {example}`, or take {averages}",
+        )
+        sound = False
+    if not sound:
+        return None
+    if of_class is not None and not _is_class(of_class, parts, faults):
+        return None
+    if of_output is not None and not _is_output(of_output, parts, faults):
+        return None
+    return MetricRef(
+        name=info.name,
+        of_class=of_class.value if of_class else None,
+        of_output=of_output.value if of_output else None,
+    )
+
+
+def _not_restrictable(info: MetricInfo, key: str, parts: Parts) -> tuple[str, str]:
+    if key == "class" and parts.task is Task.BINARY and info.part == "class":
+        positive = f" (`{printable(parts.classes[1])}`)" if parts.classes else ""
+        return (
+            f"`{info.name}` of a binary task is of the positive class{positive}",
+            "remove `class`; for another class swap `heldout.classes` and the model's outputs",
+        )
+    return f"`{info.name}` has no `{key}`", f"remove `{key}`"
+
+
+def _is_class(node: Node, parts: Parts, faults: Faults) -> bool:
+    shown = printable(node.value)
+    if parts.classes is not None:
+        if node.value in parts.classes:
+            return True
+        faults.add(
+            node.location,
+            f"`{shown}` is not in `heldout.classes`",
+            did_you_mean(node.value, parts.classes, otherwise="the classes are"),
+        )
+        return False
+    # Without names classes are called by their position: "0", "1", and so on.
+    if parts.from_data or (node.value.isascii() and node.value.isdigit()):
+        return True
+    faults.add(
+        node.location,
+        f"the class `{shown}` cannot be found: the spec does not name the classes",
+        "add `heldout.classes`, in the order of the model's outputs",
+    )
+    return False
+
+
+def _is_output(node: Node, parts: Parts, faults: Faults) -> bool:
+    if node.value in parts.targets:
+        return True
+    faults.add(
+        node.location,
+        f"`{printable(node.value)}` is not in `heldout.target`",
+        did_you_mean(node.value, parts.targets, otherwise="the targets are"),
+    )
+    return False
+
+
+def _gate(node: Node, parts: Parts, faults: Faults) -> GateSpec | None:
+    named = node.get("metric")
+    if named is None:
+        return None
+    name = named.value
+    if name in EXPANDING or name == CONFUSION_MATRIX:
+        if _is_of_task(named, name, parts.task, faults):
+            base = name.removesuffix("_per_class")
+            remedy = (
+                f"gate `{base}` with `class:`, one gate for each class"
+                if name in EXPANDING
+                else "put it under `metrics`"
+            )
+            faults.add(named.location, f"`{name}` cannot be gated", remedy)
+        return None
+    if not _is_of_task(named, name, parts.task, faults):
+        return None
+    info = CATALOG[name]
+    metric = _restricted(node, named, info, parts, faults)
+    bound = "min" if "min" in node.value else "max"
+    threshold = node.get(bound)
+    if threshold is None or not _can_decide(info, bound, threshold, faults) or metric is None:
+        return None
+    return GateSpec(
+        metric=metric,
+        bound=bound,
+        threshold=float(threshold.value),
+        severity=Severity(node.value.get("severity", Severity.REQUIRED)),
+        location=node.location,
+    )
+
+
+def _can_decide(info: MetricInfo, bound: str, node: Node, faults: Faults) -> bool:
+    """Whether some value passes the bound and some other fails it."""
+    value = node.value
+    if not info.low <= value <= info.high:
+        percent = (info.low, info.high) == (0, 1) and 1 < value <= 100
+        faults.add(
+            node.location,
+            f"`{bound}: {value}` is outside of what `{info.name}` can be, {_range(info)}",
+            f"write {value / 100:g} for {value:g} %" if percent else "write a bound inside it",
+        )
+        return False
+    edge = info.low if bound == "min" else info.high
+    if value == edge:
+        side = "at least" if bound == "min" else "at most"
+        faults.add(
+            node.location,
+            f"`{bound}: {value}` always passes: `{info.name}` is {side} {edge:g}",
+            "write a bound that a bad model would miss",
+        )
+        return False
+    return True
+
+
+def _range(info: MetricInfo) -> str:
+    if isinf(info.low):
+        return f"at most {info.high:g}"
+    return f"at least {info.low:g}" if info.high == inf else f"{info.low:g} to {info.high:g}"
+
+
+def _check_against(
+    before: Sequence[tuple[Node, GateSpec]], node: Node, gate: GateSpec, faults: Faults
+) -> None:
+    for _, other in before:
+        if other.metric != gate.metric:
+            continue
+        label = printable(gate.metric.label)
+        line = other.location.line
+        if other.bound == gate.bound:
+            if other.severity == gate.severity:
+                faults.add(
+                    node.location,
+                    f"`{label}` has a second {gate.severity} `{gate.bound}`",
+                    f"keep one; the first is in line {line}",
+                )
+                return
+            continue
+        low, high = sorted((gate, other), key=lambda g: g.bound == "max")
+        if low.threshold > high.threshold:
+            faults.add(
+                node.location,
+                f"no value of `{label}` is both at least {low.threshold:g} "
+                f"and at most {high.threshold:g}",
+                f"correct this gate or the one in line {line}",
+            )
+            return
