@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     publish.add_argument("--report", type=Path, required=True, metavar="FILE")
     publish.add_argument("--comment-key", default="", metavar="KEY", help="one comment per key; the spec's name by default")  # fmt: skip
     publish.add_argument("--no-comment", action="store_true", help="no comment on the pull request")
+    publish.add_argument("--exit-status", type=int, metavar="N", help="the status that `model-eval run` ended with: a report that says otherwise is refused")  # fmt: skip
     return top
 
 
@@ -181,7 +182,7 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
 
     settings = read_settings(environ)
     try:
-        report = read_report(args.report)
+        report = read_report(args.report, exit_status=args.exit_status)
     except ReportError as error:
         report = error_report(args.report.name, error.faults, exit_code=error.exit_code)
         sys.stderr.write(f"{error}\n")

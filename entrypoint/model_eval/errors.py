@@ -48,9 +48,7 @@ class ModelEvalError(Exception):
     def faults(self) -> tuple[Fault, ...]:
         """The faults that this error reports; most report one."""
         return (
-            Fault(
-                code=self.code, message=self.message, remedy=self.remedy, location=self.location
-            ),
+            Fault(code=self.code, message=self.message, remedy=self.remedy, location=self.location),
         )
 
     def __str__(self) -> str:

@@ -83,13 +83,14 @@ def concatenate(ledgers: Sequence[Ledger]) -> Ledger:
     first = ledgers[0]
     for other in ledgers[1:]:
         same = (other.task, other.classes, other.outputs, other.columns.keys()) == (
-            first.task, first.classes, first.outputs, first.columns.keys(),
+            first.task,
+            first.classes,
+            first.outputs,
+            first.columns.keys(),
         )
         if not same:
             raise ValueError("ledgers of different runs cannot be concatenated")
-    columns = {
-        name: np.concatenate([ledger[name] for ledger in ledgers]) for name in first.columns
-    }
+    columns = {name: np.concatenate([ledger[name] for ledger in ledgers]) for name in first.columns}
     return Ledger(task=first.task, columns=columns, classes=first.classes, outputs=first.outputs)
 
 

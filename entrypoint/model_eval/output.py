@@ -23,10 +23,12 @@ def remove_stale(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path, *, exit_status: int | None = None) -> Report:
     """Reads and validates a report that code of a pull request may have written.
 
-    Links are not followed and only regular files are read.
+    Args:
+        path: links are not followed, and only regular files are read.
+        exit_status: what the evaluation ended with, where it is known; the report must agree.
 
     Raises:
         ReportError: it is missing, is no regular file, is too large, or does not hold together.
@@ -37,7 +39,13 @@ def read_report(path: Path) -> Report:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ReportError(f"`{path.name}` cannot be read: {error.strerror}") from error
-    return from_json(data or b"")
+    report = from_json(data or b"")
+    if exit_status not in {None, report.exit_code}:
+        raise ReportError(
+            f"the report says exit status {report.exit_code}, "
+            f"and the evaluation ended with {exit_status}"
+        )
+    return report
 
 
 def _write(path: Path, data: bytes) -> None:
