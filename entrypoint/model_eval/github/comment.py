@@ -151,13 +151,20 @@ def _upsert(client: Github, settings: Settings, *, text: str, mark: str) -> str:
         issue = client.get_repo(str(settings.repository)).get_issue(int(settings.pull_request or 0))
         ours = _ours(client, issue, mark)
         if not ours:
-            return str(issue.create_comment(text).html_url)
+            return _page(issue.create_comment(text))
         first, *copies = ours
         if _plain(first.body) != _plain(text):
             first.edit(text)
         for copy in copies:
             _delete(copy)
-        return str(first.html_url)
+        return _page(first)
+
+
+def _page(comment: IssueComment) -> str:
+    page: Any = comment.html_url
+    if not isinstance(page, str) or not page:
+        raise TypeError("an answer without the comment's page")
+    return page
 
 
 def _ours(client: Github, issue: Issue, mark: str) -> list[IssueComment]:
