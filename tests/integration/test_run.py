@@ -1,0 +1,236 @@
+"""The main job with real files and real processes: every way to end, and what it leaves."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from builders.projects import MODEL, SPEC, make_project
+from model_eval.output import LEDGER, REPORT, SUMMARY, read_report
+from model_eval.types import Verdict
+
+FORWARD = "return self.layer(x)"
+
+
+def hostile(body):
+    """The model, with other code in its forward."""
+    return "import os, sys, signal, ctypes, time\n" + MODEL.replace(FORWARD, body)
+
+
+def test_a_pass_leaves_three_files(tmp_path):
+    project = make_project(tmp_path)
+    done = project.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("sign: pass (exit 0): the required gate passed\n")
+    assert sorted(path.name for path in project.output.iterdir()) == [LEDGER, REPORT, SUMMARY]
+    report = read_report(project.output / REPORT)
+    assert report.completion.rows == report.completion.expected == 40
+    assert report.checkpoint.parameters == report.checkpoint.parameters_from_file == 3
+    assert report.environment.device.used == "cpu"
+    assert (project.output / SUMMARY).read_text().startswith("## ✅ `sign`: pass")
+    ledger = pq.read_table(project.output / LEDGER)
+    assert ledger.num_rows == 40
+    assert (ledger["target"].to_numpy() == ledger["prediction"].to_numpy()).all()
+
+
+def test_a_fail_exits_with_one(tmp_path):
+    project = make_project(
+        tmp_path,
+        spec=SPEC.replace("{metric: accuracy, min: 0.9}", "{metric: log_loss, max: 0.0001}"),
+    )
+    assert project.run().returncode == 1
+    assert read_report(project.output / REPORT).verdict is Verdict.FAIL
+
+
+def test_a_spec_that_is_wrong_exits_with_two_and_says_all_at_once(tmp_path):
+    project = make_project(
+        tmp_path, spec=SPEC.replace("name:", "nam:").replace("accuracy,", "acuracy,")
+    )
+    done = project.run()
+    assert done.returncode == 2
+    report = read_report(project.output / REPORT)
+    assert len(report.faults) >= 2
+    assert all(fault.location.file == "model-eval.yaml" for fault in report.faults)
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_checkpoint_that_is_not_there_exits_with_an_error(tmp_path):
+    project = make_project(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    done = project.run()
+    assert done.returncode == 3
+    assert "model.safetensors" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_pass_of_an_earlier_run_does_not_outlive_a_crash(tmp_path):
+    project = make_project(tmp_path)
+    assert project.run().returncode == 0
+    (tmp_path / "model.py").write_text(hostile("os.kill(os.getpid(), signal.SIGKILL)"))
+    assert project.run().returncode == 4
+    assert read_report(project.output / REPORT).verdict is Verdict.ERROR
+    assert not (project.output / LEDGER).exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("os._exit(0)", "the evaluation ended with status 0 and no usable report: `report.json` cannot be read: No such file or directory"),
+        ("os._exit(3)", "the evaluation ended with status 3 and no usable report: `report.json` cannot be read: No such file or directory"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "the evaluation was killed by SIGKILL"),
+        ("ctypes.string_at(0)", "the evaluation was killed by SIGSEGV"),
+        ("os.abort()", "the evaluation was killed by SIGABRT"),
+    ],
+)  # fmt: skip
+def test_a_process_that_dies_is_an_error_with_a_report(tmp_path, body, message):
+    project = make_project(tmp_path, model=hostile(body))
+    done = project.run()
+    assert done.returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == message
+    assert "error (exit 4)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("sys.exit(0)", "the model raised SystemExit: 0"),
+        ("raise KeyError('x')", "the model raised KeyError: 'x'"),
+        ("raise StopIteration", "the model raised StopIteration"),
+        ("return x[:1] @ x[:1].T", "the model returned shape (1, 1) for a batch of 8 samples"),
+    ],
+)
+def test_a_model_that_raises_is_an_error(tmp_path, body, said):
+    project = make_project(tmp_path, model=hostile(body))
+    done = project.run()
+    assert done.returncode == 4
+    assert said in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_outputs_that_are_nan_are_undecided_and_never_a_pass(tmp_path):
+    project = make_project(tmp_path, model=hostile("return self.layer(x) * float('nan')"))
+    done = project.run()
+    assert done.returncode == 4
+    report = read_report(project.output / REPORT)
+    assert report.verdict is Verdict.UNDECIDED
+    assert report.completion.finite == 0
+    assert "have outputs that are not finite" in report.estimates[0].undefined
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_far_it_came(tmp_path, number):
+    slow = hostile("print('batch', flush=True); time.sleep(0.5); " + FORWARD)
+    project = make_project(tmp_path, model=slow, rows=400)
+    child = subprocess.Popen(
+        project.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "batch\n"
+    started = time.monotonic()
+    child.send_signal(number)
+    child.communicate(timeout=20)
+    assert time.monotonic() - started < 10
+    assert child.returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message.startswith("the run was interrupted after ")
+    assert fault.message.endswith(" of 400 samples")
+
+
+def test_a_run_that_ignores_signals_is_killed(tmp_path):
+    deaf = hostile(
+        "[signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]; "
+        "print('deaf', flush=True); time.sleep(60); " + FORWARD
+    )
+    project = make_project(tmp_path, model=deaf)
+    child = subprocess.Popen(project.command(), stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "deaf\n"
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=20)
+    assert child.returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == "the evaluation was killed by SIGKILL"
+
+
+def test_a_report_written_by_the_model_must_agree_with_the_exit_status(tmp_path):
+    forging = hostile(
+        "import pathlib; pathlib.Path(__file__).parent.joinpath('out/report.json')"
+        '.write_text(\'{"verdict": "pass"}\'); os._exit(0)'
+    )
+    project = make_project(tmp_path, model=forging)
+    assert project.run().returncode == 4
+    assert read_report(project.output / REPORT).verdict is Verdict.ERROR
+
+
+def test_in_actions_the_models_output_cannot_command(tmp_path):
+    printing = hostile("print('::error::forged'); print('::add-mask::x'); " + FORWARD)
+    project = make_project(tmp_path, model=printing)
+    summary, outputs = tmp_path / "summary", tmp_path / "outputs"
+    done = project.run(
+        GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary), GITHUB_OUTPUT=str(outputs)
+    )
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("::group::model-eval run ")
+    token = lines[1].removeprefix("::stop-commands::")
+    assert len(token) > 20
+    resumed = lines.index(f"::{token}::")
+    forged = [n for n, line in enumerate(lines) if "forged" in line or "add-mask" in line]
+    assert forged
+    assert max(forged) < resumed
+    assert summary.read_text().startswith("## ✅ `sign`: pass")
+    assert "verdict<<" in outputs.read_text()
+
+
+def test_the_models_process_has_no_token(tmp_path):
+    spying = hostile(
+        "import json, pathlib; pathlib.Path(__file__).with_name('seen.json')"
+        ".write_text(json.dumps(dict(os.environ))); " + FORWARD
+    )
+    project = make_project(tmp_path, model=spying)
+    done = project.run(
+        GITHUB_TOKEN="secret-1",
+        MODEL_EVAL_TOKEN="secret-2",
+        ACTIONS_RUNTIME_TOKEN="secret-3",
+        GITHUB_OUTPUT=str(tmp_path / "outputs"),
+        PLAIN="kept",
+    )
+    assert done.returncode == 0
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    assert "secret" not in json.dumps(seen)
+    assert "GITHUB_OUTPUT" not in seen
+    assert seen["PLAIN"] == "kept"
+
+
+def test_a_file_of_the_repository_cannot_stand_in_for_a_library(tmp_path):
+    project = make_project(tmp_path)
+    for name in ("yaml", "json", "torch", "model_eval", "safetensors"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(0)")
+    done = subprocess.run(
+        project.command(), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_report(project.output / REPORT).verdict is Verdict.PASS
+
+
+def test_without_an_output_folder_nothing_is_left(tmp_path):
+    project = make_project(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    command = project.command()
+    at = command.index("--output")
+    done = subprocess.run(command[:at], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert [p for p in sorted(tmp_path.iterdir()) if p.name != "__pycache__"] == before
+
+
+def test_an_output_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
+    project = make_project(tmp_path)
+    project.output.write_text("a file")
+    done = project.run()
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"`{project.output}` cannot be written to: File exists; "
+        "name a folder for --output that this user may write to\n"
+    )
