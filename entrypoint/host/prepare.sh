@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Step 1: can this runner evaluate? Which image, which GPUs, where does the output go?
+# shellcheck source=entrypoint/host/common.sh
+source "${BASH_SOURCE[0]%/*}/common.sh"
+
+[[ ${RUNNER_OS:-} == Linux ]] ||
+    fail 4 "this action runs on Linux runners only, and this one is \`${RUNNER_OS:-unknown}\`; use runs-on: ubuntu-latest or a self-hosted Linux runner"
+if inside "$GITHUB_WORKSPACE" /__w; then
+    fail 4 "this job runs in a container, where the paths of the workspace are not those of the Docker engine; remove \`container:\` from the job"
+fi
+command -v docker >/dev/null ||
+    fail 4 "there is no \`docker\` command on this runner; install Docker (docs/self-hosted.md)"
+if ! engine="$(timeout 60 docker info --format '{{.ServerVersion}} {{.SecurityOptions}} {{json .Runtimes}}' 2>&1)"; then
+    fail 4 "the Docker engine does not answer: ${engine}; start it, and let the runner's user use it (docs/self-hosted.md)"
+fi
+if [[ $engine == *name=rootless* || $engine == *name=userns* ]]; then
+    fail 4 "this Docker engine maps user ids (rootless or userns-remap), so that the report could not be written; use an engine without (docs/self-hosted.md)"
+fi
+
+temp="$(cd "$RUNNER_TEMP" && pwd -P)"
+workspace="$(cd "$GITHUB_WORKSPACE" && pwd -P)"
+if inside "$temp" "$workspace"; then
+    fail 4 "RUNNER_TEMP lies inside the workspace, where code of a pull request would read its secrets; move the runner's work folder"
+fi
+
+nvidia_smi() { command -v nvidia-smi >/dev/null && nvidia-smi --list-gpus >/dev/null 2>&1; }
+docker_has_gpus() { [[ $engine == *'"nvidia"'* ]] || command -v nvidia-container-runtime-hook >/dev/null; }
+gpus=
+case $MODEL_EVAL_GPUS in
+    none) ;;
+    auto)
+        if nvidia_smi && docker_has_gpus; then
+            gpus=all
+        elif nvidia_smi; then
+            annotate warning "this runner has a GPU that Docker cannot use, so the evaluation runs on the CPU; install the NVIDIA Container Toolkit, or say \`gpus: none\`"
+        fi
+        ;;
+    all) gpus=all ;;
+    device=*)
+        [[ $MODEL_EVAL_GPUS =~ ^device=[A-Za-z0-9:./_-]+(,[A-Za-z0-9:./_-]+)*$ ]] ||
+            fail 2 "\`gpus: $MODEL_EVAL_GPUS\` names no devices; write device=0,1 or auto, all, none"
+        gpus="\"$MODEL_EVAL_GPUS\""
+        ;;
+    *) fail 2 "\`gpus: $MODEL_EVAL_GPUS\` is not auto, all, none or device=…; correct the input" ;;
+esac
+
+variant=cpu
+[[ -z $gpus ]] || variant=cuda
+image=$MODEL_EVAL_IMAGE
+if [[ -z $image ]]; then
+    while read -r name reference; do
+        [[ $name != "$variant" ]] || image=$reference
+    done <"${BASH_SOURCE[0]%/*}/../../image.lock"
+    [[ -n $image ]] ||
+        fail 4 "no $variant image has been released with this version of the action; build one (\`docker build -t model-eval:local .\` in the action's repository) and pass \`image: model-eval:local\`"
+fi
+[[ $image =~ ^[A-Za-z0-9][A-Za-z0-9._/:@-]*$ ]] ||
+    fail 2 "\`image: $image\` is not the name of an image; correct the input"
+
+# By its id from here on: the evaluation and the publishing get the same image, whatever its tag does.
+id="$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null)" || {
+    for pause in 5 20 0; do
+        ! docker pull --quiet "$image" || break
+        sleep "$pause"
+    done
+    id="$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null)" ||
+        fail 4 "the image \`$image\` is not on this runner and could not be pulled; check its name, the network and the registry's login"
+}
+
+output="$(mktemp -d "$temp/model-eval.XXXXXXXXXX")"
+set_output image "$id"
+set_output gpus "$gpus"
+set_output output-dir "$output"
+set_output container "model-eval-${GITHUB_RUN_ID:-0}-${GITHUB_RUN_ATTEMPT:-0}-${output##*.}"
+echo "model-eval: image $image ($id), GPUs: ${gpus:-none}"

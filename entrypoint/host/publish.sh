@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Step 3: publishes in a container that has the token and the network, and nothing of the workspace. The
+# report was written by code of a pull request: it is handed over as one file, never as a link, and
+# model-eval validates it and compares it with how the evaluation ended.
+# shellcheck source=entrypoint/host/common.sh
+source "${BASH_SOURCE[0]%/*}/common.sh"
+
+report=$MODEL_EVAL_OUTPUT_DIR/report.json
+evaluated=${MODEL_EVAL_EXIT_STATUS:-4}
+[[ $evaluated =~ ^[0-4]$ ]] || evaluated=4
+
+arguments=(--pids-limit 256 --memory 2g --network "${MODEL_EVAL_PUBLISH_NETWORK:-bridge}"
+    --mount "$(bind "$GITHUB_OUTPUT" "$GITHUB_OUTPUT")"
+    --mount "$(bind "$GITHUB_STEP_SUMMARY" "$GITHUB_STEP_SUMMARY")")
+# By name only: a value on a command line is readable by everybody on the machine.
+for variable in \
+    GITHUB_ACTIONS GITHUB_API_URL GITHUB_EVENT_NAME GITHUB_OUTPUT GITHUB_REPOSITORY GITHUB_RUN_ATTEMPT \
+    GITHUB_RUN_ID GITHUB_SERVER_URL GITHUB_SHA GITHUB_STEP_SUMMARY \
+    MODEL_EVAL_PULL_REQUEST MODEL_EVAL_TOKEN \
+    HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
+    arguments+=(--env "$variable")
+done
+# A GitHub Enterprise Server with a certificate of its own.
+if [[ -n ${REQUESTS_CA_BUNDLE:-} ]]; then
+    arguments+=(--env REQUESTS_CA_BUNDLE --mount "$(bind "$REQUESTS_CA_BUNDLE" "$REQUESTS_CA_BUNDLE" readonly)")
+fi
+if [[ -f $report && ! -L $report ]]; then
+    arguments+=(--mount "$(bind "$report" "$report" readonly)")
+fi
+
+command=(publish --report "$report" --exit-status "$evaluated"
+    "--comment-key=${MODEL_EVAL_COMMENT_KEY:-$MODEL_EVAL_SPEC}")
+case $MODEL_EVAL_COMMENT in
+    true) ;;
+    false) command+=(--no-comment) ;;
+    *) fail 2 "\`comment: $MODEL_EVAL_COMMENT\` is not true or false; correct the input" ;;
+esac
+
+name=$MODEL_EVAL_CONTAINER-publish
+published=0
+run_container "$name" "${arguments[@]}" "$MODEL_EVAL_IMAGE" "${command[@]}" || published=$?
+docker rm --force "$name" >/dev/null 2>&1 || true
+
+# A pass needs both: the evaluation said so, and its report was found to be valid and to say the same.
+if [[ ${MODEL_EVAL_EXIT_STATUS:-} != "$published" ]]; then
+    annotate error "no verdict: the evaluation ended with status \`${MODEL_EVAL_EXIT_STATUS:-none}\` and its publication with \`$published\`; see the log above"
+    set_output verdict error
+    set_output exit-code 4
+fi

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Step 2: evaluates in a container that has no network, no token and no environment of the runner, that
+# can write to the output folder only, and that sees the workspace without its git credentials.
+# The step succeeds whatever the verdict: publishing comes next, and the last step fails.
+# shellcheck source=entrypoint/host/common.sh
+source "${BASH_SOURCE[0]%/*}/common.sh"
+
+spec=$MODEL_EVAL_SPEC
+case /$spec/ in
+    // ) fail 2 "the input \`spec\` is empty; name a YAML file in the workspace" ;;
+    //* | */../* | *[[:cntrl:]]*)
+        fail 2 "\`spec: $spec\` does not stay inside the workspace; give a relative path without \`..\`" ;;
+esac
+[[ $MODEL_EVAL_PIDS_LIMIT =~ ^[1-9][0-9]{0,6}$ ]] ||
+    fail 2 "\`pids-limit: $MODEL_EVAL_PIDS_LIMIT\` is not a whole number; correct the input"
+for limit in "memory $MODEL_EVAL_MEMORY" "shm-size $MODEL_EVAL_SHM_SIZE"; do
+    [[ $limit =~ ^[a-z-]+\ ([1-9][0-9]*[bkmgBKMG]?)?$ ]] ||
+        fail 2 "\`${limit/ /: }\` is not a size; write it like 512m or 12g"
+done
+
+arguments=(--network none --pids-limit "$MODEL_EVAL_PIDS_LIMIT"
+    --mount "$(bind "$GITHUB_WORKSPACE" "$GITHUB_WORKSPACE" readonly)"
+    --mount "$(bind "$MODEL_EVAL_OUTPUT_DIR" "$MODEL_EVAL_OUTPUT_DIR")")
+[[ -z $MODEL_EVAL_MEMORY ]] || arguments+=(--memory "$MODEL_EVAL_MEMORY" --memory-swap "$MODEL_EVAL_MEMORY")
+[[ -z $MODEL_EVAL_SHM_SIZE ]] || arguments+=(--shm-size "$MODEL_EVAL_SHM_SIZE")
+[[ -z $MODEL_EVAL_GPUS ]] || arguments+=(--gpus "$MODEL_EVAL_GPUS")
+# Docker's client would add its own proxies, whose addresses may hold a password.
+for proxy in HTTP_PROXY HTTPS_PROXY FTP_PROXY NO_PROXY ALL_PROXY; do
+    lower="$(tr '[:upper:]' '[:lower:]' <<<"$proxy")"
+    arguments+=(--env "$proxy=" --env "$lower=")
+done
+
+# actions/checkout leaves the token in .git/config. Every git directory, whatever its name, is covered
+# by an empty folder; a search that cannot see everything is an error.
+hide_git_directories() {
+    local folder=$1 found
+    shift
+    while IFS= read -r -d '' found; do
+        case $found in
+            */HEAD)
+                found=${found%/HEAD}
+                [[ -e $found/config && -d $found/objects ]] || continue
+                ;;
+        esac
+        arguments+=(--mount "type=tmpfs,\"target=${found//\"/\"\"}\",tmpfs-size=4096,tmpfs-mode=0555")
+    done < <(find "$folder" "$@" \( -type d -name .git -prune -o -name HEAD \) -print0)
+    wait $! ||
+        fail 4 "\`$folder\` cannot be searched for git credentials; give the runner's user access to all of it"
+}
+hide_git_directories "$GITHUB_WORKSPACE"
+
+# A data path must not open what the sandbox closes: it may not hold any of these, nor lie in one (but in
+# the home folder and in RUNNER_TEMP, where earlier steps put data).
+add_data_path() {
+    local path=$1 real closed
+    [[ $path == /* && -e $path ]] ||
+        fail 2 "\`data-paths\`: \`$path\` is not an absolute path of something that is there; correct the input"
+    real="$(realpath -- "$path")"
+    for closed in "$GITHUB_WORKSPACE" /etc /proc /sys /dev /run "$RUNNER_TEMP"/_* "$RUNNER_TEMP" "${HOME:-/root}"; do
+        closed="$(realpath -m -- "$closed")"
+        if inside "$closed" "$real" || { [[ $closed != "$temp" && $closed != "$home" ]] && inside "$real" "$closed"; }; then
+            fail 2 "\`data-paths\`: \`$path\` is, holds or lies in \`$closed\`, which is mounted already or stays closed; name another folder"
+        fi
+    done
+    arguments+=(--mount "$(bind "$real" "$path" readonly)")
+    hide_git_directories "$path" -maxdepth 2
+    roots+=(--allow-path "$path")
+}
+temp="$(realpath -- "$RUNNER_TEMP")"
+home="$(realpath -m -- "${HOME:-/root}")"
+roots=(--root "$GITHUB_WORKSPACE")
+while IFS= read -r line; do
+    line="${line#"${line%%[![:space:]]*}"}"
+    line="${line%"${line##*[![:space:]]}"}"
+    [[ -z $line ]] || add_data_path "${line%/}"
+done <<<"$MODEL_EVAL_DATA_PATHS"
+
+# What code of the pull request prints is shown and never obeyed: the commands that would end this are
+# behind a token that it cannot know, and both of its streams are one, so that none overtakes the end.
+token="$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
+name=$MODEL_EVAL_CONTAINER-evaluate
+printf '::group::model-eval run %s\n::stop-commands::%s\n' "$spec" "$token"
+status=0
+run_container "$name" "${arguments[@]}" "$MODEL_EVAL_IMAGE" \
+    run "$GITHUB_WORKSPACE/$spec" --output "$MODEL_EVAL_OUTPUT_DIR" "${roots[@]}" 2>&1 || status=$?
+printf '\n::%s::\n::endgroup::\n' "$token"
+
+case $status in
+    0 | 1 | 2 | 3 | 4) ;;
+    125 | 126 | 127)
+        annotate error "Docker could not start the evaluation (its message is in the log above); check the image, the inputs \`gpus\`, \`memory\` and \`shm-size\`, and that the engine sees this runner's files" ;;
+    *)
+        if [[ $(docker inspect --format '{{.State.OOMKilled}}' "$name" 2>/dev/null) == true ]]; then
+            annotate error "the evaluation ran out of memory and was killed; lower run.batch_size, or raise the input \`memory\`"
+        else
+            annotate error "the evaluation was killed (status $status); nothing was judged"
+        fi
+        ;;
+esac
+docker rm --force "$name" >/dev/null 2>&1 || true
+set_output exit-status "$status"

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Step 5: ends the action with the verdict. Only a plain `0` is a pass.
+set -euo pipefail
+
+case ${MODEL_EVAL_EXIT_CODE:-} in
+    0) exit 0 ;;
+    1 | 2 | 3) exit "$MODEL_EVAL_EXIT_CODE" ;;
+    *) exit 4 ;;
+esac
