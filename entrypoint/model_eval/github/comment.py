@@ -55,7 +55,7 @@ def marker(key: str) -> str:
     them and a digest behind, so that different keys stay different.
     """
     name = re.sub(r"[^A-Za-z0-9._]+", "-", key).strip("-")[:_KEY_LIMIT]
-    if name != key:
+    if name != key or not name:
         digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:12]
         name = f"{name}-{digest}".strip("-")
     return f"<!-- model-eval:{name} -->"
