@@ -121,12 +121,8 @@ def stopped_commands(
 
 
 def summary_room(path: Path) -> int:
-    """How many bytes the summary file still takes."""
-    try:
-        used = path.stat().st_size
-    except OSError:
-        used = 0
-    return max(0, SUMMARY_LIMIT - used - 2)  # a line break, should the file not end in one
+    """How many bytes of text the summary file still takes whole."""
+    return max(0, _summary_room(path) - 1)
 
 
 def append_summary(path: Path, text: str) -> bool:
@@ -139,7 +135,7 @@ def append_summary(path: Path, text: str) -> bool:
         PublishError: the file cannot be written.
     """
     data = _utf8(text if text.endswith("\n") else f"{text}\n")
-    room = summary_room(path)
+    room = _summary_room(path)
     whole = len(data) <= room
     if not whole:
         note = _utf8(_CUT)
@@ -205,6 +201,15 @@ def _of_gate(gate: GateResult) -> Annotation:
         message=gate.reason,
         location=gate.location,
     )
+
+
+def _summary_room(path: Path) -> int:
+    """Bytes for text and its last line break, when one more goes before the text."""
+    try:
+        used = path.stat().st_size
+    except OSError:
+        used = 0
+    return SUMMARY_LIMIT - used - 1
 
 
 def _append(path: Path, data: bytes, variable: str) -> None:

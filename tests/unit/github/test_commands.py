@@ -316,10 +316,14 @@ class TestSummary:
         assert append_summary(file, "more\n")
         assert file.read_text() == "# of another step\n# ours\nmore\n"
 
-    def test_room_for_a_whole_summary(self, tmp_path):
+    @pytest.mark.parametrize("before", [b"", b"of another step", b"of another step\n"])
+    def test_what_has_room_is_written_whole(self, tmp_path, before):
         file = tmp_path / "summary"
-        assert append_summary(file, "x" * (summary_room(file) - 1))
-        assert SUMMARY_LIMIT - 2 <= file.stat().st_size <= SUMMARY_LIMIT
+        file.write_bytes(before)
+        assert append_summary(file, "x" * summary_room(file))
+        assert SUMMARY_LIMIT - 1 <= file.stat().st_size <= SUMMARY_LIMIT
+        assert summary_room(file) == 0
+        assert not append_summary(file, "x")
 
     @given(
         before=st.integers(SUMMARY_LIMIT - 400, SUMMARY_LIMIT + 10), letter=st.sampled_from("xé😀")
