@@ -1,0 +1,207 @@
+"""Metrics are functions of weighted ledger rows, vectorised over weight vectors.
+
+The plain value, a slice (weights 0 and 1), sample weights, a bootstrap replicate and a paired
+difference (the same weights on two ledgers) are all `compute(ledger, metric, weights)`.
+"""
+
+from collections.abc import Callable, Iterable
+from math import isfinite, isnan
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model_eval.ledger import Ledger
+from model_eval.metrics.classification import f1, precision, recall
+from model_eval.metrics.registry import REGISTRY
+from model_eval.metrics.rows import FloatArray, Rows
+from model_eval.spec.catalog import CATALOG
+from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
+
+__all__ = [
+    "class_rows",
+    "compute",
+    "confusion",
+    "confusion_matrix",
+    "estimate",
+    "estimates",
+]
+
+_NO_SAMPLES = "there are no samples"
+_TOO_LARGE = "the value is too large for a float64"
+_ID_CHARACTERS = 80
+
+
+def compute(ledger: Ledger, ref: MetricRef, weights: npt.ArrayLike | None = None) -> FloatArray:
+    """The metric under each of B weight vectors.
+
+    Args:
+        ledger: N rows.
+        ref: the metric and, where it has one, its class or output.
+        weights: (B, N), finite and not negative; None counts each row once (B is 1). Rows of
+            weight 0 have no influence.
+
+    Returns:
+        float64 (B,), NaN where the metric is undefined: there is no row of positive weight, one
+        has outputs that are not finite, the catalogue's condition holds, or the value overflows.
+
+    Raises:
+        ValueError: the weights are not as above; the ledger has no such metric, class or output.
+    """
+    if missing := _missing_part(ledger, ref):
+        raise ValueError(missing)
+    values = _values(Rows(ledger, weights), ref)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def estimate(ledger: Ledger, ref: MetricRef) -> Estimate:
+    """The metric's value on all rows, or the reason why it has none.
+
+    Raises:
+        ValueError: the ledger's task has no such metric.
+    """
+    return estimates(ledger, (ref,))[0]
+
+
+def estimates(ledger: Ledger, refs: Iterable[MetricRef]) -> tuple[Estimate, ...]:
+    """`estimate` of several metrics, which share the counts and rankings that they need."""
+    rows = Rows(ledger)
+    return tuple(_estimate(rows, ref) for ref in refs)
+
+
+def confusion_matrix(ledger: Ledger, weights: npt.ArrayLike | None = None) -> npt.NDArray[Any]:
+    """How often each target (second axis) was predicted as each class (third axis).
+
+    Args:
+        ledger: N rows of a classification.
+        weights: (B, N), finite and not negative; None counts each row once (B is 1).
+
+    Returns:
+        (B, C, C): int64 counts without weights, else float64 sums of weights.
+
+    Raises:
+        ValueError: the weights are not as above, the ledger is a regression's, or a row of
+            positive weight has outputs that are not finite, so that its prediction means nothing.
+    """
+    return _countable(ledger, weights).confusion_matrix()
+
+
+def confusion(ledger: Ledger) -> ConfusionMatrix:
+    """The confusion matrix of all rows, for a report.
+
+    Raises:
+        ValueError: as `confusion_matrix`.
+    """
+    counts = confusion_matrix(ledger)[0]
+    return ConfusionMatrix(
+        labels=ledger.classes, counts=tuple(tuple(row) for row in counts.tolist())
+    )
+
+
+def class_rows(ledger: Ledger) -> tuple[ClassRow, ...]:
+    """Each class against the rest, in the order of the ledger's classes.
+
+    Raises:
+        ValueError: the ledger is a regression's, or a row's outputs are not finite.
+    """
+    counts = _countable(ledger, None).counts
+    ratios = [ratio(counts)[0].tolist() for ratio in (precision, recall, f1)]
+    return tuple(
+        ClassRow(
+            name=name,
+            support=int(counts.support[0, index]),
+            predicted=int(counts.predicted[0, index]),
+            precision=_or_none(ratios[0][index]),
+            recall=_or_none(ratios[1][index]),
+            f1=_or_none(ratios[2][index]),
+        )
+        for index, name in enumerate(ledger.classes)
+    )
+
+
+def _estimate(rows: Rows, ref: MetricRef) -> Estimate:
+    ledger = rows.ledger
+    undefined = _missing_part(ledger, ref) or _unusable(ledger)
+    value = float(_values(rows, ref)[0]) if undefined is None else np.nan
+    if undefined is None and not isfinite(value):
+        undefined = CATALOG[ref.name].undefined_when if isnan(value) else _TOO_LARGE
+    return Estimate(
+        metric=ref,
+        value=value if undefined is None else None,
+        undefined=undefined,
+        n=len(ledger),
+    )
+
+
+def _values(rows: Rows, ref: MetricRef) -> FloatArray:
+    """(B,), NaN where undefined, infinite where it overflows."""
+    if not rows.defined.any():
+        return np.full(len(rows.defined), np.nan)
+    with np.errstate(all="ignore"):
+        values = _function(rows.ledger, ref)(rows)
+    return np.where(rows.defined, values, np.nan)
+
+
+def _function(ledger: Ledger, ref: MetricRef) -> Callable[[Rows], FloatArray]:
+    metric, part = REGISTRY[ref.name], _part(ledger, ref)
+    if part is None:
+        return metric.whole
+    of_part = metric.of_part
+    if of_part is None:
+        raise ValueError(f"`{ref.name}` has no parts")
+    return lambda rows: of_part(rows, part)
+
+
+def _part(ledger: Ledger, ref: MetricRef) -> int | None:
+    if ref.of_class is not None:
+        return ledger.classes.index(ref.of_class)
+    return None if ref.of_output is None else ledger.outputs.index(ref.of_output)
+
+
+def _missing_part(ledger: Ledger, ref: MetricRef) -> str | None:
+    """Why the ledger has no such class or output.
+
+    Raises:
+        ValueError: the metric is not one of the task's, or is not restricted to parts of this kind.
+    """
+    info = CATALOG.get(ref.name)
+    if info is None or ledger.task not in info.tasks:
+        raise ValueError(f"a {ledger.task} task has no metric `{ref.name}`")
+    needs_class = info.needs_part and ledger.task is Task.MULTICLASS
+    if (
+        (ref.of_class is not None and info.part != "class")
+        or (ref.of_output is not None and info.part != "output")
+        or (ref.of_class is None and needs_class)
+    ):
+        raise ValueError(f"`{ref.label}` does not name a metric of a {ledger.task} task")
+    if ref.of_class is not None and ref.of_class not in ledger.classes:
+        return f"there is no class `{ref.of_class}`"
+    if ref.of_output is not None and ref.of_output not in ledger.outputs:
+        return f"there is no output `{ref.of_output}`"
+    return None
+
+
+def _unusable(ledger: Ledger) -> str | None:
+    count = len(ledger)
+    if count == 0:
+        return _NO_SAMPLES
+    lacking = count - ledger.finite
+    if lacking == 0:
+        return None
+    first = " ".join(str(ledger["id"][ledger["finite"].argmin()]).split())
+    if len(first) > _ID_CHARACTERS:
+        first = first[: _ID_CHARACTERS - 1] + "…"
+    return f"{lacking} of {count} samples have outputs that are not finite (first id: {first})"
+
+
+def _countable(ledger: Ledger, weights: npt.ArrayLike | None) -> Rows:
+    if ledger.task is Task.REGRESSION:
+        raise ValueError("a regression has no classes")
+    rows = Rows(ledger, weights)
+    if rows.spoiled.any():
+        raise ValueError("classes cannot be counted over rows whose outputs are not finite")
+    return rows
+
+
+def _or_none(value: float) -> float | None:
+    return None if isnan(value) else value

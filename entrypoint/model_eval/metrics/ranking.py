@@ -1,0 +1,140 @@
+"""Metrics of the order in which scores put the samples of a class and the others.
+
+Scores are sorted once, whatever the number of weight vectors. Ties are exact: equal scores are
+one threshold, as in scikit-learn's `roc_auc_score` and `average_precision_score`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model_eval.ledger import Array
+from model_eval.metrics.classification import divide
+from model_eval.metrics.rows import BoolArray, FloatArray, Rows
+from model_eval.types import Task
+
+OfClass = Callable[[Rows, int], FloatArray]
+"""(B,) of one class against the rest; NaN where undefined."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """P samples of a class and M others, each by descending score.
+
+    Attributes:
+        positives: (P,) row numbers.
+        negatives: (M,) row numbers.
+        above: (P,) how many negatives have a higher score than this positive.
+        negatives_reached: (P,) how many negatives have at least this positive's score.
+        positives_reached: (P,) how many positives have, itself among them.
+    """
+
+    positives: npt.NDArray[np.intp]
+    negatives: npt.NDArray[np.intp]
+    above: npt.NDArray[np.intp]
+    negatives_reached: npt.NDArray[np.intp]
+    positives_reached: npt.NDArray[np.intp]
+
+
+def rank(score: Array, positive: BoolArray) -> Ranking:
+    """Ranks rows by score (N,); `positive` says which are of the class."""
+    descending = -score
+    positives, negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
+    positives = positives[np.argsort(descending[positives])]
+    negatives = negatives[np.argsort(descending[negatives])]
+    own, others = descending[positives], descending[negatives]
+    return Ranking(
+        positives=positives,
+        negatives=negatives,
+        above=np.searchsorted(others, own, side="left"),
+        negatives_reached=np.searchsorted(others, own, side="right"),
+        positives_reached=np.searchsorted(own, own, side="right"),
+    )
+
+
+def auroc_of(rows: Rows, index: int) -> FloatArray:
+    """(B,) the chance that a sample of the class has a higher score than another; ties are half.
+
+    The Mann-Whitney form of the area: 1 - Σ_i w_i (above_i + reached_i) / 2M / Σ_i w_i over the
+    positives i, with weights in the place of counts. NaN where a side has no weight.
+    """
+
+    def area(ranking: Ranking, weights: FloatArray) -> FloatArray:
+        negative = _cumulative(weights[:, ranking.negatives])
+        positive = weights[:, ranking.positives]
+        beaten_by = negative[:, ranking.above] + negative[:, ranking.negatives_reached]
+        # Shares are at most 1 exactly, and so is their mean: the area stays inside [0, 1].
+        share = beaten_by / 2 / negative[:, -1:]
+        return 1 - divide((positive * share).sum(axis=1), positive.sum(axis=1))
+
+    return _one_against_rest(rows, index, "auroc", area)
+
+
+def average_precision_of(rows: Rows, index: int) -> FloatArray:
+    """(B,) the mean, over the samples of the class, of the precision at their score.
+
+    That is Σ_k (R_k - R_(k-1)) P_k over thresholds k, without interpolation. NaN where the class
+    has no weight.
+    """
+
+    def area(ranking: Ranking, weights: FloatArray) -> FloatArray:
+        positive = weights[:, ranking.positives]
+        hits = _cumulative(positive)[:, ranking.positives_reached]
+        misses = _cumulative(weights[:, ranking.negatives])[:, ranking.negatives_reached]
+        precision = np.zeros_like(hits)
+        np.divide(hits, hits + misses, out=precision, where=hits > 0)
+        return divide((positive * precision).sum(axis=1), positive.sum(axis=1))
+
+    return _one_against_rest(rows, index, "average_precision", area)
+
+
+def of_all(area: OfClass, rows: Rows) -> FloatArray:
+    """The positive class of a binary ledger; the mean over all classes of another."""
+    return area(rows, 1) if rows.ledger.task is Task.BINARY else macro(area, rows)
+
+
+def macro(area: OfClass, rows: Rows) -> FloatArray:
+    """The mean over all classes of the ledger; NaN where it is NaN for one of them."""
+    mean: FloatArray = _each_class(area, rows).mean(axis=1)
+    return mean
+
+
+def weighted(area: OfClass, rows: Rows) -> FloatArray:
+    """The mean over classes, each weighted by its support; a class without samples has none."""
+    support = rows.counts.support
+    values = np.where(support > 0, support * _each_class(area, rows), 0)
+    return divide(values.sum(axis=1), support.sum(axis=1))
+
+
+def _each_class(area: OfClass, rows: Rows) -> FloatArray:
+    return np.stack([area(rows, index) for index in range(len(rows.ledger.classes))], axis=1)
+
+
+def _one_against_rest(
+    rows: Rows, index: int, name: str, area: Callable[[Ranking, FloatArray], FloatArray]
+) -> FloatArray:
+    def make() -> FloatArray:
+        positive = rows.column("target") == index
+        if not positive.any():
+            return np.full(len(rows.defined), np.nan)
+        ranking = rank(_score(rows, index), positive)
+        return rows.map(lambda weights: area(ranking, weights))
+
+    return rows.once((name, index), make)
+
+
+def _score(rows: Rows, index: int) -> Array:
+    probability = rows.column("probability")
+    if probability.ndim == 2:
+        return np.ascontiguousarray(probability[:, index])
+    # Not 1 - p, which would make ties of small probabilities.
+    return probability if index == 1 else -probability
+
+
+def _cumulative(weights: FloatArray) -> FloatArray:
+    """(b, n) → (b, n + 1): the sum of the first 0, 1, …, n weights."""
+    sums = np.zeros((len(weights), weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=sums[:, 1:])
+    return sums
