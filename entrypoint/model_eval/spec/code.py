@@ -17,8 +17,8 @@ def find_code(
     """The callable that a node names; None, and a fault, where the text names none."""
     text: str = node.value
     shown = printable(text)
-    where, colon, attribute = text.rpartition(":")
-    if not colon:
+    where, _, attribute = text.rpartition(":")
+    if not where or not attribute:
         faults.add(node.location, f"`{shown}` does not say which callable", _without_colon(text))
         return None
     if not _is_dotted_name(attribute):
@@ -52,6 +52,7 @@ def find_code(
 
 
 def _without_colon(text: str) -> str:
+    text = text.strip(":")
     if text.endswith(".py"):
         return f"add the callable's name: `{printable(text)}:NAME`"
     module, dot, name = text.rpartition(".")

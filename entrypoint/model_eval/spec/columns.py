@@ -43,19 +43,18 @@ def column_names(path: Path, file_format: str) -> tuple[str, ...] | None:
 def _csv(file: BinaryIO) -> tuple[str, ...] | None:
     import csv
 
-    head = file.read(MAX_HEADER)
-    # A header has no line breaks in its names; one that has is left to the real reader.
-    line = head.split(b"\n", 1)[0]
+    line = file.readline(MAX_HEADER)
     if len(line) == MAX_HEADER:
         return None
-    rows = list(csv.reader([line.decode("utf-8-sig").rstrip("\r")], strict=True))
+    # Strict: a name with a line break in it is an error here, and left to the real reader.
+    rows = list(csv.reader([line.decode("utf-8-sig").rstrip("\r\n")], strict=True))
     return tuple(rows[0]) if rows else None
 
 
 def _npz(file: BinaryIO) -> tuple[str, ...] | None:
     import zipfile
 
-    with zipfile.ZipFile(_Bounded(file)) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(_Bounded(file)) as archive:
         return tuple(name.removesuffix(".npy") for name in archive.namelist())
 
 

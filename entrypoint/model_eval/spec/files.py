@@ -48,7 +48,8 @@ def explain(error: OSError | ValueError, path: Path) -> tuple[str, str]:
     """Why the path cannot be used, as a clause behind its name, and what to do about it."""
     if isinstance(error, NotRegularError):
         kind = error.strerror or "special file"
-        return f"is a {kind}, not a file", "name a regular file"
+        remedy = "name a file in it" if kind == "folder" else "name a regular file"
+        return f"is a {kind}, not a file", remedy
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ELOOP:
         return "is a symlink that leads back to itself", "point the symlink at a file"

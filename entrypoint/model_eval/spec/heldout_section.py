@@ -179,8 +179,19 @@ def _inputs(
     if isinstance(inputs.value, list):
         return tuple(_input(item, faults) for item in inputs.entries()), {}
     if isinstance(inputs.value, dict) and not {"column", "columns", "dtype"} & inputs.value.keys():
-        return (), {str(item.path[-1]): _input(item, faults) for item in inputs.entries()}
+        return (), {_argument(item, faults): _input(item, faults) for item in inputs.entries()}
     return (_input(inputs, faults),), {}
+
+
+def _argument(node: Node, faults: Faults) -> str:
+    name = str(node.path[-1])
+    if not name.isidentifier():
+        faults.add(
+            node.key_location,
+            f"`{printable(name)}` is not the name of an argument",
+            "write what the model's `forward` calls it, or a list for positional arguments",
+        )
+    return name
 
 
 def _input(node: Node, faults: Faults) -> InputSpec:
@@ -225,7 +236,7 @@ def _targets(
 
 
 def _add_missing(node: Node, key: str, what: str, where: _Where, faults: Faults) -> None:
-    if where.format is None:
+    if where.format is None or not node.lacks(key):
         return  # the default depends on the format, whose fault is reported
     faults.add(
         node.key_location,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -48,9 +49,12 @@ def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:
     data = source.read(absolute, display=display)
     root = source.parse(data, file=display).root
     wrong = schema.check(root)
+    unsound = frozenset(
+        path for fault in wrong for path in (fault.path, fault.meant) if path is not None
+    )
+    root = replace(root, source=replace(root.source, unsound=unsound))
     spec, found = semantics.build(
         root,
-        unsound=[fault.path for fault in wrong],
         places=places,
         source=PathRef(
             path=real, display=display, location=Location(file=display, line=1, column=1)

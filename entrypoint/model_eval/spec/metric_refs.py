@@ -30,25 +30,27 @@ class Parts:
 
     Attributes:
         classes: names of the classes; None where the spec does not state them.
-        from_data: True where the held-out set may name classes that the spec does not.
+        named_by_data: True where the held-out set may name classes that the spec does not.
+        at_fault: True where the spec is wrong about them, so that nothing can be said here.
         targets: names of a regression's outputs.
     """
 
     task: Task
     classes: tuple[str, ...] | None
-    from_data: bool
+    named_by_data: bool
+    at_fault: bool
     targets: tuple[str, ...]
 
 
 def find_metrics(
-    node: Node | None, gates: Sequence[GateSpec], parts: Parts, faults: Faults
+    nodes: Sequence[Node] | None, gates: Sequence[GateSpec], parts: Parts, faults: Faults
 ) -> tuple[MetricRef, ...]:
     """What to report: the metrics asked for, or the task's usual ones, then those of the gates."""
-    if node is None:
+    if nodes is None:
         found = [MetricRef(name=name) for name in DEFAULTS[parts.task]]
     else:
         found = []
-        for item in node.entries():
+        for item in nodes:
             for ref in _refs(item, parts, faults):
                 if ref in found:
                     faults.add(
@@ -61,16 +63,14 @@ def find_metrics(
     return tuple(dict.fromkeys([*found, *(gate.metric for gate in gates)]))
 
 
-def find_gates(
-    nodes: Sequence[Node], parts: Parts, faults: Faults
-) -> tuple[tuple[Node, GateSpec], ...]:
+def find_gates(nodes: Sequence[Node], parts: Parts, faults: Faults) -> tuple[GateSpec, ...]:
     """The gates that are sound by themselves; faults for the others, and for contradictions."""
-    found: list[tuple[Node, GateSpec]] = []
+    found: list[GateSpec] = []
     for node in nodes:
         gate = _gate(node, parts, faults)
         if gate is not None:
-            _check_against(found, node, gate, faults)
-            found.append((node, gate))
+            _check_against(found, gate, faults)
+            found.append(gate)
     return tuple(found)
 
 
@@ -90,6 +90,8 @@ def _refs(node: Node, parts: Parts, faults: Faults) -> Iterator[MetricRef]:
                 return
         if name == CONFUSION_MATRIX:
             yield MetricRef(name=name)
+        elif parts.at_fault:
+            return
         elif parts.classes is None:
             faults.add(
                 node.location,
@@ -165,6 +167,8 @@ def _not_restrictable(info: MetricInfo, key: str, parts: Parts) -> tuple[str, st
 
 def _is_class(node: Node, parts: Parts, faults: Faults) -> bool:
     shown = printable(node.value)
+    if parts.at_fault:
+        return True
     if parts.classes is not None:
         if node.value in parts.classes:
             return True
@@ -175,7 +179,7 @@ def _is_class(node: Node, parts: Parts, faults: Faults) -> bool:
         )
         return False
     # Without names classes are called by their position: "0", "1", and so on.
-    if parts.from_data or (node.value.isascii() and node.value.isdigit()):
+    if parts.named_by_data or (node.value.isascii() and node.value.isdigit()):
         return True
     faults.add(
         node.location,
@@ -186,7 +190,7 @@ def _is_class(node: Node, parts: Parts, faults: Faults) -> bool:
 
 
 def _is_output(node: Node, parts: Parts, faults: Faults) -> bool:
-    if node.value in parts.targets:
+    if parts.at_fault or node.value in parts.targets:
         return True
     faults.add(
         node.location,
@@ -257,10 +261,8 @@ def _range(info: MetricInfo) -> str:
     return f"at least {info.low:g}" if info.high == inf else f"{info.low:g} to {info.high:g}"
 
 
-def _check_against(
-    before: Sequence[tuple[Node, GateSpec]], node: Node, gate: GateSpec, faults: Faults
-) -> None:
-    for _, other in before:
+def _check_against(before: Sequence[GateSpec], gate: GateSpec, faults: Faults) -> None:
+    for other in before:
         if other.metric != gate.metric:
             continue
         label = printable(gate.metric.label)
@@ -268,7 +270,7 @@ def _check_against(
         if other.bound == gate.bound:
             if other.severity == gate.severity:
                 faults.add(
-                    node.location,
+                    gate.location,
                     f"`{label}` has a second {gate.severity} `{gate.bound}`",
                     f"keep one; the first is in line {line}",
                 )
@@ -277,7 +279,7 @@ def _check_against(
         low, high = sorted((gate, other), key=lambda g: g.bound == "max")
         if low.threshold > high.threshold:
             faults.add(
-                node.location,
+                gate.location,
                 f"no value of `{label}` is both at least {low.threshold:g} "
                 f"and at most {high.threshold:g}",
                 f"correct this gate or the one in line {line}",

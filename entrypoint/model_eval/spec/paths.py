@@ -63,7 +63,9 @@ class Places:
             raise NotRegularError(0, found)
         except OSError as error:
             what, remedy = explain(error, self.base / text)
-            if what == "does not exist" and (sibling := _sibling(self.base / text)):
+            if text.startswith("~"):
+                remedy = "`~` is not expanded; write a path inside the repository"
+            elif what == "does not exist" and (sibling := _sibling(self.base / text)):
                 remedy = f"did you mean `{printable(str(Path(text).with_name(sibling)))}`?"
             faults.add(location, f"`{printable(text)}` {what}", remedy)
         return False
@@ -71,9 +73,7 @@ class Places:
     def _add_escape(self, text: str, path: Path, location: Location, faults: Faults) -> None:
         shown = printable(text)
         roots = " or ".join(f"`{printable(str(root))}`" for root in self.roots)
-        if text.startswith("~"):
-            remedy = "`~` is not expanded; write a path inside the repository"
-        elif Path(os.path.normpath(self.base / text)) != path:
+        if Path(os.path.normpath(self.base / text)) != path:
             remedy = (
                 f"it is a symlink to `{printable(str(path))}`; "
                 "put the file itself there, or name its folder with `--allow-path`"

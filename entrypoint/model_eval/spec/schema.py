@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from model_eval.errors import SpecError
 from model_eval.spec.files import printable
 from model_eval.spec.source import MAX_FAULTS, Node, Path_, dotted
-from model_eval.spec.suggest import closest, did_you_mean, listed
+from model_eval.spec.suggest import closest, did_you_mean, listed, synonym
 from model_eval.types import Fault, Location
 
 _SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "spec.schema.json"
@@ -37,10 +37,18 @@ _Check = Callable[..., Iterator[ValidationError] | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchemaFault:
-    """A fault and the path of what it makes unusable."""
+    """A fault, and what it means for the checks that follow.
 
-    path: Path_
+    Attributes:
+        path: what it makes unusable.
+        meant: the key that a misspelt one was probably meant to be; it is not missing then.
+        lacks: keys of which any would have prevented this fault.
+    """
+
     fault: Fault
+    path: Path_
+    meant: Path_ | None = None
+    lacks: tuple[Path_, ...] = ()
 
 
 @cache
@@ -51,17 +59,16 @@ def schema() -> dict[str, Any]:
 
 
 def check(root: Node) -> list[SchemaFault]:
-    """Every fault that the schema finds, up to a bound, one for each place."""
-    found: dict[tuple[Path_, str], SchemaFault] = {}
-    errors = _validator().iter_errors(root.value)
-    for error in islice(errors, MAX_FAULTS * 2):
-        for leaf in _leaves(error):
-            for path, location, message, remedy in _describe(root, leaf):
-                fault = Fault(
-                    code=SpecError.code, message=message, remedy=remedy, location=location
-                )
-                found.setdefault((path, message), SchemaFault(path=path, fault=fault))
-    return list(found.values())
+    """Every fault that the schema finds, up to a bound, one for each slip."""
+    errors = islice(_validator().iter_errors(root.value), MAX_FAULTS * 2)
+    found = {
+        (described.path, described.fault.message): described
+        for error in errors
+        for leaf in _leaves(error)
+        for described in _describe(root, leaf)
+    }
+    meant = {fault.meant for fault in found.values()}
+    return [fault for fault in found.values() if meant.isdisjoint(fault.lacks)]
 
 
 @cache
@@ -128,11 +135,8 @@ def _schema_of(error: ValidationError) -> dict[str, Any]:
     return error.schema if isinstance(error.schema, dict) else {}
 
 
-_Description = tuple[Path_, Location, str, str]
-
-
-def _describe(root: Node, error: ValidationError) -> Iterator[_Description]:
-    """Path, place, message and remedy of one error."""
+def _describe(root: Node, error: ValidationError) -> Iterator[SchemaFault]:
+    """An error in our words; several where jsonschema counts several slips as one."""
     path: Path_ = tuple(error.absolute_path)
     node = _at(root, path)
     rule, of = error.validator, _schema_of(error)
@@ -142,45 +146,83 @@ def _describe(root: Node, error: ValidationError) -> Iterator[_Description]:
     elif rule == "additionalProperties":
         yield from _unknown(node, of)
     elif rule == "dependentRequired":
-        for key, needed in value.items():
-            if (child := node.get(key)) is not None and not all(n in node.value for n in needed):
-                message = f"`{child.name}` is only for a `{needed[0]}`"
-                yield child.path, child.key_location, message, f"remove `{key}`"
-    elif rule == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
-        yield path, node.key_location, f"`{node.name}` has a key that cannot be used", "rename it"
+        yield from _out_of_place(node, value)
+    elif rule in {"not", "anyOf"} and "$comment" in of:
+        what, _, remedy = of["$comment"].partition("; ")
+        lacks = [(*path, key) for one in of.get("anyOf", ()) for key in one["required"]]
+        fault = _fault(node.key_location, f"`{node.name}` {what}", remedy)
+        yield SchemaFault(path=path, fault=fault, lacks=tuple(lacks))
+    elif isinstance(node.value, dict) and isinstance(error.instance, str):
+        # From `propertyNames`: the key is at fault, and is in the error only as its instance.
+        key = node.child(error.instance)
+        yield SchemaFault(
+            path=key.path,
+            fault=_fault(
+                key.key_location,
+                f"the key {show(error.instance)} in `{node.name}` cannot be used",
+                "write a name in one plain line",
+            ),
+        )
     else:
-        place = node.key_location if rule in {"not", "anyOf"} and "$comment" in of else None
         message, remedy = _value_fault(node, error)
-        yield path, place or node.location, message, remedy
+        yield SchemaFault(path=path, fault=_fault(node.location, message, remedy))
 
 
-def _missing(node: Node, required: list[str], of: dict[str, Any]) -> Iterator[_Description]:
+def _missing(node: Node, required: list[str], of: dict[str, Any]) -> Iterator[SchemaFault]:
     for key in required:
         if key in node.value:
             continue
         example = _example(of["properties"][key])
-        where = f" in `{node.name}`" if node.path else ""
-        yield (
-            (*node.path, key),
+        fault = _fault(
             node.key_location,
-            f"`{key}` is missing{where}",
+            f"`{key}` is missing{_inside(node)}",
             f"add `{key}: {example}`" if example else f"add `{key}:`",
         )
+        path = (*node.path, key)
+        yield SchemaFault(path=path, fault=fault, lacks=(path,))
 
 
-def _unknown(node: Node, of: dict[str, Any]) -> Iterator[_Description]:
+def _unknown(node: Node, of: dict[str, Any]) -> Iterator[SchemaFault]:
     known = of["properties"]
     extras = (child for child in node.entries() if child.path[-1] not in known)
     free = [key for key in known if key not in node.value]
     for child in islice(extras, MAX_FAULTS):
         key = str(child.path[-1])
-        where = f" in `{node.name}`" if node.path else ""
-        homes = [] if closest(key, free) else _homes(key)
+        best = closest(key, free)
+        homes = [] if best else _homes(key.lower())
         if homes and homes != [dotted(node.path)]:
             remedy = "it belongs under " + " or ".join(f"`{home}`" for home in homes)
         else:
             remedy = did_you_mean(key, free or known, otherwise="the keys here are")
-        yield child.path, child.key_location, f"unknown key `{printable(key)}`{where}", remedy
+        yield SchemaFault(
+            path=child.path,
+            fault=_fault(
+                child.key_location, f"unknown key `{printable(key)}`{_inside(node)}", remedy
+            ),
+            meant=(*node.path, best) if best else None,
+        )
+
+
+def _out_of_place(node: Node, needs: dict[str, list[str]]) -> Iterator[SchemaFault]:
+    for key, needed in needs.items():
+        if key in node.value and needed[0] not in node.value:
+            child = node.child(key)
+            yield SchemaFault(
+                path=child.path,
+                fault=_fault(
+                    child.key_location,
+                    f"`{child.name}` is only for a `{needed[0]}`",
+                    f"remove `{key}`",
+                ),
+            )
+
+
+def _inside(node: Node) -> str:
+    return f" in `{node.name}`" if node.path else ""
+
+
+def _fault(location: Location, message: str, remedy: str) -> Fault:
+    return Fault(code=SpecError.code, message=message, remedy=remedy, location=location)
 
 
 def _homes(key: str) -> list[str]:
@@ -198,10 +240,9 @@ def _value_fault(node: Node, error: ValidationError) -> tuple[str, str]:
     rule, of, value = error.validator, _schema_of(error), node.value
     limit: Any = error.validator_value
     name, shown = f"`{node.name}`", show(value)
-    if "$comment" in of and rule in {"pattern", "not", "anyOf"}:
+    if rule == "pattern":
         what, _, remedy = of["$comment"].partition("; ")
-        subject = f"{name} is {shown} and" if rule == "pattern" else name
-        return f"{subject} {what}", remedy
+        return f"{name} is {shown} and {what}", remedy
     if rule in {"type", "anyOf"}:
         return _wrong_type(node, error)
     if rule == "const":
@@ -213,7 +254,7 @@ def _value_fault(node: Node, error: ValidationError) -> tuple[str, str]:
         return f"{name} is {shown}", f"write a number {bounds}"
     if rule in {"minLength", "minItems", "minProperties"}:
         if not value:
-            return f"{name} is empty", "give it a value, or remove the key"
+            return f"{name} is empty", "fill it, or remove it"
         return f"{name} has {len(value)} of at least {limit} items", "add the others"
     if rule in {"maxLength", "maxItems"}:
         unit = "characters" if rule == "maxLength" else "items"
@@ -226,7 +267,7 @@ def _wrong_type(node: Node, error: ValidationError) -> tuple[str, str]:
     value = node.value
     message = f"`{node.name}` is {show(value)} and must be {' or '.join(_NOUNS[t] for t in wanted)}"
     if value is None:
-        return f"`{node.name}` has no value", "give it one, or remove the key"
+        return f"`{node.name}` has no value", "give it one, or remove it"
     if "string" in wanted and isinstance(value, (bool, int, float)):
         return message, "put it in quotes if it is text"
     if wanted[0] in {"number", "integer"}:
@@ -257,7 +298,7 @@ def _wrong_word(node: Node, words: list[str]) -> tuple[str, str]:
     message = f"`{node.name}` is {show(value)}"
     if not isinstance(value, str):
         return f"{message} and must be one word", f"write one of {listed(words)}"
-    if best := closest(value, words):
+    if best := synonym(value, words) or closest(value, words):
         return message, f"did you mean `{best}`?"
     return message, f"write one of {listed(words)}"
 
@@ -310,6 +351,5 @@ def show(value: Any) -> str:
 def _at(root: Node, path: Path_) -> Node:
     node = root
     for key in path:
-        child = Node(source=node.source, path=(*node.path, key), value=node.value[key])
-        node = child
+        node = node.child(key)
     return node

@@ -1,10 +1,8 @@
 """What the schema cannot say: rules between keys, files that must exist, names that must fit.
 
-Sections in which the schema found a fault are left out, so that one slip is reported once and the
-rest of the spec is still checked.
+What the schema found at fault is left out, so that one slip is reported once and the rest of the
+spec is still checked.
 """
-
-from collections.abc import Sequence
 
 from model_eval.spec.code import find_code
 from model_eval.spec.eval_spec import (
@@ -21,39 +19,36 @@ from model_eval.spec.files import printable
 from model_eval.spec.heldout_section import digest, find_heldout
 from model_eval.spec.metric_refs import Parts, find_gates, find_metrics
 from model_eval.spec.paths import Places
-from model_eval.spec.scalars import looks_boolean
-from model_eval.spec.source import Node, Path_
+from model_eval.spec.source import Node
 from model_eval.types import MetricRef, OutputKind, Severity, Task
 
 _DEFAULT_THRESHOLD = 0.5
 
 
 def build(
-    root: Node, *, unsound: Sequence[Path_], places: Places, source: PathRef, sha256: str, size: int
+    root: Node, *, places: Places, source: PathRef, sha256: str, size: int
 ) -> tuple[EvalSpec | None, Faults]:
     """The spec, or None with the faults that prevent it.
 
     Args:
-        root: the parsed file.
-        unsound: paths where the schema found a fault.
+        root: the parsed file, which knows where the schema found faults.
         places: where paths start and end.
         source: the file.
         sha256: its digest.
         size: its bytes.
     """
     faults = Faults()
-    sections = _Sections(root, unsound)
-    task_node = sections.get("task")
+    task_node = root.get("task")
     task = Task(task_node.value) if task_node else None
-    model = _model(sections.get("model"), task, places, faults)
-    checkpoint = _checkpoint(sections.get("checkpoint"), places, faults)
-    heldout_node = sections.get("heldout")
+    model = _model(root.section("model"), task, places, faults)
+    checkpoint = _checkpoint(root.section("checkpoint"), places, faults)
+    heldout_node = root.section("heldout")
     heldout = find_heldout(heldout_node, task, places, faults) if heldout_node else None
-    run = _run(root, sections.get("run"))
-    threshold = _threshold(sections.get("threshold"), task, faults)
-    metrics, gates = _metrics_and_gates(sections, task, heldout, faults)
+    run = _run(root, root.get("run"))
+    threshold = _threshold(root.get("threshold"), task, faults)
+    metrics, gates = _metrics_and_gates(root, task, heldout, faults)
     _refuse_loose_kwargs(root, faults)
-    complete = not (unsound or faults.found)
+    complete = not (root.source.unsound or faults.found)
     if not complete or not (task and model and checkpoint and heldout):
         return None, faults
     return (
@@ -76,24 +71,12 @@ def build(
     )
 
 
-class _Sections:
-    """The parts of the spec in which the schema found nothing wrong."""
-
-    def __init__(self, root: Node, unsound: Sequence[Path_]) -> None:
-        self._root = root
-        self._unsound = frozenset(path[: i + 1] for path in unsound for i in range(len(path)))
-        self._wrong = frozenset(unsound)
-
-    def get(self, key: str) -> Node | None:
-        """A section that is there and sound all through."""
-        return None if (key,) in self._unsound else self._root.get(key)
-
-    def items(self, key: str) -> list[Node]:
-        """The sound items of a list; nothing where it is no list."""
-        node = self._root.get(key)
-        if node is None or not isinstance(node.value, list) or (key,) in self._wrong:
-            return []
-        return [item for item in node.entries() if item.path not in self._unsound]
+def _items(root: Node, key: str) -> list[Node] | None:
+    """The sound items of a list; None where the key is not there."""
+    node = root.section(key)
+    if node is None:
+        return None
+    return [item for item in node.entries() if item.is_sound]
 
 
 def _model(
@@ -108,7 +91,7 @@ def _model(
     postprocess = node.get("postprocess")
     code = find_code(postprocess, places, faults) if postprocess else None
     output, field = node.get("output"), node.get("output_field")
-    if output is None and task in {Task.BINARY, Task.MULTICLASS}:
+    if node.lacks("output") and task in {Task.BINARY, Task.MULTICLASS}:
         faults.add(
             node.key_location,
             f"`output` is missing in `model`, and a {task} task needs it",
@@ -176,19 +159,19 @@ def _threshold(node: Node | None, task: Task | None, faults: Faults) -> float | 
 
 
 def _metrics_and_gates(
-    sections: _Sections, task: Task | None, heldout: HeldOutSpec | None, faults: Faults
+    root: Node, task: Task | None, heldout: HeldOutSpec | None, faults: Faults
 ) -> tuple[tuple[MetricRef, ...], tuple[GateSpec, ...]]:
     if task is None:
         return (), ()
     parts = Parts(
         task=task,
         classes=heldout.classes if heldout else None,
-        from_data=heldout is None or heldout.format in {"image_folder", "loader"},
+        named_by_data=heldout is not None and heldout.format in {"image_folder", "loader"},
+        at_fault=heldout is None or root.get("heldout") is None,
         targets=heldout.targets if heldout else (),
     )
-    found = Faults() if heldout is None else faults
-    gates = tuple(gate for _, gate in find_gates(sections.items("gates"), parts, found))
-    whole = sections.get("gates")
+    gates = find_gates(_items(root, "gates") or (), parts, faults)
+    whole = root.get("gates")
     if whole is not None and not any(
         item.value.get("severity") != Severity.ADVISORY for item in whole.entries()
     ):
@@ -197,31 +180,15 @@ def _metrics_and_gates(
             "no gate is required, so nothing could block a bad model",
             "make at least one gate `severity: required`",
         )
-    return find_metrics(sections.get("metrics"), gates, parts, found), gates
+    return find_metrics(_items(root, "metrics"), gates, parts, faults), gates
 
 
 def _refuse_loose_kwargs(root: Node, faults: Faults) -> None:
     """`bias: no` is text, which Python takes for true: in free keyword arguments it is refused."""
-    for path in sorted(root.source.loose, key=str):
-        if len(path) < 3 or path[1] != "kwargs":
-            continue
-        node = _descend(root, path)
-        if node is not None and isinstance(node.value, str) and looks_boolean(node.value):
+    for path, word in root.source.loose.items():
+        if len(path) > 2 and path[1] == "kwargs":
             faults.add(
-                node.location,
-                f"`{node.value}` is text here, and a boolean in older YAML",
+                root.source.values[path],
+                f"`{word}` is text here, and a boolean in older YAML",
                 "write `true` or `false`, or put it in quotes for text",
             )
-
-
-def _descend(root: Node, path: Path_) -> Node | None:
-    node: Node | None = root
-    for key in path:
-        if node is None:
-            return None
-        if isinstance(key, int):
-            items = list(node.entries())
-            node = items[key]
-        else:
-            node = node.get(key)
-    return node

@@ -5,7 +5,7 @@ is ever expanded, and nesting is a list here, so no input can exhaust the stack.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from model_eval.types import Fault, Location
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
-MAX_FAULTS = 50
+MAX_FAULTS = 25
 
 Key = str | int
 Path_ = tuple[Key, ...]
@@ -38,14 +38,16 @@ class Source:
         values: path of keys and indexes → where the value begins.
         keys: the same → where its key begins; items of lists have none.
         loose: paths of plain `yes`, `no`, `on` and `off`, which are text here and booleans in
-            YAML 1.1.
+            YAML 1.1 → the word.
+        unsound: paths of what the schema found at fault, or found missing.
     """
 
     file: str
     value: Any
     values: Mapping[Path_, Location]
     keys: Mapping[Path_, Location]
-    loose: frozenset[Path_] = frozenset()
+    loose: Mapping[Path_, str]
+    unsound: frozenset[Path_] = frozenset()
 
     @property
     def root(self) -> "Node":
@@ -76,18 +78,35 @@ class Node:
         """`heldout.classes[0]`."""
         return dotted(self.path)
 
-    def get(self, key: Key) -> "Node | None":
-        """The value under a key of this mapping; None where it is absent."""
+    def get(self, key: str) -> "Node | None":
+        """The value under a key of this mapping; None where it is absent or holds a fault."""
+        found = self.section(key)
+        return found if found is not None and found.is_sound else None
+
+    def section(self, key: str) -> "Node | None":
+        """The same, where faults inside of it do not matter: those parts are left out."""
         if not isinstance(self.value, dict) or key not in self.value:
             return None
-        return self._child(key)
+        found = self.child(key)
+        return None if found.path in self.source.unsound else found
+
+    def lacks(self, key: str) -> bool:
+        """True where a key is absent and that was not reported."""
+        return key not in self.value and (*self.path, key) not in self.source.unsound
+
+    @property
+    def is_sound(self) -> bool:
+        """True where the schema found no fault here or anywhere inside."""
+        depth = len(self.path)
+        return not any(path[:depth] == self.path for path in self.source.unsound)
 
     def entries(self) -> Iterator["Node"]:
         """The values of this mapping or the items of this list."""
         keys = self.value if isinstance(self.value, dict) else range(len(self.value))
-        return (self._child(key) for key in keys)
+        return (self.child(key) for key in keys)
 
-    def _child(self, key: Key) -> "Node":
+    def child(self, key: Key) -> "Node":
+        """The value under a key or index that is there."""
         return Node(source=self.source, path=(*self.path, key), value=self.value[key])
 
 
@@ -147,11 +166,9 @@ def parse(data: bytes, *, file: str) -> Source:
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.feed(event)
-            if len(builder.faults) >= MAX_FAULTS:
-                break
     except yaml.YAMLError as error:
         builder.faults.append(_syntax_fault(error, text, file))
-    except _TooDeepError:
+    except _StopError:
         pass
     if not builder.faults and not isinstance(builder.root, dict):
         builder.faults.append(_no_mapping(builder, file))
@@ -162,12 +179,12 @@ def parse(data: bytes, *, file: str) -> Source:
         value=builder.root,
         values=builder.values,
         keys=builder.keys,
-        loose=frozenset(builder.loose),
+        loose=builder.loose,
     )
 
 
-class _TooDeepError(Exception):
-    """Nested deeper than any spec is; what follows has no place to be put."""
+class _StopError(Exception):
+    """What follows would only be reported because of what came before."""
 
 
 _NO_KEY: Any = object()
@@ -190,7 +207,7 @@ class _Builder:
     faults: list[Fault] = field(default_factory=list)
     values: dict[Path_, Location] = field(default_factory=dict)
     keys: dict[Path_, Location] = field(default_factory=dict)
-    loose: set[Path_] = field(default_factory=set)
+    loose: dict[Path_, str] = field(default_factory=dict)
     stack: list[_Frame] = field(default_factory=list)
     unnamed: int = 0
 
@@ -199,10 +216,11 @@ class _Builder:
             self.documents += 1
             if self.documents > 1:
                 self._add(event, "a second document begins here", "keep one document in each file")
+                raise _StopError
         elif isinstance(event, yaml.AliasEvent):
             self._add(
                 event,
-                f"aliases such as `*{printable(event.anchor)}` are not allowed",
+                f"aliases such as `*{printable(str(event.anchor))}` are not allowed",
                 "write the value out; text that begins with `*` needs quotes",
             )
             self._place(None, event)
@@ -222,7 +240,7 @@ class _Builder:
                 f"this is nested more than {MAX_DEPTH} deep",
                 "a spec needs no such nesting; flatten it",
             )
-            raise _TooDeepError
+            raise _StopError
         container: dict[Key, Any] | list[Any] = (
             {} if isinstance(event, yaml.MappingStartEvent) else []
         )
@@ -250,7 +268,7 @@ class _Builder:
             value = event.value
         path = self._place(value, event)
         if plain and isinstance(value, str) and scalars.looks_boolean(value):
-            self.loose.add(path)
+            self.loose[path] = value
 
     @staticmethod
     def _expects_key(frame: _Frame) -> bool:
@@ -312,6 +330,11 @@ class _Builder:
 
     def _add(self, event: Any, message: str, remedy: str) -> None:
         self.faults.append(_fault(message, remedy, self._at(event)))
+        if len(self.faults) == MAX_FAULTS:
+            self.faults.append(
+                _fault(f"reading stopped after {MAX_FAULTS} faults", "correct these first")
+            )
+            raise _StopError
 
 
 def _decode(data: bytes, file: str) -> str:
@@ -342,10 +365,15 @@ def _syntax_fault(error: yaml.YAMLError, text: str, file: str) -> Fault:
     remedy = "correct the syntax here or just above"
     if mark is not None:
         location = Location(file=file, line=mark.line + 1, column=mark.column + 1)
-        following = next(islice(text.split("\n"), mark.line, None), "")[mark.column :]
+        line = next(islice(text.split("\n"), mark.line, None), "")
+        following = line[mark.column :]
         if following.startswith("\t"):
             problem, remedy = "a tab cannot indent", "indent with spaces"
-        elif following[:1] in {"@", "`", "%", "*", "&", "!"} and following[:1]:
+        elif line[: mark.column].endswith(("*", "&")):
+            problem = f"text cannot begin with `{line[mark.column - 1]}`"
+            remedy = "put it in quotes"
+            location = replace(location, column=mark.column)
+        elif following.startswith(("@", "`", "%")):
             problem = f"text cannot begin with `{following[0]}`"
             remedy = "put it in quotes"
         elif "mapping values are not allowed" in problem:

@@ -1,6 +1,6 @@
 """`did you mean …?`, at a bounded cost."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import islice
 
@@ -9,6 +9,30 @@ from model_eval.spec.files import printable
 _MAX_CANDIDATES = 1000
 _MAX_LENGTH = 100
 _MAX_LISTED = 20
+
+
+_ALSO_CALLED = {
+    "ap": "average_precision",
+    "auc": "auroc",
+    "roc_auc": "auroc",
+    "roc_auc_score": "auroc",
+    "cross_entropy": "log_loss",
+    "nll": "log_loss",
+    "sensitivity": "recall",
+    "ppv": "precision",
+    "mean_squared_error": "mse",
+    "root_mean_squared_error": "rmse",
+    "mean_absolute_error": "mae",
+    "r_squared": "r2",
+    "r2_score": "r2",
+}
+"""Metrics by the names that people know them by elsewhere."""
+
+
+def synonym(word: str, candidates: Sequence[str]) -> str | None:
+    """The candidate that the word is another name of."""
+    found = _ALSO_CALLED.get(word.lower())
+    return found if found is not None and found in candidates else None
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:

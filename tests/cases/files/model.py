@@ -1,0 +1,1 @@
+"""A model and its helpers, as the specs of the cases name them; never imported there."""
