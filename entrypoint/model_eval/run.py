@@ -188,7 +188,7 @@ def _judged(
         expected=expected, rows=len(rows), distinct=rows.distinct, finite=rows.finite
     )
     asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
-    estimates = tuple(metrics.estimate(rows, ref) for ref in asked)
+    estimates = metrics.estimates(rows, asked)
     gates = judge(spec.gates, {estimate.metric: estimate for estimate in estimates})
     verdict, reason = decide(gates, completion)
     classification = spec.task is not Task.REGRESSION and completion.finite == completion.rows
