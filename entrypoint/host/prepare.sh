@@ -17,6 +17,9 @@ if [[ $engine == *name=rootless* || $engine == *name=userns* ]]; then
     fail 4 "this Docker engine maps user ids (rootless or userns-remap), so that the report could not be written; use an engine without (docs/self-hosted.md)"
 fi
 
+[[ $MODEL_EVAL_COMMENT == true || $MODEL_EVAL_COMMENT == false ]] ||
+    fail 2 "\`comment: $MODEL_EVAL_COMMENT\` is not true or false; correct the input"
+
 temp="$(cd "$RUNNER_TEMP" && pwd -P)"
 workspace="$(cd "$GITHUB_WORKSPACE" && pwd -P)"
 if inside "$temp" "$workspace"; then

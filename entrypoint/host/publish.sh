@@ -30,11 +30,7 @@ fi
 
 command=(publish --report "$report" --exit-status "$evaluated"
     "--comment-key=${MODEL_EVAL_COMMENT_KEY:-$MODEL_EVAL_SPEC}")
-case $MODEL_EVAL_COMMENT in
-    true) ;;
-    false) command+=(--no-comment) ;;
-    *) fail 2 "\`comment: $MODEL_EVAL_COMMENT\` is not true or false; correct the input" ;;
-esac
+[[ $MODEL_EVAL_COMMENT != false ]] || command+=(--no-comment)
 
 name=$MODEL_EVAL_CONTAINER-publish
 published=0

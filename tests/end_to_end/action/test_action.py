@@ -1,0 +1,379 @@
+"""The composite action, from action.yml itself: its real steps, its scripts, real containers."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from end_to_end.action.driver import REPOSITORY, Runner
+from end_to_end.action.engine import docker
+from model_eval.report import from_json
+
+pytestmark = [pytest.mark.container, pytest.mark.xdist_group("container")]
+
+TOKEN = "ghs_actions0000000000000000000000000001"
+
+
+@pytest.fixture
+def runner(image):
+    """A runner whose folders have names that break careless scripts, with the examples checked out."""
+    folder = Path(tempfile.mkdtemp(prefix='runner\'s "a, b" $(x) ', dir="/var/tmp"))
+    folder.chmod(0o755)
+    made = Runner(folder, {"TEST_TOKEN": TOKEN})
+    shutil.copytree(REPOSITORY / "examples", made.workspace / "examples")
+    check_out(made.workspace)
+    yield made
+    left = docker("ps", "--all", "--quiet", "--filter", "name=model-eval-4242").stdout.split()
+    if left:
+        docker("rm", "--force", *left)
+    shutil.rmtree(folder)
+    assert not left, "a container was left behind"
+
+
+def check_out(folder: Path) -> None:
+    """What actions/checkout leaves, with its token where versions before 6 keep it."""
+    subprocess.run(["git", "init", "--quiet", folder], check=True)
+    with (folder / ".git/config").open("a") as config:
+        config.write(f'[http "https://github.com/"]\n\textraheader = basic {TOKEN}\n')
+
+
+def run(runner: Runner, image: str, /, **inputs: str):
+    given = {"image": image, "spec": "examples/digits/model-eval.yaml"}
+    return runner.run(given | {name.replace("_", "-"): value for name, value in inputs.items()})
+
+
+def write_project(runner: Runner, model: str) -> None:
+    """The digits example with another model.py; the class must still be DigitsNet."""
+    path = runner.workspace / "examples/digits/model.py"
+    path.write_text(path.read_text() + "\n" + model)
+
+
+def test_a_pass(runner, image):
+    result = run(runner, image, comment="false")
+    assert result.conclusion == "success", result.log
+    assert {name: result.outputs[name] for name in ("verdict", "exit-code")} == {
+        "verdict": "pass",
+        "exit-code": "0",
+    }
+    assert json.loads(result.outputs["metrics"])["accuracy"] > 0.95
+    report = from_json(Path(result.outputs["report"]).read_bytes())
+    assert (report.verdict, report.name) == ("pass", "digits-cnn")
+    assert "digits-cnn" in result.summary
+    assert result.annotations("error") == []
+    files = {path.name for path in Path(result.outputs["output-dir"]).iterdir()}
+    assert files == {"report.json", "summary.md", "ledger.parquet"}
+    owners = {path.stat().st_uid for path in runner.folder.rglob("*")}
+    assert owners == {runner.user}
+    assert TOKEN not in result.log
+
+
+def test_a_fail_blocks(runner, image):
+    result = run(runner, image, spec="examples/digits/model-eval-failing.yaml", comment="false")
+    assert [(step.name, step.outcome) for step in result.steps] == [
+        ("prepare", "success"),
+        ("evaluate", "success"),
+        ("publish", "success"),
+        ("cleanup", "success"),
+        ("verdict", "failure"),
+    ]
+    assert (result.outputs["verdict"], result.outputs["exit-code"]) == ("fail", "1")
+    places = {error.properties.get("file") for error in result.annotations("error")}
+    assert places == {"examples/digits/model-eval-failing.yaml"}
+    assert all(error.properties["line"].isdecimal() for error in result.annotations("error"))
+
+
+def test_a_wrong_spec_is_annotated_on_its_line(runner, image):
+    spec = runner.workspace / "examples/digits/model-eval.yaml"
+    spec.write_text(spec.read_text().replace("version: 1", "version: 1\ngatez: []"))
+    result = run(runner, image, comment="false")
+    assert result.conclusion == "failure"
+    assert (result.outputs["verdict"], result.outputs["exit-code"]) == ("error", "2")
+    places = [
+        (error.properties.get("file"), error.properties.get("line"))
+        for error in result.annotations("error")
+    ]
+    assert ("examples/digits/model-eval.yaml", "3") in places
+
+
+@pytest.mark.node
+def test_the_comment_is_left_and_updated(runner, image, github_api):
+    runner.environment |= github_api.environment | {"MODEL_EVAL_PUBLISH_NETWORK": "host"}
+    runner.event = {"pull_request": {"number": github_api.pull_request}}
+    for variable in ("MODEL_EVAL_TOKEN", "MODEL_EVAL_PULL_REQUEST"):
+        del runner.environment[variable]
+    runner.environment["TEST_TOKEN"] = github_api.token
+    first = run(runner, image)
+    assert first.conclusion == "success", first.log
+    (passed,) = github_api.comments()
+    second = run(runner, image, spec="examples/digits/model-eval-failing.yaml", comment_key="examples/digits/model-eval.yaml")  # fmt: skip
+    assert second.outputs["verdict"] == "fail"
+    (failed,) = github_api.comments()
+    assert failed["id"] == passed["id"]
+    assert passed["body"] != failed["body"]
+    assert "accuracy" in failed["body"]
+
+
+@pytest.mark.node
+def test_a_refused_comment_warns_and_changes_nothing(runner, image, github_api):
+    runner.environment |= github_api.environment | {"MODEL_EVAL_PUBLISH_NETWORK": "host"}
+    runner.event = {"pull_request": {"number": github_api.pull_request}}
+    github_api.fail(403, "Resource not accessible by integration", method="POST", times=5)
+    result = run(runner, image)
+    assert result.conclusion == "success", result.log
+    assert result.outputs["verdict"] == "pass"
+    assert len(result.annotations("warning")) == 1
+    assert github_api.comments() == []
+
+
+PROBE = """
+import json, os, pathlib, socket
+print("::error title=forged::this is not an error")
+print("::stop-commands::mine")
+print("::set-output name=verdict::pass", flush=True)
+os.write(2, b"::warning::forged on stderr\\n")
+root = pathlib.Path(__file__).parents[2]
+found = {}
+def attempt(name, action):
+    try:
+        found[name] = action()
+    except (OSError, ValueError) as error:
+        found[name] = type(error).__name__
+def connect(address):
+    with socket.create_connection(address, timeout=3):
+        return "connected"
+def environments():
+    seen = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        try:
+            seen += [item.split("=")[0] for item in path.read_text().split("\\0") if item]
+        except OSError:
+            pass
+    return sorted(set(seen))
+attempt("git", lambda: sorted(p.name for p in (root / ".git").iterdir()))
+attempt("nested", lambda: sorted(p.name for p in (root / "other/.git").iterdir()))
+attempt("bare", lambda: sorted(p.name for p in (root / "mirror").iterdir()))
+attempt("write workspace", lambda: (root / "planted").write_text("x"))
+attempt("write root", lambda: pathlib.Path("/planted").write_text("x"))
+attempt("write git", lambda: (root / ".git/planted").write_text("x"))
+attempt("network", lambda: connect(("127.0.0.1", 9)))
+attempt("metadata", lambda: connect(("169.254.169.254", 80)))
+attempt("dns", lambda: socket.gethostbyname("localhost.localdomain.invalid"))
+attempt("socket", lambda: [p for p in ("/var/run/docker.sock", "/run/docker.sock") if os.path.exists(p)])
+attempt("environment", environments)
+attempt("temp", lambda: sorted(p.name for p in (root.parents[1] / "_temp").iterdir()))
+attempt("uid", lambda: [os.getuid(), os.getgid()])
+attempt("capabilities", lambda: [l.split()[1] for l in open("/proc/self/status") if l.startswith(("CapEff", "NoNewPrivs"))])
+print("PROBE " + json.dumps(found), flush=True)
+"""  # fmt: skip
+
+
+def test_hostile_code_is_contained(runner, image):
+    check_out(runner.workspace / "other")
+    subprocess.run(["git", "init", "--quiet", "--bare", runner.workspace / "mirror"], check=True)
+    write_project(runner, PROBE)
+    runner.environment["SECRET_OF_THE_WORKFLOW"] = "workflow-secret"
+    config = runner.home / ".docker/config.json"
+    config.parent.mkdir()
+    config.write_text(
+        '{"proxies": {"default": {"httpsProxy": "http://user:proxy-secret@proxy:1"}}}'
+    )
+    result = run(runner, image, comment="false")
+    line = next(line for line in result.log.splitlines() if line.startswith("PROBE "))
+    found = json.loads(line.removeprefix("PROBE "))
+    allowed = {
+        "HOME", "HOSTNAME", "LANG", "MPLCONFIGDIR", "NVIDIA_DRIVER_CAPABILITIES", "PATH",
+        "PYTHONDONTWRITEBYTECODE", "TORCHINDUCTOR_CACHE_DIR", "TORCH_HOME", "TRITON_CACHE_DIR",
+        "USER", "XDG_CACHE_HOME",
+    }  # fmt: skip
+    proxies = {"ALL_PROXY", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
+    theirs = {name for name in found.pop("environment") if name.upper() not in proxies}
+    assert not {
+        name for name in theirs if name.startswith(("GITHUB", "ACTIONS", "RUNNER", "SECRET"))
+    }
+    assert allowed - {"HOSTNAME"} <= theirs
+    output = Path(result.outputs["output-dir"]).name
+    assert found == {
+        "git": [],
+        "nested": [],
+        "bare": [],
+        "write workspace": "OSError",
+        "write root": "OSError",
+        "write git": "OSError",
+        "network": "ConnectionRefusedError",
+        "metadata": "OSError",
+        "dns": "gaierror",
+        "socket": [],
+        "temp": [output],
+        "uid": [runner.user, runner.user],
+        "capabilities": ["0000000000000000", "1"],
+    }
+    assert "proxy-secret" not in result.log
+    assert TOKEN not in result.log
+    assert not [command for command in result.commands if "forged" in str(command)]
+    assert result.outputs["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        # The report that an honest run would leave, and then death: the statuses disagree.
+        pytest.param("os._exit(0)", id="exit-0"),
+        pytest.param("os.kill(os.getpid(), 9)", id="killed"),
+        pytest.param("raise SystemExit(0)", id="system-exit"),
+        pytest.param(
+            "os.symlink('/proc/self/environ', glob.glob(OUT)[0] + '/report.json'); os._exit(0)",
+            id="link",
+        ),
+        pytest.param("os.mkfifo(glob.glob(OUT)[0] + '/report.json'); os._exit(0)", id="fifo"),
+        pytest.param(
+            "open(glob.glob(OUT)[0] + '/report.json', 'w').write('{\"verdict\": \"pass\"}'); os._exit(0)",
+            id="forged-report",
+        ),
+    ],
+)
+def test_a_forged_end_is_no_pass(runner, image, forgery):
+    """What the model's code leaves behind counts for nothing: the supervisor writes the report."""
+    out = json.dumps(str(runner.temp / "model-eval.*"))
+    write_project(runner, f"import glob, os\nOUT = {out}\n{forgery}\n")
+    result = run(runner, image, comment="false")
+    assert result.conclusion == "failure"
+    assert result.outputs["verdict"] == "error", result.log
+    assert result.outputs["exit-code"] in {"3", "4"}
+    assert TOKEN not in result.log + result.summary
+    left = list(Path(result.outputs["output-dir"]).rglob("*"))
+    assert all(path.is_file() and not path.is_symlink() for path in left)
+
+
+@pytest.mark.parametrize(
+    ("report", "status"),
+    [
+        pytest.param("link", "0", id="link-to-the-environment"),
+        pytest.param("missing", "0", id="missing"),
+        pytest.param("disagrees", "0", id="says-another-status"),
+        pytest.param("honest", "137", id="killed-after-the-report"),
+        pytest.param("honest", "", id="step-died"),
+    ],
+)
+def test_publishing_believes_neither_report_nor_status_alone(runner, image, report, status):
+    """As if the sandbox had been taken over whole: any file, any exit status."""
+    honest = REPOSITORY / "tests/end_to_end/action/fail.json"
+    forge = {
+        "link": 'ln -s /proc/self/environ "$MODEL_EVAL_OUTPUT_DIR/report.json"',
+        "missing": "true",
+        "disagrees": f"cp '{honest}' \"$MODEL_EVAL_OUTPUT_DIR/report.json\"",
+        "honest": f"cp '{honest}' \"$MODEL_EVAL_OUTPUT_DIR/report.json\"",
+    }[report]
+    (runner.action / "entrypoint/host/sandbox.sh").write_text(
+        f'{forge}\necho "exit-status={status}" >> "$GITHUB_OUTPUT"\n'
+    )
+    result = run(runner, image, comment="false")
+    assert result.conclusion == "failure"
+    assert (result.outputs["verdict"], result.outputs["exit-code"]) == ("error", "4")
+    assert TOKEN not in result.log + result.summary
+
+
+def test_memory_limit_is_named(runner, image):
+    write_project(runner, "HOG = [bytearray(1 << 20) for _ in range(4000)]\n")
+    result = run(runner, image, memory="600m", comment="false")
+    assert result.conclusion == "failure"
+    assert result.outputs["exit-code"] == "4", result.log
+
+
+def test_a_cancellation_stops_the_container(runner, image):
+    write_project(runner, "import time\nprint('SLEEPING', flush=True)\ntime.sleep(600)\n")
+    runner.cancel_when = lambda: b"SLEEPING" in (runner.temp / "step-1.log").read_bytes() if (
+        runner.temp / "step-1.log"
+    ).exists() else False  # fmt: skip
+    result = run(runner, image)
+    evaluated = result.step("evaluate")
+    assert evaluated.outcome == "cancelled"
+    # Within the runner's patience before SIGTERM, so that the shell ended by itself.
+    began = time.monotonic()
+    assert docker("ps", "--quiet", "--filter", "name=model-eval-4242").stdout == ""
+    assert time.monotonic() - began < 5
+    assert [step.outcome for step in result.steps[2:]] == ["skipped", "cancelled", "skipped"] or [
+        step.outcome for step in result.steps[2:]
+    ] == ["skipped", "success", "skipped"]
+    assert result.outputs["verdict"] == "error"
+
+
+def test_a_killed_step_is_cleaned_up(runner, image):
+    """SIGKILL leaves no time for a trap; the step that always runs removes the container."""
+    write_project(runner, "import time\nprint('SLEEPING', flush=True)\ntime.sleep(600)\n")
+    script = runner.action / "entrypoint/host/sandbox.sh"
+    script.write_text(
+        script.read_text().replace(
+            "status=0\nrun_container", "status=0\n(sleep 4; kill -KILL $$) &\nrun_container"
+        )
+    )
+    result = run(runner, image)
+    assert [step.outcome for step in result.steps] == [
+        "success", "failure", "skipped", "success", "skipped",
+    ]  # fmt: skip
+    assert docker("ps", "--all", "--quiet", "--filter", "name=model-eval-4242").stdout == ""
+    assert result.outputs["verdict"] == "error"
+
+
+def test_programs_are_not_taken_from_the_workspace(runner, image):
+    tools = runner.workspace / "bin"
+    tools.mkdir()
+    for name in ("docker", "find", "id", "od", "mktemp", "realpath", "tr", "bash"):
+        (tools / name).write_text("#!/bin/sh\necho HIJACKED >&2\nexit 0\n")
+        (tools / name).chmod(0o755)
+    runner.environment["PATH"] = f".:{tools}:bin:{os.environ['PATH']}"
+    result = run(runner, image, comment="false")
+    assert result.conclusion == "success", result.log
+    assert "HIJACKED" not in result.log
+
+
+def test_data_outside_the_workspace(runner, image):
+    data = runner.folder / "data sets, all"
+    shutil.copytree(runner.workspace / "examples/digits/data", data)
+    shutil.rmtree(runner.workspace / "examples/digits/data")
+    spec = runner.workspace / "examples/digits/model-eval.yaml"
+    text = spec.read_text().replace("data/", f"{data}/").replace("path: /", "path: /")
+    spec.write_text(text.replace(f"path: {data}/heldout.parquet", f"path: '{data}/heldout.parquet'".replace("'s", "''s")).replace(f"[{data}/train.parquet]", "['" + f"{data}/train.parquet".replace("'", "''") + "']"))  # fmt: skip
+    result = run(runner, image, comment="false", data_paths=f"\n  {data}/  \n")
+    assert result.conclusion == "success", result.log
+
+
+@pytest.mark.parametrize("where", ["", "_work", "_work/_temp", "_work/demo/demo/examples", "home", "/", "/etc", "data"])  # fmt: skip
+def test_data_paths_cannot_open_the_sandbox(runner, image, where):
+    path = where if where.startswith("/") else f"{runner.folder}/{where}".rstrip("/")
+    result = run(runner, image, data_paths=path, comment="false")
+    assert result.step("evaluate").outcome == "failure"
+    assert result.outputs["verdict"] == "error"
+    assert len(result.annotations("error")) == 1
+    assert "`data-paths`" in result.annotations("error")[0].data
+
+
+@pytest.mark.parametrize(
+    ("inputs", "environment", "message"),
+    [
+        ({}, {"RUNNER_OS": "Windows"}, "this action runs on Linux runners only, and this one is `Windows`; use runs-on: ubuntu-latest or a self-hosted Linux runner"),
+        ({}, {"DOCKER_HOST": "unix:///nowhere.sock"}, "the Docker engine does not answer"),
+        ({"image": ""}, {}, "no cpu image has been released with this version of the action"),
+        ({"image": "--privileged"}, {}, "`image: --privileged` is not the name of an image; correct the input"),
+        ({"gpus": "some"}, {}, "`gpus: some` is not auto, all, none or device=…; correct the input"),
+        ({"gpus": "device="}, {}, "names no devices"),
+        ({"spec": ""}, {}, "the input `spec` is empty; name a YAML file in the workspace"),
+        ({"spec": "/etc/passwd"}, {}, "does not stay inside the workspace"),
+        ({"spec": "a/../../x.yaml"}, {}, "does not stay inside the workspace"),
+        ({"spec": "x\n::error::y"}, {}, "does not stay inside the workspace"),
+        ({"memory": "1g --privileged"}, {}, "`memory: 1g --privileged` is not a size; write it like 512m or 12g"),
+        ({"pids-limit": "-1"}, {}, "`pids-limit: -1` is not a whole number; correct the input"),
+        ({"comment": "yes"}, {}, "`comment: yes` is not true or false; correct the input"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_said_in_one_line(runner, image, inputs, environment, message):
+    runner.environment |= environment
+    result = run(runner, image, **inputs)
+    assert result.conclusion == "failure"
+    assert (result.outputs["verdict"], result.outputs["exit-code"]) == ("error", "4")
+    (error,) = result.annotations("error")
+    assert message in error.data
