@@ -155,7 +155,7 @@ def check_expansion(ref: PathRef, *, unpacked: int, size: int) -> None:
     """
     if unpacked > FREE_EXPANSION and unpacked > MAX_EXPANSION * size:
         raise HeldOutError(
-            f"{quote(ref.display)} unpacks from {size:,} to {unpacked:,} bytes, "
+            f"{quote(ref.display)} unpacks from {size:,} to about {unpacked:,} bytes, "
             f"more than {MAX_EXPANSION} times its size",
             remedy="write the samples without compression, if they really are like this",
             location=ref.location,

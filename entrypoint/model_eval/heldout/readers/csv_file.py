@@ -40,8 +40,11 @@ class CsvReader:
 
     def __init__(self, ref: PathRef) -> None:
         self._ref = ref
-        with self._open({}) as reader:
-            self.columns = no_duplicates(reader.schema.names, ref)
+        try:
+            with self._open({}) as reader:
+                self.columns = no_duplicates(reader.schema.names, ref)
+        except UnicodeDecodeError as error:
+            raise self._broken(error) from error
         self._check_delimiter()
         kinds = dict.fromkeys(self.columns, "none")
         self.rows = 0

@@ -99,6 +99,7 @@ def list_images(ref: PathRef) -> dict[str, PathRef]:
     require_folder(ref)
     root = ref.path.resolve()
     found: dict[str, PathRef] = {}
+    classes: list[str] = []
 
     def refuse(error: OSError) -> None:
         raise unreadable(ref, error) from error
@@ -123,8 +124,11 @@ def list_images(ref: PathRef) -> dict[str, PathRef]:
             found[relative] = PathRef(
                 path=file, display=f"{ref.display}/{relative}", location=ref.location
             )
-        if inside != "." and "/" not in inside.replace(os.sep, "/"):
-            _require_images(ref, inside, found, folders)
+        if inside == ".":
+            classes = list(folders)
+    for name in classes:
+        if not any(path.startswith(f"{name}/") for path in found):
+            raise _unusable(ref, name, "is a class without images")
     return dict(sorted(found.items()))
 
 
@@ -218,13 +222,6 @@ def _cropped(ref: PathRef, pixels: Array, crop: tuple[int, int]) -> Array:
 
 def _per_channel(numbers: Sequence[float]) -> Array:
     return np.array(numbers, dtype=np.float32)[:, None, None]
-
-
-def _require_images(
-    ref: PathRef, folder: str, found: Mapping[str, PathRef], folders: Sequence[str]
-) -> None:
-    if not folders and not any(name.startswith(f"{folder}/") for name in found):
-        raise _unusable(ref, folder, "is a class without images")
 
 
 def _unusable(ref: PathRef, relative: str, why: str) -> HeldOutError:

@@ -194,19 +194,17 @@ def _header(name: str, member: _Member) -> _Header:
 
 def _skip_header(name: str, member: _Member, stream: IO[bytes]) -> tuple[_Header, int]:
     """Reads the header; returns it and how many bytes it took."""
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     try:
         version = npy.read_magic(stream)
-        if version == (1, 0):
-            shape, fortran, dtype = npy.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, fortran, dtype = npy.read_array_header_2_0(stream)
-        else:
-            raise _broken(name, member, f"version {version} of the format is not supported")
-        if any(size < 0 for size in shape):
-            raise _broken(name, member, f"its header declares the shape {shape_of(shape)}")
-        return _Header(shape=shape, fortran=fortran and len(shape) > 1, dtype=dtype), stream.tell()
-    except _BROKEN as error:
-        raise _broken(name, member, one_line(error)) from error
+        shape, fortran, dtype = readers[version](stream)
+    except Exception as error:
+        # NumPy evaluates the header as a Python literal: a damaged one can raise nearly anything.
+        why = f"its header is damaged ({type(error).__name__})"
+        raise _broken(name, member, why) from error
+    if any(size < 0 for size in shape):
+        raise _broken(name, member, f"its header declares the shape {shape_of(shape)}")
+    return _Header(shape=shape, fortran=fortran and len(shape) > 1, dtype=dtype), stream.tell()
 
 
 def _broken(name: str, member: _Member, why: str) -> HeldOutError:

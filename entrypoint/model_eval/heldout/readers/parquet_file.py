@@ -13,8 +13,6 @@ from model_eval.heldout.readers.arrow import Place, no_duplicates, to_numpy
 from model_eval.heldout.wording import one_line, quote
 from model_eval.spec.eval_spec import PathRef
 
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
-
 
 class ParquetReader:
     """One column per top-level field; lists of equal length become further axes."""
@@ -23,10 +21,13 @@ class ParquetReader:
 
     def __init__(self, ref: PathRef) -> None:
         self._ref = ref
-        with self._open() as file:
-            self.columns = no_duplicates(file.schema_arrow.names, ref)
-            self.rows: int = file.metadata.num_rows
-            unpacked = _unpacked(file.metadata)
+        try:
+            with self._open() as file:
+                self.columns = no_duplicates(file.schema_arrow.names, ref)
+                self.rows: int = file.metadata.num_rows
+                unpacked = _unpacked(file)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._broken(error) from error
         check_expansion(ref, unpacked=unpacked, size=ref.path.stat().st_size)
         self.row_bytes = unpacked // max(self.rows, 1)
 
@@ -38,7 +39,7 @@ class ParquetReader:
             while True:
                 try:
                     batch = next(batches, None)
-                except (pa.ArrowException, OSError) as error:
+                except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                     raise self._broken(error) from error
                 if batch is None:
                     return
@@ -58,7 +59,7 @@ class ParquetReader:
             # Kept as dictionaries, one long text repeated a million times stays one text.
             texts = [f.name for f in names if f.type in (pa.string(), pa.large_string())]
             return pq.ParquetFile(self._ref.path, read_dictionary=texts)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._broken(error) from error
 
     def _broken(self, error: BaseException) -> HeldOutError:
@@ -69,13 +70,19 @@ class ParquetReader:
         )
 
 
-def _unpacked(metadata: Any) -> int:
-    """Bytes of all decoded values: what dictionary and run-length encoding hide, too."""
-    total = 0
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for index in range(row_group.num_columns):
-            column = row_group.column(index)
-            width = _WIDTHS.get(column.physical_type, 0)
-            total += max(column.total_uncompressed_size, column.num_values * width)
-    return total
+def _unpacked(file: Any) -> int:
+    """About how many bytes all values take when decoded, from the metadata and the first row.
+
+    Run-length encoding hides what `total_byte_size` says. The metadata of single columns would be
+    exact, but pyarrow (26.0) ends the process when it is damaged.
+    """
+    metadata = file.metadata
+    encoded: int = sum(
+        metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)
+    )
+    first = next(file.iter_batches(batch_size=1), None)
+    plain = (
+        [] if first is None else [c for c in first.columns if not pa.types.is_dictionary(c.type)]
+    )
+    decoded: int = metadata.num_rows * sum(column.nbytes for column in plain)
+    return max(encoded, decoded)

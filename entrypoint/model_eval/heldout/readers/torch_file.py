@@ -2,7 +2,6 @@
 
 import pickletools
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -92,45 +91,42 @@ class TorchReader:
         return value.detach()
 
     def _check_archive(self) -> None:
-        """Looks into the zip file before torch does: sizes, checksums, and what the pickle calls."""
+        """Looks into the zip file before torch does."""
         try:
             with zipfile.ZipFile(self._ref.path) as archive:
-                entries = archive.infolist()
-                names = [entry.filename for entry in entries]
-                if len(set(names)) != len(names):
-                    raise self._error("has an entry twice")
-                if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                    raise self._error("has compressed entries, which torch.save does not write")
-                pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
-                if len(pickles) != 1 or any(name.endswith("/constants.pkl") for name in names):
-                    raise self._error("is not a plain file of torch.save")
-                if pickles[0].file_size > _LARGEST_PICKLE:
-                    raise self._error("has a pickle of more than 64 MiB")
-                broken = archive.testzip()
-                if broken is not None:
-                    raise self._error(f"is damaged: the checksum of {quote(broken)} is wrong")
-                self._check_pickle(archive.read(pickles[0]))
-        except (
-            zipfile.BadZipFile,
-            OSError,
-            NotImplementedError,
-            RuntimeError,
-            zlib.error,
-        ) as error:
-            raise self._error(f"cannot be read: {one_line(error)}") from error
-
-    def _check_pickle(self, pickled: bytes) -> None:
-        # weights_only allows more than tensors need: 1.4 kB can ask for a bytearray of 2 GiB.
-        try:
-            for opcode, argument, _ in pickletools.genops(pickled):
-                if opcode.name == "GLOBAL" and argument not in _HARMLESS:
-                    raise self._error(f"asks for {quote(argument)}, and holds more than tensors")
-                if opcode.name in {"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"}:
-                    raise self._error("holds more than tensors")
-        except ValueError as error:
-            raise self._error("has a broken pickle") from error
+                fault = _fault_of(archive)
+        except Exception as error:
+            # Zipfile and pickletools raise nearly anything on damaged bytes.
+            raise self._error(f"cannot be read as a zip file: {one_line(error)}") from error
+        if fault is not None:
+            raise self._error(fault)
 
     def _error(self, what: str) -> HeldOutError:
         return HeldOutError(
             f"{quote(self._ref.display)} {what}", remedy=_REMEDY, location=self._ref.location
         )
+
+
+def _fault_of(archive: zipfile.ZipFile) -> str | None:
+    """What is wrong with the archive's sizes, checksums or pickle, as a clause; else None."""
+    entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    if len(set(names)) != len(names):
+        return "has an entry twice"
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        return "has compressed entries, which torch.save does not write"
+    pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
+    if len(pickles) != 1 or any(name.endswith("/constants.pkl") for name in names):
+        return "is not a plain file of torch.save"
+    if pickles[0].file_size > _LARGEST_PICKLE:
+        return "has a pickle of more than 64 MiB"
+    broken = archive.testzip()
+    if broken is not None:
+        return f"is damaged: the checksum of {quote(broken)} is wrong"
+    # weights_only allows more than tensors need: 1.4 kB can ask for a bytearray of 2 GiB.
+    for opcode, argument, _ in pickletools.genops(archive.read(pickles[0])):
+        if opcode.name == "GLOBAL" and argument not in _HARMLESS:
+            return f"asks for {quote(argument)}, and holds more than tensors"
+        if opcode.name in {"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"}:
+            return "holds more than tensors"
+    return None
