@@ -159,9 +159,8 @@ def _pull_request_of(event_path: Path) -> int | None:
         return None
     for key in ("pull_request", "number"):
         payload = payload.get(key) if isinstance(payload, dict) else None
-    if isinstance(payload, bool) or not isinstance(payload, int):
-        return None
-    return payload if _NUMBER.fullmatch(str(payload)) else None
+    known = isinstance(payload, int) and _NUMBER.fullmatch(str(payload))  # True is no number
+    return payload if known else None
 
 
 def _shown(value: str) -> str:

@@ -135,7 +135,16 @@ def test_a_huge_event_is_not_read(tmp_path):
     [
         ("GITHUB_REPOSITORY", "octo", "`GITHUB_REPOSITORY` is `octo`, which is not owner/name"),
         ("GITHUB_REPOSITORY", "o/d/x", "`GITHUB_REPOSITORY` is `o/d/x`, which is not owner/name"),
-        ("GITHUB_REPOSITORY", "../..", "`GITHUB_REPOSITORY` is `../..`, which is not owner/name"),
+        (
+            "GITHUB_REPOSITORY",
+            "../demo",
+            "`GITHUB_REPOSITORY` is `../demo`, which is not owner/name",
+        ),
+        (
+            "GITHUB_REPOSITORY",
+            "octo/..",
+            "`GITHUB_REPOSITORY` is `octo/..`, which is not owner/name",
+        ),
         ("GITHUB_REPOSITORY", "o/d\n", "`GITHUB_REPOSITORY` is `o/d\\n`, which is not owner/name"),
         (
             "GITHUB_RUN_ID",
