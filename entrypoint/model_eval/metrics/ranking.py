@@ -62,9 +62,11 @@ def auroc_of(rows: Rows, index: int) -> FloatArray:
     """
 
     def area(ranking: Ranking, weights: FloatArray) -> FloatArray:
-        negative = _cumulative(weights[:, ranking.negatives])
-        positive = weights[:, ranking.positives]
-        beaten_by = negative[:, ranking.above] + negative[:, ranking.negatives_reached]
+        negative = _cumulative(weights.take(ranking.negatives, axis=1))
+        positive = weights.take(ranking.positives, axis=1)
+        beaten_by = negative.take(ranking.above, axis=1) + negative.take(
+            ranking.negatives_reached, axis=1
+        )
         # Shares are at most 1 exactly, and so is their mean: the area stays inside [0, 1].
         share = beaten_by / 2 / negative[:, -1:]
         return 1 - divide((positive * share).sum(axis=1), positive.sum(axis=1))
@@ -80,9 +82,10 @@ def average_precision_of(rows: Rows, index: int) -> FloatArray:
     """
 
     def area(ranking: Ranking, weights: FloatArray) -> FloatArray:
-        positive = weights[:, ranking.positives]
-        hits = _cumulative(positive)[:, ranking.positives_reached]
-        misses = _cumulative(weights[:, ranking.negatives])[:, ranking.negatives_reached]
+        positive = weights.take(ranking.positives, axis=1)
+        hits = _cumulative(positive).take(ranking.positives_reached, axis=1)
+        misses = _cumulative(weights.take(ranking.negatives, axis=1))
+        misses = misses.take(ranking.negatives_reached, axis=1)
         precision = np.zeros_like(hits)
         np.divide(hits, hits + misses, out=precision, where=hits > 0)
         return divide((positive * precision).sum(axis=1), positive.sum(axis=1))

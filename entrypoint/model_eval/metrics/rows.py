@@ -13,7 +13,7 @@ from model_eval.ledger import Array, Ledger
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-_BATCH_ELEMENTS = 1 << 20
+BATCH_ELEMENTS = 1 << 20
 """Temporaries hold about this many numbers, whatever the number of weight vectors."""
 
 TAME_EXPONENT = 256
@@ -74,7 +74,8 @@ class Rows:
         checked = _checked(weights, len(ledger))
         self.spoiled = checked[:, ~finite].max(axis=1, initial=0) > 0
         self.defined = ~self.spoiled & (checked.max(axis=1, initial=0) > 0)
-        self._weights = checked if self._kept is None else checked[:, finite]
+        # Not checked[:, finite], which is laid out by columns: sums along rows would lose digits.
+        self._weights = checked if self._kept is None else checked.compress(finite, axis=1)
 
     def once(self, key: tuple[str, str | int], make: Callable[[], Array]) -> Array:
         """What `make` gives, computed the first time that the key is asked for."""
@@ -123,7 +124,7 @@ class Rows:
                 support=np.bincount(target, minlength=size)[None],
             )
         # Added up in the order of the rows, so hits cannot exceed predictions even by rounding.
-        hits = self._weights[:, target == prediction]
+        hits = self._weights.compress(target == prediction, axis=1)
         return Counts(
             hits=_sums(hit, hits, size),
             predicted=_sums(prediction, self._weights, size),
@@ -149,7 +150,9 @@ class Rows:
         size = len(self.ledger.classes)
         for name, labels in (("target", target), ("prediction", prediction)):
             if labels.min(initial=0) < 0 or labels.max(initial=0) >= size:
-                raise ValueError(f"column `{name}` of the ledger names a class out of {size}")
+                raise ValueError(
+                    f"column `{name}` of the ledger has a class index outside 0 to {size - 1}"
+                )
         return target, prediction
 
     def _column(self, name: str) -> Array:
@@ -163,7 +166,7 @@ class Rows:
             yield np.ones((1, len(self.ledger)))
             return
         count, length = self._weights.shape
-        step = max(1, _BATCH_ELEMENTS // max(1, length))
+        step = max(1, BATCH_ELEMENTS // max(1, length))
         for start in range(0, count, step):
             yield self._weights[start : start + step]
 
