@@ -14,6 +14,7 @@ from model_eval.spec.files import open_regular
 
 MAX_HEADER = 4 * 1024 * 1024
 MAX_COLUMNS = 100_000
+MAX_NAME = 1000
 
 _PARQUET_MAGIC = b"PAR1"
 
@@ -35,9 +36,9 @@ def column_names(path: Path, file_format: str) -> tuple[str, ...] | None:
             names = readers[file_format](file)
     except Exception:  # noqa: BLE001  # a broken file is the held-out package's to report
         return None
-    if names is None or not all(isinstance(name, str) for name in names):
+    if names is None or not 0 < len(names) <= MAX_COLUMNS:
         return None
-    return names if 0 < len(names) <= MAX_COLUMNS else None
+    return names if all(len(name) <= MAX_NAME for name in names) else None
 
 
 def _csv(file: BinaryIO) -> tuple[str, ...] | None:
@@ -63,6 +64,8 @@ def _safetensors(file: BinaryIO) -> tuple[str, ...] | None:
     if length > MAX_HEADER:
         return None
     header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        return None
     return tuple(name for name in header if name != "__metadata__")
 
 

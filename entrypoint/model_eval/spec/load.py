@@ -28,6 +28,9 @@ def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:
     """
     if not roots:
         raise ValueError("load_spec needs at least one root")
+    if "\0" in str(path):
+        message = f"the spec `{printable(str(path))}` cannot be read: its name holds a NUL"
+        raise SpecError((Fault(code=SpecError.code, message=message, remedy="correct the path"),))
     absolute = path.absolute()
     places = make_places(absolute, roots)
     real = Path(os.path.realpath(absolute))

@@ -47,9 +47,9 @@ def find_metrics(
 ) -> tuple[MetricRef, ...]:
     """What to report: the metrics asked for, or the task's usual ones, then those of the gates."""
     if nodes is None:
-        found = [MetricRef(name=name) for name in DEFAULTS[parts.task]]
+        found = {MetricRef(name=name): None for name in DEFAULTS[parts.task]}
     else:
-        found = []
+        found = {}
         for item in nodes:
             for ref in _refs(item, parts, faults):
                 if ref in found:
@@ -59,7 +59,7 @@ def find_metrics(
                         "remove one of the two",
                     )
                 else:
-                    found.append(ref)
+                    found[ref] = None
     return tuple(dict.fromkeys([*found, *(gate.metric for gate in gates)]))
 
 

@@ -89,8 +89,11 @@ def _validator() -> Any:
 
 
 def _first(check: _Check) -> _Check:
-    def limited(*args: Any) -> Iterator[ValidationError]:
-        return islice(check(*args) or (), MAX_FAULTS)
+    def limited(validator: Any, value: Any, instance: Any, of: Any) -> Iterator[ValidationError]:
+        limit = of.get("maxItems", of.get("maxProperties"))
+        if limit is not None and isinstance(instance, (list, dict)) and len(instance) > limit:
+            return iter(())  # that it is too long is a fault of its own
+        return islice(check(validator, value, instance, of) or (), MAX_FAULTS)
 
     return limited
 
@@ -256,7 +259,7 @@ def _value_fault(node: Node, error: ValidationError) -> tuple[str, str]:
         if not value:
             return f"{name} is empty", "fill it, or remove it"
         return f"{name} has {len(value)} of at least {limit} items", "add the others"
-    if rule in {"maxLength", "maxItems"}:
+    if rule in {"maxLength", "maxItems", "maxProperties"}:
         unit = "characters" if rule == "maxLength" else "items"
         return f"{name} has {len(value)} {unit}", f"shorten it to at most {limit}"
     return f"{name} is {shown}, which is not allowed", "see docs/spec.md"
