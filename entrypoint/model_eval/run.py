@@ -244,7 +244,7 @@ def _environment(device: DeviceInfo) -> Environment:
     return Environment(
         model_eval=__version__,
         python=platform.python_version(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),  # a TorchVersion, which msgspec refuses
         platform=platform.platform(),
         threads=torch.get_num_threads(),
         device=device,
