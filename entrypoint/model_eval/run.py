@@ -68,7 +68,7 @@ def evaluate(
             draft.report,
             faults=error.faults,
             exit_code=error.exit_code,
-            reason=f"{type(error).__name__}: {error.message}",
+            reason=error.faults[0].message.partition("\n")[0],
         )
         return Evaluation(report=report, ledger=None)
     except KeyboardInterrupt:

@@ -70,7 +70,8 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.location}: " if self.location else ""
-        return f"{place}{self.message}; {self.remedy}"
+        # A message with a table in it has the remedy on a line of its own.
+        return f"{place}{self.message}{chr(10) if chr(10) in self.message else '; '}{self.remedy}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

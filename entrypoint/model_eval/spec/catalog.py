@@ -23,7 +23,8 @@ class MetricInfo:
         part: `class` where a spec may restrict it to one class (multiclass), `output` where it
             may restrict it to one output (regression), else None.
         needs_part: True where the metric means nothing without that class.
-        undefined_when: the condition under which it has no value, as a clause.
+        undefined_when: the condition under which it has no value, as a clause. No metric has one
+            where there are no samples, or where a sample's outputs are not finite.
     """
 
     name: str
@@ -40,13 +41,21 @@ class MetricInfo:
 def _classification() -> list[MetricInfo]:
     found = [
         MetricInfo(
-            name="accuracy", tasks=CLASSIFICATION, low=0, high=1, higher_is_better=True,
+            name="accuracy",
+            tasks=CLASSIFICATION,
+            low=0,
+            high=1,
+            higher_is_better=True,
             undefined_when="there are no samples",
             summary="share of samples whose predicted class is the target",
         ),
         MetricInfo(
-            name="log_loss", tasks=CLASSIFICATION, low=0, high=inf, higher_is_better=False,
-            undefined_when="there are no samples, or a target was given probability 0",
+            name="log_loss",
+            tasks=CLASSIFICATION,
+            low=0,
+            high=inf,
+            higher_is_better=False,
+            undefined_when="a target was given probability 0",
             summary="mean of -ln(probability of the target class)",
         ),
     ]
@@ -58,15 +67,25 @@ def _classification() -> list[MetricInfo]:
     for family, (formula, empty) in families.items():
         found.append(
             MetricInfo(
-                name=family, tasks=CLASSIFICATION, low=0, high=1, higher_is_better=True,
-                undefined_when=empty, part="class", needs_part=True,
+                name=family,
+                tasks=CLASSIFICATION,
+                low=0,
+                high=1,
+                higher_is_better=True,
+                undefined_when=empty,
+                part="class",
+                needs_part=True,
                 summary=f"{formula} of one class (binary: of the positive class)",
             )
         )
         found.extend(
             MetricInfo(
-                name=f"{family}_{average}", tasks=CLASSIFICATION, low=0, high=1,
-                higher_is_better=True, undefined_when="there are no samples",
+                name=f"{family}_{average}",
+                tasks=CLASSIFICATION,
+                low=0,
+                high=1,
+                higher_is_better=True,
+                undefined_when="there are no samples",
                 summary=f"{formula}, {how}",
             )
             for average, how in {
@@ -87,19 +106,31 @@ def _classification() -> list[MetricInfo]:
         found.extend(
             [
                 MetricInfo(
-                    name=family, tasks=CLASSIFICATION, low=0, high=1, higher_is_better=True,
-                    undefined_when=lacking, part="class",
+                    name=family,
+                    tasks=CLASSIFICATION,
+                    low=0,
+                    high=1,
+                    higher_is_better=True,
+                    undefined_when=lacking,
+                    part="class",
                     summary=f"{what}; multiclass: mean over classes, each against the rest",
                 ),
                 MetricInfo(
-                    name=f"{family}_macro", tasks=MULTICLASS, low=0, high=1,
-                    higher_is_better=True, undefined_when=lacking,
+                    name=f"{family}_macro",
+                    tasks=MULTICLASS,
+                    low=0,
+                    high=1,
+                    higher_is_better=True,
+                    undefined_when=lacking,
                     summary=f"{what}, mean over classes, each against the rest",
                 ),
                 MetricInfo(
-                    name=f"{family}_weighted", tasks=MULTICLASS, low=0, high=1,
+                    name=f"{family}_weighted",
+                    tasks=MULTICLASS,
+                    low=0,
+                    high=1,
                     higher_is_better=True,
-                    undefined_when="there are no samples, or one class has all of them"
+                    undefined_when="one class has all samples"
                     if family == "auroc"
                     else "there are no samples",
                     summary=f"{what}, each against the rest, weighted by number of samples",
@@ -112,15 +143,24 @@ def _classification() -> list[MetricInfo]:
 def _regression() -> list[MetricInfo]:
     return [
         MetricInfo(
-            name=name, tasks=REGRESSION, low=low, high=high, higher_is_better=better,
-            undefined_when=lacking, part="output", summary=f"{what}, mean over outputs",
+            name=name,
+            tasks=REGRESSION,
+            low=low,
+            high=high,
+            higher_is_better=better,
+            undefined_when=lacking,
+            part="output",
+            summary=f"{what}, mean over outputs",
         )
         for name, low, high, better, lacking, what in [
             ("mse", 0, inf, False, "there are no samples", "mean squared error"),
             ("rmse", 0, inf, False, "there are no samples", "root of the mean squared error"),
             ("mae", 0, inf, False, "there are no samples", "mean absolute error"),
             (
-                "r2", -inf, 1, True,
+                "r2",
+                -inf,
+                1,
+                True,
                 "the targets are constant or there are fewer than two samples",
                 "coefficient of determination",
             ),
@@ -141,5 +181,5 @@ def metrics_of(task: Task) -> tuple[str, ...]:
     """Every name that a spec of this task may write under `metrics`."""
     names = [name for name, info in CATALOG.items() if task in info.tasks]
     if task is not Task.REGRESSION:
-        names += sorted(EXPANDING) + [CONFUSION_MATRIX]
+        names += [*sorted(EXPANDING), CONFUSION_MATRIX]
     return tuple(names)

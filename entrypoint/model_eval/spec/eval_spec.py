@@ -79,8 +79,9 @@ class InputSpec:
     """One argument of the model.
 
     Attributes:
-        columns: names or `*`-patterns; the columns they name, in the file's order, are stacked
-            along the second axis when there is more than one, or when `columns:` was written.
+        columns: names or `*`-patterns, in the order of the spec; a pattern stands for the columns
+            it matches in the file's order. They are stacked along the second axis when there is
+            more than one, or when `columns:` was written.
         stack: True where the spec wrote `columns:`, so that one column gives (N, 1) also.
         dtype: torch's name for the dtype to convert to; None keeps the file's.
         shape: of one sample, after conversion; None keeps the file's.
