@@ -1,0 +1,220 @@
+"""Builds the model and puts the weights in, without holding them twice where that is possible.
+
+On the meta device a model costs no memory, and the file's tensors become its parameters as they
+are. That is tried first, and kept only where it is proved to be the same as the ordinary way:
+nothing of the model may be left on the meta device, wherever the model keeps it, and every tensor
+must be the file's. Otherwise the model is built for real and `load_state_dict` copies.
+"""
+
+import gc
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from model_eval.checkpoint.slots import Slot, tensors_of
+from model_eval.errors import UserCodeError
+
+Weights = Mapping[str, torch.Tensor]
+
+
+class MetaBuild:
+    """A model on the meta device, or None where it cannot be built there.
+
+    `strangers` are tensors that were on the meta device before; they are held so that a new
+    tensor cannot be taken for one of them.
+    """
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self.strangers = _live_meta_tensors()
+        self.model: nn.Module | None = None
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                model = build()
+        # Whatever a factory does that the meta device does not allow; if it is a fault of the
+        # factory's own, the real build says so.
+        except Exception:  # noqa: BLE001
+            return
+        if isinstance(model, nn.Module) and _can_be_assigned(model):
+            self.model = model
+
+    def fill(self, weights: Weights, slots: Mapping[str, Slot], device: torch.device) -> bool:
+        """Makes the weights the model's own; False where it is not proved to be complete."""
+        model = self.model
+        if model is None:
+            return False
+        try:
+            model.load_state_dict(_owned(weights, tensors_of(model)), strict=True, assign=True)
+            _tie_again(model, slots)
+            model.to(device)
+        # An override that cannot assign: the ordinary way is still open.
+        except Exception:  # noqa: BLE001
+            return False
+        return differing(model, weights) is None and not self._leaves_meta(model)
+
+    def _leaves_meta(self, model: nn.Module) -> bool:
+        if any(_names_meta(value) for module in model.modules() for value in vars(module).values()):
+            return True
+        known = {id(tensor) for tensor in self.strangers}
+        if all(id(tensor) in known for tensor in _live_meta_tensors()):
+            return False
+        gc.collect()  # replaced parameters may wait in a cycle
+        return not all(id(tensor) in known for tensor in _live_meta_tensors())
+
+
+def build_real(build: Callable[[], Any], device: torch.device) -> nn.Module:
+    """Builds the model in the ordinary way.
+
+    The random numbers that its initial weights take are given back, so that a model that draws
+    some in `forward` draws the same ones however it was built.
+
+    Raises:
+        UserCodeError: the factory failed or returned something else than a module.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = build()
+    if not isinstance(model, nn.Module):
+        raise UserCodeError(
+            f"model.factory returned a {type(model).__name__}, not a torch.nn.Module",
+            remedy="return the model itself; the weights come from the checkpoint",
+        )
+    return model.to(device)
+
+
+def copy_weights(model: nn.Module, weights: Weights) -> None:
+    """Loads in the ordinary way; whatever the model's own code raises passes through."""
+    model.load_state_dict(dict(weights), strict=True)
+
+
+def completed(weights: Weights, slots: Mapping[str, Slot], device: torch.device) -> Weights:
+    """The weights, with the names that a file may leave out: tied ones and batch counts."""
+    filled = {slots[name].tied_to: tensor for name, tensor in weights.items() if name in slots}
+    whole = dict(weights)
+    for name, slot in slots.items():
+        if name in whole:
+            continue
+        if slot.tied_to in filled:
+            whole[name] = filled[slot.tied_to]
+        elif slot.may_lack:
+            whole[name] = torch.zeros(slot.shape or (), dtype=slot.dtype, device=device)
+    return whole
+
+
+def differing(model: nn.Module, weights: Weights) -> str | None:
+    """The first of the model's tensors that is not the file's, None where all are.
+
+    Compared after conversion to the model's dtype, value by value, unless it is the same memory.
+    """
+    for name, tensor in tensors_of(model).items():
+        if name not in weights:
+            return name
+        given = weights[name]
+        if is_lazy(tensor) or tensor.is_meta or tensor.shape != given.shape:
+            return name
+        same = (
+            tensor.data_ptr() == given.data_ptr()
+            and tensor.stride() == given.stride()
+            and tensor.dtype == given.dtype
+        )
+        if not same and not torch.equal(
+            tensor.detach(), given.detach().to(device=tensor.device, dtype=tensor.dtype)
+        ):
+            return name
+    return None
+
+
+def renamed(model: nn.Module, weights: Weights) -> bool:
+    """True where the model took every tensor of the file, some under other names.
+
+    Each of the model's tensors must equal one of the file's, and each of the file's must be in
+    the model; which name went where is the model's own affair.
+    """
+    waiting = dict(weights)
+    for name, tensor in {id(t): (n, t) for n, t in tensors_of(model).items()}.values():
+        if name in waiting:
+            continue
+        match = next((other for other in waiting if _equal(tensor, waiting[other])), None)
+        if match is None:
+            return False
+        del waiting[match]
+    return all(name in tensors_of(model) for name in waiting)
+
+
+def ready(model: nn.Module) -> nn.Module:
+    """The model as it is evaluated: in eval mode, without gradients."""
+    model.requires_grad_(requires_grad=False)
+    model.eval()
+    return model
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(
+        one.detach(), other.detach().to(device=one.device, dtype=one.dtype)
+    )
+
+
+def _can_be_assigned(model: nn.Module) -> bool:
+    """Whether replacing its parameters by new ones loses nothing."""
+    found = tensors_of(model)
+    storages: dict[int, int] = {}
+    for tensor in found.values():
+        if is_lazy(tensor) or type(tensor) not in {torch.Tensor, nn.Parameter} or vars(tensor):
+            return False
+        # Two parameters over one memory: the ordinary way fills both, assigning would part them.
+        storage = tensor.untyped_storage()._cdata  # noqa: SLF001 - meta tensors have no address
+        if storages.setdefault(storage, id(tensor)) != id(tensor):
+            return False
+    return any(tensor.is_meta for tensor in found.values())
+
+
+def _owned(weights: Weights, slots: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Each tensor with the dtype and strides of its place, and with memory of its own.
+
+    Strides decide which kernels run, and so the last digits; a view of a large storage would
+    keep all of it alive, and two names with one memory would change together.
+    """
+    owned: dict[str, torch.Tensor] = {}
+    taken: dict[int, torch.Tensor] = {}
+    for name, tensor in weights.items():
+        place = slots[name]
+        storage = tensor.untyped_storage()
+        as_it_is = (
+            tensor.dtype == place.dtype
+            and tensor.stride() == place.stride()
+            and storage.nbytes() == tensor.numel() * tensor.element_size()
+            and taken.setdefault(storage.data_ptr(), place) is place
+            and not (tensor.is_conj() or tensor.is_neg())
+        )
+        value = tensor.detach()
+        if not as_it_is:
+            value = torch.empty_strided(
+                place.shape, place.stride(), dtype=place.dtype, device=tensor.device
+            ).copy_(value)
+        owned[name] = value
+    return owned
+
+
+def _tie_again(model: nn.Module, slots: Mapping[str, Slot]) -> None:
+    found = tensors_of(model)
+    for name, slot in slots.items():
+        if slot.tied_to != name and found[name] is not found[slot.tied_to]:
+            owner, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(owner), leaf, found[slot.tied_to])
+
+
+def _live_meta_tensors() -> list[torch.Tensor]:
+    # By type, not isinstance: asking a stranger's proxy for its class may run code.
+    return [
+        thing
+        for thing in gc.get_objects()
+        if issubclass(type(thing), torch.Tensor) and thing.is_meta
+    ]
+
+
+def _names_meta(value: object) -> bool:
+    """Whether it is the meta device, remembered by the model to create tensors on later."""
+    if isinstance(value, Mapping):
+        return any(_names_meta(part) for part in value.values() if isinstance(part, torch.device))
+    return isinstance(value, torch.device) and value.type == "meta"

@@ -1,0 +1,94 @@
+"""A checkpoint's file, opened once: all that looks at it looks at the same open file."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from model_eval.checkpoint.wording import quote
+from model_eval.errors import CheckpointError
+from model_eval.spec.eval_spec import PathRef
+from model_eval.spec.files import explain, open_regular
+from model_eval.types import FileInfo
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointFile:
+    """A regular, non-empty file that is open for reading.
+
+    Attributes:
+        size: in bytes, when it was opened.
+        stamp: what the file system said of it then (device, inode, size, times).
+    """
+
+    ref: PathRef
+    file: BinaryIO
+    size: int
+    stamp: tuple[int, ...]
+
+    def error(self, what: str, remedy: str | None = None) -> CheckpointError:
+        """The error that begins with this file's name."""
+        return CheckpointError(
+            f"{quote(self.ref.display)} {what}", remedy=remedy, location=self.ref.location
+        )
+
+    def head(self, length: int) -> bytes:
+        """The first bytes; leaves the file at its beginning."""
+        self.file.seek(0)
+        found = self.file.read(length)
+        self.file.seek(0)
+        return found
+
+    def digest(self) -> FileInfo:
+        """SHA-256 in one pass; leaves the file at its beginning."""
+        self.file.seek(0)
+        sha256 = hashlib.sha256()
+        while block := self.file.read(_BLOCK):
+            sha256.update(block)
+        self.file.seek(0)
+        return FileInfo(path=self.ref.display, sha256=sha256.hexdigest(), size=self.size)
+
+    def check_unchanged(self) -> None:
+        """Raises `CheckpointError` where the file was written since it was opened."""
+        if _stamp(self.file) != self.stamp:
+            raise self.error(
+                "changed while it was being read", "run again when nothing else writes it"
+            )
+
+
+@contextmanager
+def open_checkpoint(ref: PathRef) -> Iterator[CheckpointFile]:
+    """Opens the file, never waiting for a FIFO; what the system refuses inside is an error, too.
+
+    Raises:
+        CheckpointError: missing, a folder, a link to nothing or to itself, a FIFO or a device,
+            unreadable, empty, or it fails while being read.
+    """
+    try:
+        file = open_regular(ref.path)
+    except (OSError, ValueError) as error:
+        what, remedy = explain(error, ref.path)
+        raise CheckpointError(
+            f"{quote(ref.display)} {what}", remedy=remedy, location=ref.location
+        ) from error
+    with file:
+        stamp = _stamp(file)
+        size = os.fstat(file.fileno()).st_size
+        opened = CheckpointFile(ref=ref, file=file, size=size, stamp=stamp)
+        if size == 0:
+            raise opened.error("is empty", "save it again; an upload or a download may have failed")
+        try:
+            yield opened
+        except OSError as error:
+            raise opened.error(
+                f"cannot be read: {error.strerror or type(error).__name__}", "check the disk"
+            ) from error
+
+
+def _stamp(file: BinaryIO) -> tuple[int, ...]:
+    found = os.fstat(file.fileno())
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

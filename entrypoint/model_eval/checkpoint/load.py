@@ -1,0 +1,167 @@
+"""The whole way from a checkpoint's path to a model that is proved to hold its weights."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from model_eval.checkpoint import build as building
+from model_eval.checkpoint.file import CheckpointFile, open_checkpoint
+from model_eval.checkpoint.fit import casts, check_values, compare, fit_error
+from model_eval.checkpoint.inspect import Format, identify
+from model_eval.checkpoint.read_safetensors import read_safetensors, read_sharded
+from model_eval.checkpoint.read_torch import read_torch
+from model_eval.checkpoint.slots import Slot, slots_of, tensors_of
+from model_eval.checkpoint.state_dict import StateDict, find_state_dict
+from model_eval.checkpoint.wording import quote
+from model_eval.errors import FitError
+from model_eval.spec.eval_spec import CheckpointSpec
+from model_eval.types import CheckpointInfo, FileInfo
+from model_eval.usercode import describe
+
+
+def load_model(
+    spec: CheckpointSpec, *, build: Callable[[], Any], device: torch.device
+) -> tuple[nn.Module, CheckpointInfo]:
+    """Builds the model and loads the checkpoint into it.
+
+    A pinned digest is checked before anything is unpickled. Of a sharded checkpoint the pin is
+    that of the index; the digest of every shard is in the result.
+
+    Args:
+        spec: which file, its digest, and where in it the state dict is.
+        build: makes the model; called with the meta device as default first, and once more
+            without where that does not do.
+        device: where the model is to be.
+
+    Returns:
+        The model on `device`, in eval mode and without gradients, every parameter and persistent
+        buffer of which was compared with the file; and what was loaded.
+
+    Raises:
+        CheckpointError: the file cannot be used.
+        FitError: it is not a checkpoint of this model.
+        UserCodeError: the factory failed or returned something else than a module.
+    """
+    with open_checkpoint(spec.path) as opened:
+        content, kind, files = _read(opened, spec, device)
+        meta = building.MetaBuild(build)
+        model = meta.model if meta.model is not None else building.build_real(build, device)
+        slots = slots_of(model)
+        state = find_state_dict(opened, content, state_key=spec.state_key, slots=slots)
+        del content  # an optimizer's state may be twice the weights
+        model, on_meta = _filled(
+            opened, model, build=build, meta=meta, slots=slots, state=state, device=device
+        )
+    return building.ready(model), _info(
+        model, slots, state, files=files, kind=kind, on_meta=on_meta, pinned=spec.sha256 is not None
+    )
+
+
+def _read(
+    opened: CheckpointFile, spec: CheckpointSpec, device: torch.device
+) -> tuple[object, Format, tuple[FileInfo, ...]]:
+    kind = identify(opened)
+    digest = opened.digest()
+    if spec.sha256 is not None and digest.sha256 != spec.sha256:
+        raise opened.error(
+            f"is not the pinned file: its sha256 is {digest.sha256}, "
+            f"checkpoint.sha256 is {spec.sha256}",
+            "correct the pin if the checkpoint was meant to change; else restore the file",
+        )
+    if kind is Format.SAFETENSORS:
+        return read_safetensors(opened, device=device), kind, (digest,)
+    if kind is Format.SAFETENSORS_SHARDED:
+        tensors, shards = read_sharded(opened, device=device)
+        return tensors, kind, (digest, *shards)
+    return read_torch(opened, kind, device=device), kind, (digest,)
+
+
+def _filled(
+    opened: CheckpointFile,
+    model: nn.Module,
+    *,
+    build: Callable[[], Any],
+    meta: building.MetaBuild,
+    slots: Mapping[str, Slot],
+    state: StateDict,
+    device: torch.device,
+) -> tuple[nn.Module, bool]:
+    """Checks the fit, loads, and proves it; returns the model and whether it was built on meta."""
+    fit = compare(state.tensors, slots)
+    if not fit.exact:
+        older = _with_older_names(build, state, device) if fit.only_names else None
+        if older is None:
+            raise fit_error(opened, fit, state.tensors, slots)
+        check_values(opened, state.tensors, slots_of(older))
+        return older, False
+    check_values(opened, state.tensors, slots)
+    weights = building.completed(state.tensors, slots, device)
+    if meta.fill(weights, slots, device):
+        return model, True
+    if meta.model is not None:
+        meta.model = None
+        model = building.build_real(build, device)
+    try:
+        building.copy_weights(model, weights)
+    except Exception as error:
+        raise FitError(
+            f"{quote(opened.ref.display)} fits, but the model's own `load_state_dict` "
+            f"raised {describe(error)}",
+            remedy="run `model.load_state_dict(state_dict, strict=True)` to see it fail",
+            location=opened.ref.location,
+        ) from error
+    if (name := building.differing(model, weights)) is not None:
+        raise FitError(
+            f"{quote(opened.ref.display)} was loaded, but {quote(name)} in the model is not "
+            "what the file holds",
+            remedy="a tied weight has two values in the file, or the model's own "
+            "`load_state_dict` drops or changes it",
+            location=opened.ref.location,
+        )
+    return model, False
+
+
+def _with_older_names(
+    build: Callable[[], Any], state: StateDict, device: torch.device
+) -> nn.Module | None:
+    """The loaded model, where its own code knows the file's names; else None."""
+    model = building.build_real(build, device)
+    try:
+        building.copy_weights(model, state.tensors)
+    # It does not; the table of names says all there is to say.
+    except Exception:  # noqa: BLE001
+        return None
+    return model if building.renamed(model, state.tensors) else None
+
+
+def _info(
+    model: nn.Module,
+    slots: Mapping[str, Slot],
+    state: StateDict,
+    *,
+    files: tuple[FileInfo, ...],
+    kind: Format,
+    on_meta: bool,
+    pinned: bool,
+) -> CheckpointInfo:
+    # All of these were proved to be the file's; tied tensors count once.
+    once = {id(tensor): tensor for tensor in tensors_of(model).values()}.values()
+    parameters = sum(t.numel() for t in once if isinstance(t, nn.Parameter))
+    dtypes = Counter(str(t.dtype).removeprefix("torch.") for t in state.tensors.values())
+    return CheckpointInfo(
+        files=files,
+        format=str(kind),
+        state_key=state.key,
+        stripped_prefix=state.prefix,
+        tensors=len(state.tensors),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters_from_file=parameters,
+        buffers_from_file=sum(t.numel() for t in once) - parameters,
+        dtypes=dict(sorted(dtypes.items())),
+        casts=casts(state.tensors, slots),
+        built_on_meta=on_meta,
+        pinned=pinned,
+    )
