@@ -25,7 +25,8 @@ SANDBOX = [
 @pytest.fixture
 def workspace(tmp_path):
     shutil.copytree(REPOSITORY / "examples", tmp_path / "examples")
-    tmp_path.chmod(0o755)
+    for path in (tmp_path, *tmp_path.rglob("*")):  # the container's user is another one
+        path.chmod(0o755 if path.is_dir() else 0o644)
     return tmp_path
 
 

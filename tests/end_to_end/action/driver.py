@@ -34,7 +34,7 @@ class StepResult:
     log: str = ""
     outputs: dict[str, str] = field(default_factory=dict)
     summary: str = ""
-    seconds: float = 0.0
+    signals: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,6 @@ class Runner:
             path.touch()
             os.chown(path, self.user, self.user if os.getuid() == 0 else -1)
         environment = self._runner_environment() | {key: str(path) for key, path in paths.items()}
-        began = time.monotonic()
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
@@ -178,34 +177,39 @@ class Runner:
                 stderr=subprocess.STDOUT,
                 **self._identity(),
             )
-            cancelled = self._wait(process)
+            signals = self._wait(process)
         outcome = "success" if process.returncode == 0 else "failure"
         assert not paths["GITHUB_ENV"].read_text(), "GITHUB_ENV leaks into the rest of the job"
         return StepResult(
             name=name,
-            outcome="cancelled" if cancelled else outcome,
+            outcome="cancelled" if signals else outcome,
             log=log.read_text(errors="replace"),
             outputs=read_outputs(paths["GITHUB_OUTPUT"]),
             summary=paths["GITHUB_STEP_SUMMARY"].read_text(),
-            seconds=time.monotonic() - began,
+            signals=signals,
         )
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> bool:
-        """Waits for the end; True where the run was cancelled meanwhile."""
-        while process.poll() is None:
-            if self.cancel_when():
-                for number, patience in ((signal.SIGINT, 7.5), (signal.SIGTERM, 2.5)):
-                    process.send_signal(number)
-                    try:
-                        process.wait(patience)
-                    except subprocess.TimeoutExpired:
-                        continue
-                    break
-                process.kill()
-                process.wait()
-                return True
+    def _wait(self, process: subprocess.Popen[bytes]) -> list[str]:
+        """Waits for the end; returns the signals that a cancellation took."""
+        while not self.cancel_when():
+            if process.poll() is not None:
+                return []
             time.sleep(0.02)
-        return False
+        self.cancel_when = lambda: False  # steps that always run are not signalled again
+        sent = []
+        for number, patience in (
+            (signal.SIGINT, 7.5),
+            (signal.SIGTERM, 2.5),
+            (signal.SIGKILL, None),
+        ):
+            process.send_signal(number)
+            sent.append(number.name)
+            try:
+                process.wait(patience)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        return sent
 
     def _runner_environment(self) -> dict[str, str]:
         """What a runner sets, with secrets among it that no container may see."""
