@@ -20,7 +20,11 @@ def show_progress(
         from tqdm import tqdm
 
         with tqdm(total=total, unit=" samples", file=stream, leave=False) as bar:
-            yield bar.update
+
+            def advance(rows: int) -> None:
+                bar.update(rows)
+
+            yield advance
         return
     yield _lines(total, stream=stream, clock=clock)
 
