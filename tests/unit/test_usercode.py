@@ -1,0 +1,116 @@
+"""Finding the user's callables, and how each way of not finding one reads."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from model_eval.errors import UserCodeError
+from model_eval.spec.eval_spec import CodeRef
+from model_eval.types import Location
+from model_eval.usercode import call, describe, resolve
+
+HERE = Location(file="a.yaml", line=5, column=12)
+
+
+@pytest.fixture(autouse=True)
+def _clean_imports(monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("model_eval_user_") or name in {"helper", "package_of_user"}:
+            del sys.modules[name]
+
+
+def ref(text, folder=None):
+    place, _, attribute = text.partition(":")
+    file = folder / place if folder else None
+    return CodeRef(
+        text=text,
+        file=file,
+        module=None if file else place,
+        attribute=attribute,
+        kwargs={},
+        location=HERE,
+    )
+
+
+def refusal(reference, base=Path("/nowhere")):
+    with pytest.raises(UserCodeError) as caught:
+        resolve(reference, base=base)
+    assert caught.value.location == HERE
+    return caught.value.message
+
+
+def test_a_callable_in_a_file_and_what_it_imports_beside_it(tmp_path):
+    (tmp_path / "helper.py").write_text("VALUE = 3")
+    (tmp_path / "net.py").write_text(
+        "from dataclasses import dataclass\nfrom helper import VALUE\n"
+        "@dataclass\nclass Net:\n    width: int = VALUE\n    @staticmethod\n"
+        "    def make():\n        return Net()\n"
+    )
+    assert resolve(ref("net.py:Net", tmp_path), base=tmp_path)().width == 3
+    assert resolve(ref("net.py:Net.make", tmp_path), base=tmp_path)().width == 3
+
+
+def test_a_file_is_imported_once(tmp_path):
+    (tmp_path / "net.py").write_text("class Net: pass")
+    first = resolve(ref("net.py:Net", tmp_path), base=tmp_path)
+    assert resolve(ref("net.py:Net", tmp_path), base=tmp_path) is first
+
+
+def test_a_package_of_the_specs_folder(tmp_path):
+    (tmp_path / "package_of_user").mkdir()
+    (tmp_path / "package_of_user/__init__.py").write_text("def make(): return 7")
+    assert resolve(ref("package_of_user:make"), base=tmp_path)() == 7
+
+
+def test_the_users_folders_come_last_on_the_path(tmp_path):
+    (tmp_path / "net.py").write_text("def make(): pass")
+    before = list(sys.path)
+    resolve(ref("net.py:make", tmp_path), base=tmp_path)
+    assert sys.path == [*before, str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = 1", "`net.py:Net` names nothing that can be called"),
+        ("Net = 1", "`net.py:Net` names nothing that can be called"),
+        ("raise RuntimeError('no\\nway')", "`net.py:Net` cannot be imported: RuntimeError: no way (net.py:1)"),
+        ("import nothing_like_this", "`net.py:Net` cannot be imported: ModuleNotFoundError: No module named 'nothing_like_this' (net.py:1)"),
+        ("raise SystemExit(0)", "`net.py:Net` cannot be imported: SystemExit: 0 (net.py:1)"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used(tmp_path, source, message):
+    (tmp_path / "net.py").write_text(source)
+    assert refusal(ref("net.py:Net", tmp_path)) == message
+
+
+def test_a_syntax_error_names_its_line(tmp_path):
+    (tmp_path / "net.py").write_text("def x(:\n")
+    assert "SyntaxError" in refusal(ref("net.py:Net", tmp_path))
+    assert "net.py, line 1" in refusal(ref("net.py:Net", tmp_path))
+
+
+def test_a_module_that_is_not_installed():
+    assert refusal(ref("nothing_like_this:make")).startswith(
+        "`nothing_like_this:make` cannot be imported: ModuleNotFoundError"
+    )
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(0), StopIteration()])
+def test_what_the_callable_raises_names_it(error):
+    def function():
+        raise error
+
+    with pytest.raises(UserCodeError) as caught:
+        call(ref("net.py:Net"), function)
+    assert caught.value.message.startswith(f"`net.py:Net` raised {type(error).__name__}")
+
+
+def test_a_description_is_one_short_line():
+    shown = describe(ValueError("a\nb" + "c" * 10_000))
+    assert "\n" not in shown
+    assert len(shown) < 600
