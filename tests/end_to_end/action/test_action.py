@@ -166,8 +166,9 @@ attempt("dns", lambda: socket.gethostbyname("localhost.localdomain.invalid"))
 attempt("socket", lambda: [p for p in ("/var/run/docker.sock", "/run/docker.sock") if os.path.exists(p)])
 attempt("environment", environments)
 attempt("temp", lambda: sorted(p.name for p in (root.parents[1] / "_temp").iterdir()))
+attempt("proxies", lambda: [value for name, value in os.environ.items() if name.upper().endswith("_PROXY") and value])
 attempt("uid", lambda: [os.getuid(), os.getgid()])
-attempt("capabilities", lambda: [l.split()[1] for l in open("/proc/self/status") if l.startswith(("CapEff", "NoNewPrivs"))])
+attempt("capabilities", lambda: [l.split()[1] for l in open("/proc/self/status") if l.startswith(("CapBnd", "NoNewPrivs"))])
 print("PROBE " + json.dumps(found), flush=True)
 """  # fmt: skip
 
@@ -209,6 +210,7 @@ def test_hostile_code_is_contained(runner, image):
         "dns": "gaierror",
         "socket": [],
         "temp": [output],
+        "proxies": [],
         "uid": [runner.user, runner.user],
         "capabilities": ["0000000000000000", "1"],
     }
@@ -229,6 +231,14 @@ def test_hostile_code_is_contained(runner, image):
             "os.symlink('/proc/self/environ', glob.glob(OUT)[0] + '/report.json'); os._exit(0)",
             id="link",
         ),
+        pytest.param(
+            "os.symlink('/etc/passwd', glob.glob(OUT)[0] + '/notes.txt'); os._exit(0)",
+            id="link-to-be-uploaded",
+        ),
+        pytest.param(
+            "os.makedirs(glob.glob(OUT)[0] + '/closed/inner'); os.chmod(glob.glob(OUT)[0] + '/closed', 0); os._exit(0)",
+            id="closed-folder",
+        ),
         pytest.param("os.mkfifo(glob.glob(OUT)[0] + '/report.json'); os._exit(0)", id="fifo"),
         pytest.param(
             "open(glob.glob(OUT)[0] + '/report.json', 'w').write('{\"verdict\": \"pass\"}'); os._exit(0)",
@@ -246,7 +256,8 @@ def test_a_forged_end_is_no_pass(runner, image, forgery):
     assert result.outputs["exit-code"] in {"3", "4"}
     assert TOKEN not in result.log + result.summary
     left = list(Path(result.outputs["output-dir"]).rglob("*"))
-    assert all(path.is_file() and not path.is_symlink() for path in left)
+    assert not [path for path in left if path.is_symlink() or not (path.is_file() or path.is_dir())]
+    assert not [path for path in left if path.is_dir() and path.stat().st_mode & 0o700 != 0o700]
 
 
 @pytest.mark.parametrize(
@@ -279,6 +290,15 @@ def test_publishing_believes_a_report_and_a_status_that_agree(runner, image):
     assert (result.conclusion, result.outputs["verdict"]) == ("success", "pass")
 
 
+def test_a_publisher_that_dies_takes_its_outputs_with_it(runner, image):
+    script = runner.action / "entrypoint/host/publish.sh"
+    died = """run_container() { printf 'verdict=pass\\nexit-code=0\\n' >>"$GITHUB_OUTPUT"; return 137; }"""
+    script.write_text(script.read_text().replace("name=$MODEL", f"{died}\nname=$MODEL"))
+    result = run(runner, image, comment="false")
+    assert result.conclusion == "failure"
+    assert (result.outputs["verdict"], result.outputs["exit-code"]) == ("error", "4")
+
+
 def publish_what_is_left(runner, image, leave, status):
     passing = runner.workspace / "passing.json"
     passing.write_bytes(to_json(report()))
@@ -300,11 +320,15 @@ def test_memory_limit_is_named(runner, image):
 
 def test_a_cancellation_stops_the_container(runner, image):
     write_project(runner, "import time\nprint('SLEEPING', flush=True)\ntime.sleep(600)\n")
+    cleanup = runner.action / "entrypoint/host/cleanup.sh"
+    seen = "echo RUNNING: $(docker ps --quiet --filter name=model-eval-4242)\n"
+    cleanup.write_text(seen + cleanup.read_text())
     log = runner.temp / "step-1.log"
     runner.cancel_when = lambda: log.exists() and b"SLEEPING" in log.read_bytes()
     result = run(runner, image)
     evaluated = result.step("evaluate")
     assert (evaluated.outcome, evaluated.signals) == ("cancelled", ["SIGINT"])
+    assert result.step("cleanup").log == "RUNNING:\n"
     assert [step.outcome for step in result.steps[2:]] == ["skipped", "success", "skipped"]
     assert result.outputs["verdict"] == "error"
 
