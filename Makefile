@@ -10,7 +10,7 @@ SAY    := @printf '\n==> %s\n'
 # Two processes of tests must not each take every core.
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: help demo test lint format schemas lock wheels image clean
+.PHONY: help demo test lint format bench schemas lock wheels image clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -47,6 +47,11 @@ lint: $(VENV)/.lint  ## style, types, layers, manifests, shell, Dockerfile, work
 format: $(VENV)/.lint  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.program  ## measure the engine against its floor
+	$(SAY) "the engine against the forward passes alone (about a minute)"
+	@mkdir -p benchmarks/results
+	$(BIN)/python benchmarks/engine.py --output benchmarks/results/engine.json
 
 schemas: $(VENV)/.program  ## write schemas/report.schema.json from types.Report
 	$(BIN)/python -m model_eval.report.schema > schemas/report.schema.json

@@ -1,6 +1,7 @@
 """The scoring side: runs the held-out set through `predict` and keeps what the ledger needs."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,10 +11,10 @@ from model_eval.engine.predict import Predict
 from model_eval.errors import EvaluationError
 from model_eval.heldout import HeldOut, Labels
 from model_eval.ledger import Array, Ledger
-from model_eval.tasks import Scorer
+from model_eval.tasks import Scorer, require_rows
 
-ROWS_PER_COPY = 65_536
-"""Scored columns stay on the device until there are this many rows: one copy, one wait."""
+ELEMENTS_PER_CHUNK = 1_000_000
+"""Outputs stay on the device until there are so many numbers: scored at once, copied at once."""
 
 
 def evaluate(
@@ -37,31 +38,51 @@ def evaluate(
         EvaluationError: the model or the scoring could not finish, or there were no samples.
     """
     labels: list[Labels] = []
-    pending: list[dict[str, Tensor]] = []
-    copied: list[dict[str, Array]] = []
-    waiting = 0
+    columns: list[dict[str, Array]] = []
+    chunk = _Chunk(scorer)
     for batch in heldout.batches(batch_size):
-        outputs = predict(batch.args, batch.kwargs)
-        with torch.inference_mode():
-            pending.append(scorer.columns(outputs, batch.labels.target))
+        chunk.add(predict(batch.args, batch.kwargs), batch.labels.target)
         labels.append(batch.labels)
-        rows = len(batch.labels.ids)
-        waiting += rows
-        if waiting >= ROWS_PER_COPY:
-            copied.append(_copy(pending))
-            pending, waiting = [], 0
-        progress(rows)
-    if pending:
-        copied.append(_copy(pending))
-    if not copied:
+        if chunk.elements >= ELEMENTS_PER_CHUNK:
+            columns.append(chunk.score())
+        progress(len(batch.labels))
+    if chunk.outputs:
+        columns.append(chunk.score())
+    if not columns:
         raise EvaluationError("the held-out set gave no samples")
-    columns = {name: np.concatenate([part[name] for part in copied]) for name in copied[0]}
-    return scorer.ledger({**_label_columns(labels), **columns})
+    scored = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+    return scorer.ledger({**_label_columns(labels), **scored})
 
 
-def _copy(pending: list[dict[str, Tensor]]) -> dict[str, Array]:
-    names = pending[0].keys()
-    return {name: torch.cat([part[name] for part in pending]).cpu().numpy() for name in names}
+@dataclass(slots=True)
+class _Chunk:
+    """Outputs that are not scored yet, and their targets."""
+
+    scorer: Scorer
+    outputs: list[Tensor] = field(default_factory=list)
+    targets: list[Array] = field(default_factory=list)
+    elements: int = 0
+
+    def add(self, outputs: Tensor, target: Array) -> None:
+        """Keeps a batch; raises EvaluationError where it does not continue the chunk."""
+        require_rows(outputs, len(target))
+        if self.outputs and self.outputs[0].shape[1:] != outputs.shape[1:]:
+            raise EvaluationError(
+                f"the model returned shape {tuple(outputs.shape)} after "
+                f"{tuple(self.outputs[0].shape)}",
+                remedy="an output must have the same shape for every batch",
+            )
+        self.outputs.append(outputs)
+        self.targets.append(target)
+        self.elements += outputs.numel()
+
+    def score(self) -> dict[str, Array]:
+        """Scores and empties the chunk: few large kernels, and one wait for the device."""
+        with torch.inference_mode():
+            scored = self.scorer.columns(torch.cat(self.outputs), np.concatenate(self.targets))
+            columns = {name: column.cpu().numpy() for name, column in scored.items()}
+        self.outputs, self.targets, self.elements = [], [], 0
+        return columns
 
 
 def _label_columns(labels: list[Labels]) -> dict[str, Array]:

@@ -5,5 +5,6 @@ never the model.
 """
 
 from model_eval.tasks.scorer import Scorer
+from model_eval.tasks.shapes import require_rows
 
-__all__ = ["Scorer"]
+__all__ = ["Scorer", "require_rows"]

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import require_rows, to_float64
+from model_eval.tasks.shapes import to_float64
 from model_eval.types import OutputKind
 
 
@@ -25,7 +25,6 @@ def columns(
         (-ln of the probability of the target: exact from logits, from probabilities clipped to
         float64's resolution as scikit-learn does) and `finite` bool, each (N,).
     """
-    require_rows(outputs, len(target))
     if outputs.ndim > 2 or (outputs.ndim == 2 and outputs.shape[1] not in {1, 2}):
         raise EvaluationError(
             f"the model returned shape {tuple(outputs.shape)}; a binary task needs "

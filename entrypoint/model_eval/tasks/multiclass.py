@@ -4,13 +4,12 @@ import torch
 from torch import Tensor
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import require_rows, to_float64
+from model_eval.tasks.shapes import to_float64
 from model_eval.types import OutputKind
 
 
-def require_scores(outputs: Tensor, rows: int) -> None:
+def require_scores(outputs: Tensor) -> None:
     """Raises EvaluationError unless the outputs are (N, C) with at least two classes."""
-    require_rows(outputs, rows)
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         raise EvaluationError(
             f"the model returned shape {tuple(outputs.shape)}; a multiclass task needs (N, C)",

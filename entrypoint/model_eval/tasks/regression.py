@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import require_rows, to_float64
+from model_eval.tasks.shapes import to_float64
 
 
 def columns(outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -17,7 +17,6 @@ def columns(outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
     Returns:
         `prediction` float64 (N, K) and `finite` bool (N,).
     """
-    require_rows(outputs, len(target))
     values = to_float64(outputs)
     if values.ndim == 1:
         values = values[:, None]

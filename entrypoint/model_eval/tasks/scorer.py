@@ -11,6 +11,7 @@ from torch import Tensor
 from model_eval.errors import EvaluationError, HeldOutError
 from model_eval.ledger import Array, Ledger
 from model_eval.tasks import binary, multiclass, regression
+from model_eval.tasks.shapes import require_rows
 from model_eval.types import OutputKind, Task
 
 PROBABILITY_TOLERANCE = 1e-2
@@ -41,6 +42,7 @@ class Scorer:
             EvaluationError: the outputs have the wrong shape or number of classes.
             HeldOutError: a target is no class of the model's.
         """
+        require_rows(outputs, len(target))
         on_device = torch.from_numpy(target)
         if outputs.device.type != "mps":  # Apple's devices have no float64
             on_device = on_device.to(outputs.device, non_blocking=True)
@@ -53,7 +55,7 @@ class Scorer:
                 raise ValueError("a binary scorer needs a threshold")
             self._require_targets(target, 2)
             return binary.columns(outputs, on_device, kind=self.kind, threshold=self.threshold)
-        multiclass.require_scores(outputs, len(target))
+        multiclass.require_scores(outputs)
         self._require_classes(outputs.shape[1])
         self._require_targets(target, outputs.shape[1])
         return multiclass.columns(outputs, on_device, kind=self.kind)

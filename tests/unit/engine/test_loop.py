@@ -47,9 +47,9 @@ def run(batch_size, *, n=N, predict=lambda args, _: args[0]):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 22, 23, 24, 1000])
-@pytest.mark.parametrize("rows_per_copy", [1, 5, 65_536])
-def test_the_ledger_is_the_same_for_every_batch_size(monkeypatch, batch_size, rows_per_copy):
-    monkeypatch.setattr(loop, "ROWS_PER_COPY", rows_per_copy)
+@pytest.mark.parametrize("chunk", [1, 5, 1_000_000])
+def test_the_ledger_is_the_same_for_every_batch_size(monkeypatch, batch_size, chunk):
+    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", chunk)
     expected, _ = run(N)
     rows, seen = run(batch_size)
     assert sum(seen) == len(rows) == N
@@ -71,6 +71,14 @@ def test_no_samples_is_an_error():
 def test_a_model_that_drops_rows_is_found():
     with pytest.raises(EvaluationError, match=r"returned shape \(3,\) for a batch of 4 samples"):
         run(4, predict=lambda args, _: args[0][1:])
+
+
+def test_a_model_whose_output_changes_its_shape_is_found():
+    def predict(args, _kwargs):
+        return args[0] if len(args[0]) == 4 else args[0][:, None]
+
+    with pytest.raises(EvaluationError, match=r"returned shape \(3, 1\) after \(4,\)"):
+        run(4, predict=predict)
 
 
 def test_the_model_is_handed_inputs_only():
