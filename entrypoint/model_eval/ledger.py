@@ -16,21 +16,37 @@ prediction meaningless; its other numbers must not be used, and metrics refuse t
 """
 
 import json
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from model_eval.errors import ReportError
+from model_eval.errors import EvaluationError, ReportError
 from model_eval.types import Task
 
 Array = npt.NDArray[Any]
 
 FORMAT_VERSION = 1
+MAX_BYTES = 8 * 2**30
+"""A file whose columns would take more memory than this is not opened."""
+
 _METADATA_KEY = b"model_eval"
+_SLICE = "slice:"
+
+_INTEGER, _FLOAT, _BOOL, _TEXT = "i", "f", "b", "OU"
+_ANY_TASK = {"id": (1, _INTEGER + _TEXT), "finite": (1, _BOOL)}
+_CLASSES = {"target": (1, _INTEGER), "prediction": (1, _INTEGER), "log_loss": (1, _FLOAT)}
+_REQUIRED = {
+    Task.BINARY: {**_ANY_TASK, **_CLASSES, "probability": (1, _FLOAT)},
+    Task.MULTICLASS: {**_ANY_TASK, **_CLASSES, "probability": (2, _FLOAT)},
+    Task.REGRESSION: {**_ANY_TASK, "target": (2, _FLOAT), "prediction": (2, _FLOAT)},
+}
+"""Number of axes and kinds of dtype of the columns that every ledger of a task has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -43,6 +59,9 @@ class Ledger:
         classes: class names in the order of the columns of `probability` (binary: negative,
             positive); empty for regression.
         outputs: names of a regression's outputs; empty for classification.
+
+    Raises:
+        ValueError: a column is missing, unknown, or of another shape or dtype than the task's.
     """
 
     task: Task
@@ -51,9 +70,11 @@ class Ledger:
     outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        lengths = {name: len(column) for name, column in self.columns.items()}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"columns of a ledger differ in length: {lengths}")
+        _require_columns(self.task, self.columns)
+        for name, column in self.columns.items():
+            if len(column) != len(self):
+                raise ValueError(f"column `{name}` has {len(column)} rows, and `id` {len(self)}")
+        _require_names(self)
 
     def __len__(self) -> int:
         return len(self.columns["id"])
@@ -76,7 +97,8 @@ def concatenate(ledgers: Sequence[Ledger]) -> Ledger:
     """Puts the rows of several ledgers of one run behind one another.
 
     Raises:
-        ValueError: there is no ledger, or they differ in task, classes, outputs or columns.
+        ValueError: there is no ledger, or they differ in task, classes, outputs, columns or in
+            a column's kind (as numbers and text they would be the same ids, and are not).
     """
     if not ledgers:
         raise ValueError("no ledgers to concatenate")
@@ -87,7 +109,7 @@ def concatenate(ledgers: Sequence[Ledger]) -> Ledger:
             first.classes,
             first.outputs,
             first.columns.keys(),
-        )
+        ) and _kinds(other) == _kinds(first)
         if not same:
             raise ValueError("ledgers of different runs cannot be concatenated")
     columns = {name: np.concatenate([ledger[name] for ledger in ledgers]) for name in first.columns}
@@ -95,11 +117,16 @@ def concatenate(ledgers: Sequence[Ledger]) -> Ledger:
 
 
 def save(ledger: Ledger, path: Path) -> None:
-    """Writes a Parquet file; a column with a second axis becomes a fixed-size list."""
+    """Writes a Parquet file; a column with a second axis becomes a fixed-size list.
+
+    Raises:
+        EvaluationError: a column of text has something else in it.
+        OSError: the file cannot be written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrays = {name: _to_arrow(column) for name, column in ledger.columns.items()}
+    arrays = {name: _to_arrow(name, column) for name, column in ledger.columns.items()}
     metadata = {
         "format_version": FORMAT_VERSION,
         "task": str(ledger.task),
@@ -107,49 +134,183 @@ def save(ledger: Ledger, path: Path) -> None:
         "outputs": list(ledger.outputs),
     }
     table = pa.table(arrays).replace_schema_metadata({_METADATA_KEY: json.dumps(metadata)})
-    pq.write_table(table, path, compression="zstd")
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
 def open_ledger(path: Path) -> Ledger:
-    """Reads what `save` wrote.
+    """Reads what `save` wrote, and trusts nothing in it that can be checked.
 
     Raises:
-        ReportError: the file is missing, is no Parquet, or is not a ledger of ours.
+        ReportError: the file is missing, no regular file, damaged, too large, not a ledger of
+            ours, or contradicts itself.
     """
+    import pyarrow as pa
+
+    try:
+        with _open(path) as file:
+            ledger = _read(file)
+        _require_consistent(ledger)
+    except (OSError, KeyError, ValueError, TypeError, RecursionError, pa.ArrowException) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        raise ReportError(
+            f"`{path}` is not a ledger that can be used: {reason}",
+            remedy="make it again with `model-eval run`",
+        ) from error
+    return ledger
+
+
+def _open(path: Path) -> IO[bytes]:
+    # Opening a FIFO would wait for a writer; a folder would be read as one table of its files.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("it is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _require_columns(task: Task, columns: Mapping[str, Array]) -> None:
+    required = _REQUIRED[task]
+    if missing := required.keys() - columns.keys():
+        raise ValueError(f"a {task} ledger lacks the column `{min(missing)}`")
+    for name, column in columns.items():
+        if name in required:
+            axes, kinds = required[name]
+        elif name == "cluster" or name.startswith(_SLICE):
+            axes, kinds = 1, _INTEGER + _FLOAT + _TEXT
+        else:
+            raise ValueError(f"a {task} ledger has no column `{name}`")
+        if column.ndim != axes or column.dtype.kind not in kinds:
+            raise ValueError(
+                f"column `{name}` of a {task} ledger is {column.dtype} with {column.ndim} axes"
+            )
+
+
+def _require_names(ledger: Ledger) -> None:
+    names = ledger.outputs if ledger.task is Task.REGRESSION else ledger.classes
+    others = ledger.classes if ledger.task is Task.REGRESSION else ledger.outputs
+    wide = {Task.BINARY: None, Task.MULTICLASS: "probability", Task.REGRESSION: "prediction"}
+    column = wide[ledger.task]
+    width = 2 if column is None else ledger[column].shape[1]
+    if len(set(names)) != width or len(names) != width or others:
+        raise ValueError(f"a {ledger.task} ledger needs {width} different names, and has {names}")
+    if ledger.task is Task.REGRESSION and ledger["target"].shape[1] != width:
+        raise ValueError(f"{ledger['target'].shape[1]} targets are not {width} predictions")
+
+
+def _require_consistent(ledger: Ledger) -> None:
+    """Refuses numbers that no evaluation writes, which metrics would take at their word."""
+    finite = ledger["finite"]
+    if ledger.task is Task.REGRESSION:
+        if not np.isfinite(ledger["target"]).all():
+            raise ValueError("column `target` has numbers that are not finite")
+        if not np.isfinite(ledger["prediction"][finite]).all():
+            raise ValueError("column `prediction` is not finite in a row that is called finite")
+        return
+    size = len(ledger.classes)
+    for name in ("target", "prediction"):
+        labels = ledger[name]
+        if labels.min(initial=0) < 0 or labels.max(initial=0) >= size:
+            raise ValueError(f"column `{name}` has a class index outside 0 to {size - 1}")
+    if not np.isfinite(ledger["probability"][finite]).all():
+        raise ValueError("column `probability` is not finite in a row that is called finite")
+    if np.isnan(ledger["log_loss"][finite]).any():
+        raise ValueError("column `log_loss` is NaN in a row that is called finite")
+
+
+def _kinds(ledger: Ledger) -> dict[str, str]:
+    return {name: column.dtype.kind.replace("U", "O") for name, column in ledger.columns.items()}
+
+
+def _read(file: IO[bytes]) -> Ledger:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        table = pq.read_table(path)
-        metadata = json.loads((table.schema.metadata or {})[_METADATA_KEY])
-        if metadata["format_version"] != FORMAT_VERSION:
-            raise ReportError(f"`{path}` is a ledger of format {metadata['format_version']}")
-        return Ledger(
-            task=Task(metadata["task"]),
-            columns={name: _to_numpy(table.column(name)) for name in table.column_names},
-            classes=tuple(metadata["classes"]),
-            outputs=tuple(metadata["outputs"]),
-        )
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
-        raise ReportError(f"`{path}` is not a ledger: {type(error).__name__}") from error
+    parquet = pq.ParquetFile(file)
+    schema = parquet.schema_arrow
+    metadata = _metadata(schema.metadata or {})
+    size = parquet.metadata.num_rows * sum(_width(field) for field in schema)
+    if size > MAX_BYTES:
+        raise ValueError(f"it needs {size} bytes of memory; at most {MAX_BYTES} are read")
+    if len(set(schema.names)) != len(schema.names):
+        raise ValueError("two columns have the same name")
+    # Repeated text stays as small in memory as it is in the file.
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    table = pq.ParquetFile(file, read_dictionary=texts, page_checksum_verification=True).read()
+    return Ledger(
+        task=Task(metadata["task"]),
+        columns={name: _to_numpy(name, table.column(name)) for name in table.column_names},
+        classes=_names(metadata["classes"]),
+        outputs=_names(metadata["outputs"]),
+    )
 
 
-def _to_arrow(column: Array) -> Any:
+def _metadata(found: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    if _METADATA_KEY not in found:
+        raise ValueError("it is a Parquet file of something else")
+    metadata = json.loads(found[_METADATA_KEY])
+    if not isinstance(metadata, dict) or not {"task", "classes", "outputs"} <= metadata.keys():
+        raise ValueError("what it says about itself is incomplete")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise ValueError(f"its format is not version {FORMAT_VERSION}")
+    return metadata
+
+
+def _names(found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ValueError("its classes or outputs are not a list of names")
+    return tuple(found)
+
+
+def _width(field: Any) -> int:
+    """Bytes that a value takes in memory; for text, those of its reference.
+
+    Raises:
+        ValueError: no column of a ledger has this type.
+    """
     import pyarrow as pa
 
+    kind = field.type
+    if pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type):
+        return int(kind.list_size) * 8
+    if kind in {pa.int64(), pa.float64(), pa.float32(), pa.bool_(), pa.string()}:
+        return 8
+    raise ValueError(f"column `{field.name}` is {kind}")
+
+
+def _to_arrow(name: str, column: Array) -> Any:
+    import pyarrow as pa
+
+    if column.dtype.kind in _TEXT:
+        # As objects, because a NUL would end the text of a fixed-width array; typed, because
+        # no rows have no type of their own.
+        try:
+            return pa.array(column.astype(object), type=pa.string(), from_pandas=False)
+        except (UnicodeError, pa.ArrowException) as error:
+            raise EvaluationError(
+                f"column `{name}` has a value that is not Unicode text",
+                remedy="give every sample an id, cluster and slice that UTF-8 can write",
+            ) from error
     if column.ndim == 1:
         return pa.array(column)
     return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), column.shape[1])
 
 
-def _to_numpy(column: Any) -> Array:
+def _to_numpy(name: str, column: Any) -> Array:
     import pyarrow as pa
 
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
-    if pa.types.is_fixed_size_list(array.type):
-        flat: Array = array.flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(-1, array.type.list_size)
-    result: Array = array.to_numpy(zero_copy_only=False)
-    return result
+    chunks = column.chunks or [pa.array([], type=column.type)]
+    return np.concatenate([_chunk_to_numpy(name, chunk) for chunk in chunks])
+
+
+def _chunk_to_numpy(name: str, chunk: Any) -> Array:
+    import pyarrow as pa
+
+    values = chunk.flatten() if pa.types.is_fixed_size_list(chunk.type) else chunk
+    if chunk.null_count or values.null_count:
+        raise ValueError(f"column `{name}` has missing values")
+    if pa.types.is_dictionary(chunk.type):
+        words: Array = chunk.dictionary.to_numpy(zero_copy_only=False)
+        found: Array = words.take(chunk.indices.to_numpy(zero_copy_only=False))
+        return found
+    flat: Array = values.to_numpy(zero_copy_only=False)
+    return flat if values is chunk else flat.reshape(len(chunk), chunk.type.list_size)
