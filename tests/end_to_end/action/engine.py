@@ -37,7 +37,7 @@ def _missing() -> str:
 def require_engine() -> None:
     """Skips where there is no engine; with `MODEL_EVAL_REQUIRE=container` that is a failure."""
     if reason := _missing():
-        if "container" in os.environ.get("MODEL_EVAL_REQUIRE", "").replace(",", " ").split():
+        if "container" in os.environ.get("MODEL_EVAL_REQUIRE", "").split():
             pytest.fail(reason)
         pytest.skip(reason)
 
