@@ -59,6 +59,9 @@ schemas: $(VENV)/.program  ## write schemas/report.schema.json from types.Report
 wheels:  ## fill wheels/ so that the image can be built without a network
 	wheels/fill.sh
 
+lock: $(VENV)/.lint  ## pin the image's dependencies again, with hashes
+	PATH="$(abspath $(BIN)):$$PATH" wheels/lock.sh
+
 image:  ## build the CPU image as $(IMAGE), from wheels/ where it is filled
 	docker build --tag $(IMAGE) .
 

@@ -202,7 +202,11 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
 
 def _roots(args: argparse.Namespace) -> list[Path]:
     folder = args.spec.absolute().parent
-    top = next((f for f in (folder, *folder.parents) if (f / ".git").exists()), folder)
+    # os.path.exists, because Path.exists raises where a folder may not be looked into.
+    top = next(
+        (f for f in (folder, *folder.parents) if os.path.exists(f / ".git")),  # noqa: PTH110
+        folder,
+    )
     return [(args.root or top).absolute(), *(path.absolute() for path in args.allow_path)]
 
 
