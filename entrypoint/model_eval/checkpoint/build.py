@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from model_eval.checkpoint.slots import Slot, tensors_of
+from model_eval.checkpoint.wording import kind_of
 from model_eval.errors import UserCodeError
 
 Weights = Mapping[str, torch.Tensor]
@@ -77,7 +78,7 @@ def build_real(build: Callable[[], Any], device: torch.device) -> nn.Module:
         model = build()
     if not isinstance(model, nn.Module):
         raise UserCodeError(
-            f"model.factory returned a {type(model).__name__}, not a torch.nn.Module",
+            f"model.factory returned {kind_of(model)}, not a torch.nn.Module",
             remedy="return the model itself; the weights come from the checkpoint",
         )
     return model.to(device)

@@ -98,7 +98,7 @@ def fit_error(
         disable_numparse=True,
     )
     return FitError(
-        f"{quote(opened.ref.display)} does not fit the model: {summary}\n{table}\n",
+        f"{quote(opened.ref.display)} does not fit the model: {summary}\n{table}",
         location=opened.ref.location,
     )
 

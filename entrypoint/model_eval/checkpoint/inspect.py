@@ -65,7 +65,9 @@ def identify(opened: CheckpointFile) -> Format:
         )
     if name.endswith(".json"):
         if not head.lstrip().startswith(b"{"):
-            raise opened.error("is not JSON", "name `model.safetensors.index.json`, or the weights")
+            raise opened.error(
+                "is not an index of shards", "name `model.safetensors.index.json`, or the weights"
+            )
         return Format.SAFETENSORS_SHARDED
     if _looks_like_safetensors(head):
         if not name.endswith(".safetensors"):

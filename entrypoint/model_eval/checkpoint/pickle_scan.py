@@ -6,6 +6,7 @@ advises to switch the protection off), and it refuses what torch would allow alt
 does not need it: a `bytearray` of 2 GiB from a file of 1 kB, and nesting that exhausts the stack.
 """
 
+import builtins
 import pickletools
 import re
 import sys
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 
 from model_eval.checkpoint.file import CheckpointFile
 from model_eval.checkpoint.inspect import SAVE, TORCH_MAGIC
+from model_eval.checkpoint.pickle_stack import STRINGS, PickleStack
 from model_eval.checkpoint.wording import listed, quote
 from model_eval.checkpoint.zip_archive import LARGEST_PICKLE
 from model_eval.errors import CheckpointError
@@ -40,19 +42,21 @@ _ALLOWED = re.compile(
     | torch\.(bool|half|double|float|long|short|int)""",
     re.VERBOSE,
 )
-_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+_KNOWN_AS = {
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    "posix": "os",
+    "nt": "os",
+    "pathlib._local": "pathlib",
+    "numpy._core.multiarray": "numpy.core.multiarray",
+}
+"""What pickles call a module → what people call it."""
+
 _PLAIN_DATA = frozenset({"argparse", "pathlib", "datetime", "collections", "types", "enum", "uuid"})
 """Modules of the standard library whose objects people save by accident, not to run code."""
 
 _NAMED = frozenset({"GLOBAL", "INST", "STACK_GLOBAL"})
 _UNKNOWN_TO_TORCH = frozenset({"EXT1", "EXT2", "EXT4", "OBJ", "PERSID", "NEXT_BUFFER"})
-_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})
-_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
-_GROWING = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
-_STRINGS = frozenset(
-    {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING"}
-    | {"SHORT_BINSTRING"}
-)
 
 
 @dataclass(slots=True)
@@ -119,15 +123,14 @@ class _Limited:
 
 def _scan(opened: CheckpointFile, content: _Limited) -> _Found:
     found = _Found()
-    depths = _Depths()
-    strings: list[str] = []
+    stack = PickleStack()
     try:
         for number, (opcode, argument) in enumerate(_operations(content)):
             if number > MAX_OPERATIONS:
                 raise opened.error(f"has a pickle of more than {MAX_OPERATIONS:,} operations", SAVE)
-            if depths.apply(opcode, argument) > MAX_DEPTH:
+            _note(found, opcode.name, argument, stack)
+            if stack.apply(opcode, argument) > MAX_DEPTH:
                 raise opened.error(f"nests containers more than {MAX_DEPTH} deep", SAVE)
-            _note(found, opcode.name, argument, strings)
             if number == 1:
                 found.first_value = argument
     except (ValueError, IndexError, UnicodeDecodeError) as error:
@@ -141,19 +144,17 @@ def _operations(content: _Limited) -> Iterator[tuple[pickletools.OpcodeInfo, Any
         yield opcode, argument
 
 
-def _note(found: _Found, name: str, argument: Any, strings: list[str]) -> None:
+def _note(found: _Found, name: str, argument: Any, stack: PickleStack) -> None:
     if name == "PROTO":
         found.protocol = argument
-    elif name in _STRINGS:
-        strings.append(str(argument))
-        del strings[:-2]
+    elif name in STRINGS:
         found.is_module = found.is_module or argument == "_parameters"
     elif name in _NAMED:
         if name == "STACK_GLOBAL":
-            module, _, attribute = ".".join(strings or ["?"]).rpartition(".")
+            module, attribute = stack.top_texts()
         else:
             module, _, attribute = str(argument).partition(" ")
-        found.names[f"{_PYTHON_2.get(module, module)}.{attribute}"] = None
+        found.names[f"{_KNOWN_AS.get(module, module)}.{attribute}"] = None
     elif name in _UNKNOWN_TO_TORCH:
         found.odd = found.odd or name
 
@@ -174,12 +175,7 @@ def _judge(opened: CheckpointFile, found: _Found) -> None:
 
 
 def _refusal(opened: CheckpointFile, found: _Found, refused: list[str]) -> CheckpointError:
-    roots = {name: name.partition(".")[0] for name in refused}
-    code = [
-        name
-        for name in refused
-        if roots[name] in sys.stdlib_module_names and roots[name] not in _PLAIN_DATA
-    ]
+    code = [name for name in refused if _is_code(name)]
     if "builtins.bytearray" in refused:
         return opened.error("holds a `bytearray`, which no state dict needs", SAVE)
     if code:
@@ -192,46 +188,13 @@ def _refusal(opened: CheckpointFile, found: _Found, refused: list[str]) -> Check
         return opened.error(f"is a whole pickled model ({quote(own[0])}), which is code", SAVE)
     return opened.error(
         f"holds objects that are not tensors: {listed(refused)}",
-        f"convert them to plain numbers, or {SAVE}",
+        f"convert them to plain numbers and texts, or {SAVE}",
     )
 
 
-class _Depths:
-    """How deep the value is that each place of the unpickler's stack would hold.
-
-    A container is one deeper than its deepest part. What is put in the memo keeps the depth it
-    had then: lists and dicts may grow later, but they cannot be hashed, and it is hashing that
-    recurses without a limit of Python's own.
-    """
-
-    def __init__(self) -> None:
-        self._stack: list[int | None] = []  # None is a mark
-        self._memo: dict[int, int] = {}
-
-    def apply(self, opcode: pickletools.OpcodeInfo, argument: Any) -> int:
-        """Applies one operation; returns the depth of what it leaves on top, else 0."""
-        if opcode.name == "MARK":
-            self._stack.append(None)
-            return 0
-        if opcode.name in _PUTS:
-            place = len(self._memo) if opcode.name == "MEMOIZE" else int(argument)
-            self._memo[place] = self._stack[-1] or 0
-            return 0
-        if opcode.name in _GETS:
-            self._stack.append(self._memo.get(int(argument), 0))
-            return 0
-        parts: list[int] = []
-        before = opcode.stack_before
-        if pickletools.stackslice in before:
-            while (depth := self._stack.pop()) is not None:
-                parts.append(depth)
-        fixed = len(before) - 2 * (pickletools.stackslice in before)
-        parts.extend(self._stack.pop() or 0 for _ in range(fixed))
-        if not opcode.stack_after:
-            return 0
-        if opcode.name in _GROWING:  # the container itself was popped last
-            depth = max(parts[-1], 1 + max(parts[:-1], default=0))
-        else:
-            depth = 1 + max(parts) if parts else 0
-        self._stack.extend([depth] * len(opcode.stack_after))
-        return depth
+def _is_code(name: str) -> bool:
+    """Whether it is of the standard library and can do more than hold data."""
+    root, _, attribute = name.partition(".")
+    if root == "builtins":
+        return not isinstance(getattr(builtins, attribute, None), type)
+    return root in sys.stdlib_module_names and root not in _PLAIN_DATA

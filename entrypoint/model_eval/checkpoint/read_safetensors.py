@@ -83,6 +83,10 @@ def read_sharded(
     tensors: dict[str, torch.Tensor] = {}
     files = []
     for shard in sorted(set(placed.values())):
+        if not (index.ref.path.parent / shard).exists():
+            raise index.error(
+                f"names {quote(shard)}, which does not exist", "put every shard beside the index"
+            )
         expected = {name for name, where in placed.items() if where == shard}
         with open_checkpoint(_sibling(index, shard)) as opened:
             if identify(opened) is not Format.SAFETENSORS:
@@ -95,7 +99,7 @@ def read_sharded(
 
 
 def _check_header(opened: CheckpointFile) -> None:
-    """What the library lets pass: a key that is there twice."""
+    """What the library lets pass, a name that is there twice; and the commonest damage, by name."""
     opened.file.seek(0)
     (length,) = struct.unpack("<Q", opened.file.read(8))
     header = opened.file.read(min(length, LARGEST_HEADER))
@@ -103,11 +107,21 @@ def _check_header(opened: CheckpointFile) -> None:
     if len(header) < length:
         raise opened.error("is truncated: the end of its header is missing", _SAVE)
     try:
-        _parse(header)
+        content = _parse(header)
     except _DuplicateKeyError as error:
         raise opened.error(f"has the name {quote(error.args[0])} twice", _SAVE) from error
     except (ValueError, RecursionError) as error:
         raise opened.error("is damaged: its header is not JSON", _SAVE) from error
+    if 8 + length + _data_size(content) > opened.size:
+        raise opened.error("is truncated: the end of its data is missing", _SAVE)
+
+
+def _data_size(header: Any) -> int:
+    """Where the last tensor ends; 0 where the header is not one, which is for the library to say."""
+    entries = header.values() if isinstance(header, dict) else ()
+    offsets = [entry.get("data_offsets") for entry in entries if isinstance(entry, dict)]
+    ends = [pair[-1] for pair in offsets if isinstance(pair, list) and pair]
+    return max((end for end in ends if isinstance(end, int)), default=0)
 
 
 def _read_index(index: CheckpointFile) -> dict[str, str]:

@@ -13,7 +13,7 @@ import torch
 
 from model_eval.checkpoint.file import CheckpointFile
 from model_eval.checkpoint.slots import Slot
-from model_eval.checkpoint.wording import count, listed, quote
+from model_eval.checkpoint.wording import count, kind_of, listed, quote
 from model_eval.errors import CheckpointError
 from model_eval.spec.suggest import closest
 
@@ -103,8 +103,7 @@ def _at(opened: CheckpointFile, content: object, state_key: str) -> tuple[object
     while parts:
         if not isinstance(content, dict):
             raise opened.error(
-                f"holds a {type(content).__name__} at {quote('.'.join(path) or 'its top')}, "
-                f"not a dict",
+                f"holds {kind_of(content)} at {quote('.'.join(path) or 'its top')}, not a dict",
                 "correct checkpoint.state_key",
             )
         for length in range(len(parts), 0, -1):
@@ -152,8 +151,7 @@ def _no_candidate(
 ) -> CheckpointError:
     where = f" at {quote(state_key)}" if state_key else ""
     if not isinstance(content, dict):
-        kind = "None" if content is None else f"a {type(content).__name__}"
-        return opened.error(f"holds {kind}{where}, not a state dict", _SAVE)
+        return opened.error(f"holds {kind_of(content)}{where}, not a state dict", _SAVE)
     if not content:
         return opened.error(f"holds an empty dict{where}", _SAVE)
     for key, value in content.items():
@@ -204,6 +202,8 @@ def _check_kind(opened: CheckpointFile, name: str, tensor: Any) -> None:
         what = f"is sparse ({str(tensor.layout).removeprefix('torch.')})"
     elif type(tensor) not in {torch.Tensor, torch.nn.Parameter}:
         what = f"is a {type(tensor).__name__}, not a plain tensor"
+    elif tensor.is_nested:
+        what = "is a nested tensor"
     elif tensor.is_quantized:
         what = "is quantised"
     elif tensor.is_meta:

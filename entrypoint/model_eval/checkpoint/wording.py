@@ -19,6 +19,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
+def kind_of(value: object) -> str:
+    """`a list`, `an int`, `None`: what a value is."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
 def listed(names: Iterable[object], *, limit: int = _MAX_LISTED) -> str:
     """```a`, `b`, `c` and 4 more``: the first few, and how many others."""
     known: Sequence[object] = tuple(names)

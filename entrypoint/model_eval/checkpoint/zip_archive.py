@@ -55,7 +55,9 @@ def _check_end(opened: CheckpointFile) -> None:
     opened.file.seek(max(0, opened.size - _END.size - _LOCATOR64_SIZE - _END64.size))
     tail = opened.file.read()
     if len(tail) < _END.size or tail[-_END.size :][:4] != b"PK\x05\x06":
-        raise opened.error("is truncated: the end of the zip archive is missing", _AGAIN)
+        raise opened.error(
+            "does not end like a zip archive: it is truncated, or something was appended", _AGAIN
+        )
     directory = _END.unpack(tail[-_END.size :])[5]
     if directory == 0xFFFFFFFF:
         end64 = tail[: _END64.size]

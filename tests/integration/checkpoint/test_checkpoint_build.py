@@ -1,0 +1,461 @@
+"""A model that was built on the meta device gives the same numbers as an ordinary one."""
+
+import gc
+from collections import Counter
+
+import pytest
+import torch
+from safetensors.torch import save_model
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from builders.checkpoints import Net, a_state, loaded, refusal, saved
+from model_eval.errors import UserCodeError
+
+
+class Rotary(nn.Module):
+    """A non-persistent buffer, as rotary position embeddings have."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("angles", torch.arange(4) / 4, persistent=False)
+
+    def forward(self, x):
+        return self.layer(x) * self.angles.cos()
+
+
+class InAList(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.scales = [{"inner": (torch.full((4,), 0.5),)}]
+
+    def forward(self, x):
+        return self.layer(x) * self.scales[0]["inner"][0]
+
+
+class InAClosure(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        scale = torch.full((4,), 0.5)
+        self.rescale = lambda x: x * scale
+
+    def forward(self, x):
+        return self.rescale(self.layer(x))
+
+
+class ListOfItsOwn(nn.Module):
+    """Keeps a parameter a second time where torch does not see it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.weights = [self.layer.weight]
+
+    def forward(self, x):
+        return x @ self.weights[0].T
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(5, 4, padding_idx=0)
+        self.head = nn.Linear(4, 5, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x):
+        return self.head(self.embed(x[:, 0].abs().long() % 5))
+
+
+class SharedMemory(nn.Module):
+    """Two parameters over one memory: not the same object, and yet tied."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(4, 4, bias=False)
+        self.two = nn.Linear(4, 4, bias=False)
+        self.two.weight = nn.Parameter(self.one.weight.detach())
+
+    def forward(self, x):
+        return self.two(self.one(x))
+
+
+class SharedModule(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(4, 4)
+        self.two = self.one
+
+    def forward(self, x):
+        return self.two(self.one(x))
+
+
+class ReadsValues(nn.Module):
+    """Needs a value while it is built, which the meta device does not have."""
+
+    def __init__(self):
+        super().__init__()
+        rates = [rate.item() for rate in torch.linspace(0, 1, 4)]
+        self.layer = nn.Linear(4, len(rates))
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class RemembersDevice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.device = self.layer.weight.device
+
+    def forward(self, x):
+        return self.layer(x) + torch.ones(4, device=self.device)
+
+
+class OwnLoading(nn.Module):
+    """Overrides load_state_dict without knowing `assign`."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def load_state_dict(self, state_dict, strict=True):
+        return super().load_state_dict(state_dict, strict=strict)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1).to(memory_format=torch.channels_last)
+
+    def forward(self, x):
+        return self.conv(x[:1, :1].reshape(1, 1, 1, 1).expand(1, 3, 5, 5))
+
+
+class CausalMask(nn.Module):
+    """Infinities in a buffer are what a mask is made of."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+
+    def forward(self, x):
+        return self.layer(x) @ (self.mask.exp())
+
+
+def sequential(*layers):
+    return lambda: nn.Sequential(*(layer() for layer in layers))
+
+
+MODELS = {
+    "batch norm": (sequential(lambda: nn.Linear(4, 4), lambda: nn.BatchNorm1d(4)), True),
+    "no affine": (
+        sequential(lambda: nn.Linear(4, 4), lambda: nn.BatchNorm1d(4, affine=False)),
+        True,
+    ),
+    "no statistics": (
+        sequential(lambda: nn.Linear(4, 4), lambda: nn.BatchNorm1d(4, track_running_stats=False)),
+        True,
+    ),
+    "attention": (lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), True),
+    "lstm": (sequential(lambda: nn.LSTM(4, 3)), True),
+    "weight norm": (sequential(lambda: parametrizations.weight_norm(nn.Linear(4, 4))), True),
+    "spectral norm": (
+        sequential(lambda: parametrizations.spectral_norm(nn.Linear(4, 4))),
+        None,
+    ),
+    "rotary": (Rotary, False),
+    "tensor in a list": (InAList, False),
+    "tensor in a closure": (InAClosure, False),
+    "parameter in a list": (ListOfItsOwn, False),
+    "tied": (Tied, True),
+    "shared memory": (SharedMemory, False),
+    "shared module": (SharedModule, True),
+    "reads values": (ReadsValues, False),
+    "remembers its device": (RemembersDevice, False),
+    "own load_state_dict": (OwnLoading, False),
+    "channels last": (ChannelsLast, True),
+    "causal mask": (CausalMask, True),
+    "lazy": (sequential(lambda: nn.LazyLinear(4)), False),
+    "compiled": (lambda: torch.compile(nn.Linear(4, 4), backend="eager"), True),
+}
+X = torch.linspace(-1, 2, 12).reshape(3, 4)
+
+
+def run(model):
+    with torch.inference_mode():
+        found = model(X)
+    return found[0] if isinstance(found, tuple) else found
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_numbers_as_an_ordinary_load(tmp_path, name):
+    build, on_meta = MODELS[name]
+    torch.manual_seed(1)
+    source = build()
+    run(source)  # a lazy module learns its shapes
+    state = source.state_dict()
+    reference = build()
+    reference.load_state_dict(state)
+    expected = run(reference.eval())
+    torch.manual_seed(2)
+    model, info = loaded(saved(tmp_path / "model.pt", state), build)
+    assert torch.equal(run(model), expected)
+    assert on_meta is None or info.built_on_meta is on_meta
+    assert (
+        info.parameters == info.parameters_from_file == sum(p.numel() for p in model.parameters())
+    )
+    assert {t.stride() for t in model.parameters()} == {t.stride() for t in reference.parameters()}
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_random_numbers_do_not_depend_on_how_it_was_built(tmp_path):
+    drawn = []
+    for build in (Net, lambda: (torch.ones(1).item(), Net())[1]):
+        torch.manual_seed(5)
+        _, info = loaded(saved(tmp_path / "model.pt", a_state()), build)
+        drawn.append((info.built_on_meta, torch.rand(2).tolist()))
+    assert [on_meta for on_meta, _ in drawn] == [True, False]
+    assert drawn[0][1] == drawn[1][1]
+
+
+def test_no_tensor_is_left_on_the_meta_device(tmp_path):
+    loaded(saved(tmp_path / "model.pt", a_state()))
+    gc.collect()
+    left = [t for t in gc.get_objects() if issubclass(type(t), torch.Tensor) and t.is_meta]
+    assert left == []
+
+
+def test_weights_are_the_files_own_memory_and_not_a_copy(tmp_path, monkeypatch):
+    copied = Counter()
+    copy_ = torch.Tensor.copy_
+    monkeypatch.setattr(
+        torch.Tensor, "copy_", lambda *a, **k: (copied.update(["copy"]), copy_(*a, **k))[1]
+    )
+    _, info = loaded(saved(tmp_path / "model.pt", a_state()))
+    assert info.built_on_meta
+    assert copied == {}
+
+
+def test_views_of_one_storage_become_tensors_of_their_own(tmp_path):
+    flat = torch.arange(9.0)
+    state = a_state() | {"layer.weight": flat[:6].view(2, 3).T, "layer.bias": flat[6:]}
+    model, _ = loaded(saved(tmp_path / "model.pt", state))
+    assert torch.equal(model.layer.weight, flat[:6].view(2, 3).T)
+    assert model.layer.weight.is_contiguous()
+    assert model.layer.bias.untyped_storage().nbytes() == 12
+
+
+# --- tied -----------------------------------------------------------------------------------
+
+
+def test_a_file_with_one_of_two_tied_names(tmp_path):
+    source = Tied()
+    save_model(source, str(tmp_path / "model.safetensors"))
+    model, info = loaded(tmp_path / "model.safetensors", Tied)
+    assert info.tensors == 1
+    assert info.parameters == info.parameters_from_file == 20
+    assert model.head.weight is model.embed.weight
+    assert torch.equal(run(model), run(source))
+
+
+@pytest.mark.parametrize("build", [Tied, SharedMemory])
+def test_two_values_for_tied_weights(tmp_path, build):
+    names = list(build().state_dict())
+    state = {name: torch.full_like(t, 1.0) for name, t in build().state_dict().items()}
+    state[names[0]] = state[names[0]] + 1
+    assert refusal(saved(tmp_path / "model.pt", state), build) == (
+        f"`model.pt` was loaded, but `{names[0]}` in the model is not what the file holds; "
+        "a tied weight has two values in the file, or the model's own `load_state_dict` drops "
+        "or changes it"
+    )
+
+
+# --- proof ----------------------------------------------------------------------------------
+
+
+class Swallows(Net):
+    """Accepts whatever it is given, and keeps its own weights."""
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        return None
+
+
+class SwallowsOne(Net):
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        kept = {n: t for n, t in state_dict.items() if n != "layer.bias"}
+        return super().load_state_dict(kept, strict=False, assign=assign)
+
+
+class Changes(Net):
+    def __init__(self):
+        super().__init__()
+        self.register_load_state_dict_pre_hook(self._double)
+
+    @staticmethod
+    def _double(module, state_dict, *_):
+        state_dict["layer.bias"] = state_dict["layer.bias"] * 2
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [(Swallows, "layer.weight"), (SwallowsOne, "layer.bias"), (Changes, "layer.bias")],
+)
+def test_a_model_that_does_not_take_what_it_is_given(tmp_path, build, name):
+    assert refusal(saved(tmp_path / "model.pt", a_state()), build) == (
+        f"`model.pt` was loaded, but `{name}` in the model is not what the file holds; "
+        "a tied weight has two values in the file, or the model's own `load_state_dict` drops "
+        "or changes it"
+    )
+
+
+class Refuses(Net):
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        raise ValueError("not\nlike this")
+
+
+def test_a_model_whose_loading_raises(tmp_path):
+    message = refusal(saved(tmp_path / "model.pt", a_state()), Refuses)
+    assert message.startswith(
+        "`model.pt` fits, but the model's own `load_state_dict` raised "
+        "ValueError: not like this (test_checkpoint_build.py:"
+    )
+    assert message.endswith("; run `model.load_state_dict(state_dict, strict=True)` to see it fail")
+
+
+class HidesAPart(Net):
+    """A `state_dict` that leaves a layer out: it would never be loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen = nn.Linear(2, 2, bias=False)
+
+    def state_dict(self, *args, **kwargs):
+        found = super().state_dict(*args, **kwargs)
+        return {name: t for name, t in found.items() if not name.startswith("frozen")}
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+
+def test_a_part_that_the_file_lacks_is_missing_though_the_model_hides_it(tmp_path):
+    assert refusal(saved(tmp_path / "model.pt", HidesAPart().state_dict()), HidesAPart) == (
+        "`model.pt` does not fit the model: 1 missing\n"
+        "problem    name           in the file    in the model    nearest name\n"
+        "---------  -------------  -------------  --------------  --------------\n"
+        "missing    frozen.weight                 float32 [2, 2]\n"
+        "check model.factory, model.kwargs and checkpoint.state_key"
+    )
+
+
+class KnowsOlderNames(Net):
+    def __init__(self):
+        super().__init__()
+        self.register_load_state_dict_pre_hook(self._rename)
+
+    @staticmethod
+    def _rename(module, state_dict, *_):
+        for name in [name for name in state_dict if name.startswith("linear.")]:
+            state_dict[name.replace("linear.", "layer.")] = state_dict.pop(name)
+
+
+def older_state():
+    return {name.replace("layer.", "linear."): t for name, t in a_state().items()}
+
+
+def test_a_model_that_knows_older_names(tmp_path):
+    path = saved(tmp_path / "model.pt", older_state())
+    model, info = loaded(path, KnowsOlderNames)
+    assert all(torch.equal(t, a_state()[name]) for name, t in model.state_dict().items())
+    assert not info.built_on_meta
+    assert info.parameters_from_file == 15
+    assert refusal(path).startswith("`model.pt` does not fit the model: 2 missing, 2 unexpected\n")
+
+
+class DropsOlderNames(KnowsOlderNames):
+    @staticmethod
+    def _rename(module, state_dict, *_):
+        for name in [name for name in state_dict if name.startswith("linear.")]:
+            del state_dict[name]
+            new = name.replace("linear.", "layer.")
+            state_dict[new] = module.state_dict()[new]
+
+
+def test_older_names_that_are_dropped_are_not_taken_for_renamed(tmp_path):
+    path = saved(tmp_path / "model.pt", older_state())
+    assert refusal(path, DropsOlderNames).startswith(
+        "`model.pt` does not fit the model: 2 missing, 2 unexpected\n"
+    )
+
+
+# --- dtypes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_become_the_models_and_are_reported(tmp_path, dtype):
+    name = str(dtype).removeprefix("torch.")
+    state = a_state() | {"layer.weight": a_state()["layer.weight"].to(dtype)}
+    model, info = loaded(saved(tmp_path / "model.pt", state))
+    assert model.layer.weight.dtype == torch.float32
+    assert torch.equal(model.layer.weight, state["layer.weight"].float())
+    assert info.casts == {f"{name}→float32": 1}
+    assert info.dtypes == dict(sorted({"float32": 5, "int64": 1, name: 1}.items()))
+
+
+def test_values_too_large_for_the_models_dtype(tmp_path):
+    state = a_state() | {"layer.bias": torch.tensor([1.0, 70_000.0, -1e9])}
+    assert refusal(saved(tmp_path / "model.pt", state), lambda: Net().half()) == (
+        "`model.pt` cannot be used: `layer.bias` holds 2 too large for float16 among 3 values; "
+        "find out where training went wrong; this checkpoint cannot be judged"
+    )
+
+
+def test_a_smaller_integer_becomes_the_models(tmp_path):
+    state = a_state() | {"norm.num_batches_tracked": torch.tensor(7, dtype=torch.int32)}
+    model, info = loaded(saved(tmp_path / "model.pt", state))
+    assert model.norm.num_batches_tracked.item() == 7
+    assert info.casts == {"int32→int64": 1}
+
+
+def test_batch_counts_may_be_missing(tmp_path):
+    state = a_state()
+    del state["norm.num_batches_tracked"]
+    model, info = loaded(saved(tmp_path / "model.pt", state))
+    assert model.norm.num_batches_tracked.item() == 0
+    assert info.built_on_meta
+    assert info.parameters_from_file == 15
+
+
+# --- factories ------------------------------------------------------------------------------
+
+
+def test_a_factory_that_returns_no_module(tmp_path):
+    path = saved(tmp_path / "model.pt", a_state())
+    with pytest.raises(UserCodeError) as caught:
+        loaded(path, a_state)
+    assert str(caught.value) == (
+        "model.factory returned a dict, not a torch.nn.Module; "
+        "return the model itself; the weights come from the checkpoint"
+    )
+
+
+def test_a_factory_that_fails_says_so_itself(tmp_path):
+    path = saved(tmp_path / "model.pt", a_state())
+
+    def build():
+        raise UserCodeError("`net.py:Net` raised ValueError: no")
+
+    with pytest.raises(UserCodeError, match="raised ValueError: no"):
+        loaded(path, build)
+
+
+def test_training_mode_is_left(tmp_path):
+    model, _ = loaded(saved(tmp_path / "model.pt", a_state()), lambda: Net().train())
+    assert not any(module.training for module in model.modules())
