@@ -11,6 +11,7 @@
      ├─ DeviceError           3   device           the named device is not there
      ├─ EvaluationError       4   evaluation       the evaluation did not finish
      │   └─ OutOfMemoryError  4   out-of-memory    a batch does not fit
+     ├─ OutputError           4   output           the output folder cannot be written
      ├─ ReportError           4   report           a report is missing, broken or forged
      └─ PublishError          0   publish          GitHub refused; never changes a verdict
 
@@ -139,6 +140,14 @@ class OutOfMemoryError(EvaluationError):
 
     code = "out-of-memory"
     default_remedy = "lower run.batch_size"
+
+
+class OutputError(ModelEvalError):
+    """The output folder cannot be written."""
+
+    code = "output"
+    exit_code = 4
+    default_remedy = "make room, or name another folder; without a report nothing is a pass"
 
 
 class ReportError(ModelEvalError):

@@ -1,9 +1,11 @@
 """The output folder: writing its files, and reading a report that others may have written."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from model_eval.errors import ReportError
+from model_eval.errors import OutputError, ReportError
 from model_eval.report import from_json, render, to_json
 from model_eval.report.document import MAX_BYTES
 from model_eval.types import Report
@@ -12,9 +14,33 @@ REPORT, SUMMARY, LEDGER = "report.json", "summary.md", "ledger.parquet"
 
 
 def save_report(report: Report, folder: Path) -> None:
-    """Writes `summary.md` and then `report.json`, each whole or not at all."""
-    _write(folder / SUMMARY, render(report).encode())
-    _write(folder / REPORT, to_json(report))
+    """Writes `summary.md` and then `report.json`, each whole or not at all.
+
+    Raises:
+        OutputError: the folder cannot be written, or is full.
+    """
+    for name, data in [(SUMMARY, render(report).encode()), (REPORT, to_json(report))]:
+        with whole(folder / name) as part:
+            part.write_bytes(data)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives a path beside `path` to write to, which takes its name once it is complete.
+
+    Raises:
+        OutputError: it cannot be written; nothing is left of it.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"`{path.name}` cannot be written to `{path.parent}`: {error.strerror or error}"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def remove_stale(folder: Path) -> None:
@@ -46,9 +72,3 @@ def read_report(path: Path, *, exit_status: int | None = None) -> Report:
             f"and the evaluation ended with {exit_status}"
         )
     return report
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)

@@ -81,11 +81,14 @@ def evaluate(
 
 
 def save(evaluation: Evaluation, folder: Path) -> None:
-    """Writes the ledger, the summary and, last, the report, each whole or not at all."""
+    """Writes the ledger, the summary and, last, the report, each whole or not at all.
+
+    Raises:
+        OutputError: the folder cannot be written, or is full.
+    """
     if evaluation.ledger is not None:
-        part = folder / f".{output.LEDGER}.part"
-        ledger.save(evaluation.ledger, part)
-        part.replace(folder / output.LEDGER)
+        with output.whole(folder / output.LEDGER) as part:
+            ledger.save(evaluation.ledger, part)
     output.save_report(evaluation.report, folder)
 
 
