@@ -199,7 +199,14 @@ def _provenance(report: Report) -> str:
         add("Run", f"{run.precision}, batch size {run.batch_size}, seed {run.seed}")
     if report.environment:
         here = report.environment
-        add("Device", f"{code(here.device.used)} {code(here.device.name)}")
+        device = here.device
+        about = [
+            device.used,
+            device.name,
+            device.runtime,
+            device.driver and f"driver {device.driver}",
+        ]
+        add("Device", " ".join(code(part) for part in about if part))
         add("Versions", f"model-eval {here.model_eval}, torch {code(here.torch)}")
     if report.timings:
         add("Seconds", f"{report.timings.total:.1f}, {report.timings.evaluate:.1f} evaluating")
