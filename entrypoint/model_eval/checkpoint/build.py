@@ -8,7 +8,7 @@ must be the file's. Otherwise the model is built for real and `load_state_dict` 
 
 import gc
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -22,24 +22,31 @@ Weights = Mapping[str, torch.Tensor]
 
 
 class MetaBuild:
-    """A model on the meta device, or None where it cannot be built there.
+    """A model on the meta device; `model` is None where it cannot be built there.
 
-    `strangers` are tensors that were on the meta device before; they are held so that a new
-    tensor cannot be taken for one of them.
+    A context: inside of it the garbage collector lists only objects that are younger than it
+    (all others are frozen), which is how what the model left behind is found wherever it is.
     """
 
     def __init__(self, build: Callable[[], Any]) -> None:
-        self.strangers = _live_meta_tensors()
+        self._build = build
         self.model: nn.Module | None = None
+
+    def __enter__(self) -> Self:
+        gc.freeze()
         try:
             with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                model = build()
+                model = self._build()
         # Whatever a factory does that the meta device does not allow; if it is a fault of the
         # factory's own, the real build says so.
         except Exception:  # noqa: BLE001
-            return
+            return self
         if isinstance(model, nn.Module) and _can_be_assigned(model):
             self.model = model
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gc.unfreeze()
 
     def fill(self, weights: Weights, slots: Mapping[str, Slot], device: torch.device) -> bool:
         """Makes the weights the model's own; False where it is not proved to be complete."""
@@ -53,16 +60,7 @@ class MetaBuild:
         # An override that cannot assign: the ordinary way is still open.
         except Exception:  # noqa: BLE001
             return False
-        return differing(model, weights) is None and not self._leaves_meta(model)
-
-    def _leaves_meta(self, model: nn.Module) -> bool:
-        if any(_names_meta(value) for module in model.modules() for value in vars(module).values()):
-            return True
-        known = {id(tensor) for tensor in self.strangers}
-        if all(id(tensor) in known for tensor in _live_meta_tensors()):
-            return False
-        gc.collect()  # replaced parameters may wait in a cycle
-        return not all(id(tensor) in known for tensor in _live_meta_tensors())
+        return differing(model, weights) is None and not _leaves_meta(model)
 
 
 def build_real(build: Callable[[], Any], device: torch.device) -> nn.Module:
@@ -205,13 +203,21 @@ def _tie_again(model: nn.Module, slots: Mapping[str, Slot]) -> None:
             setattr(model.get_submodule(owner), leaf, found[slot.tied_to])
 
 
-def _live_meta_tensors() -> list[torch.Tensor]:
+def _leaves_meta(model: nn.Module) -> bool:
+    """Whether anything is still on the meta device: in an attribute, a list or a closure."""
+    if any(_names_meta(value) for module in model.modules() for value in vars(module).values()):
+        return True
+    if not _meta_tensor_lives():
+        return False
+    gc.collect()  # replaced parameters may wait in a cycle
+    return _meta_tensor_lives()
+
+
+def _meta_tensor_lives() -> bool:
     # By type, not isinstance: asking a stranger's proxy for its class may run code.
-    return [
-        thing
-        for thing in gc.get_objects()
-        if issubclass(type(thing), torch.Tensor) and thing.is_meta
-    ]
+    return any(
+        issubclass(type(thing), torch.Tensor) and thing.is_meta for thing in gc.get_objects()
+    )
 
 
 def _names_meta(value: object) -> bool:

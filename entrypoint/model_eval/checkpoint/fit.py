@@ -196,9 +196,9 @@ def _row(
 def _nearest(
     name: str, shape: tuple[int, ...] | None, others: Mapping[str, tuple[int, ...] | None]
 ) -> str | None:
-    """The name most like it; one of the same shape is preferred: it is likely a rename."""
-    alike = [other for other, its in others.items() if its == shape]
-    return closest(name, islice(alike, _MAX_NEAREST)) or closest(name, islice(others, _MAX_NEAREST))
+    """The name most like it of the same shape: what the tensor is likely called on the other side."""
+    alike = (other for other, its in others.items() if its == shape)
+    return closest(name, islice(alike, _MAX_NEAREST))
 
 
 def _described(dtype: torch.dtype, shape: tuple[int, ...] | None) -> str:

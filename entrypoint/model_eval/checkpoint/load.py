@@ -47,7 +47,7 @@ def load_model(
     """
     with open_checkpoint(spec.path) as opened:
         content, kind, files = _read(opened, spec, device)
-        meta = building.MetaBuild(build)
+    with building.MetaBuild(build) as meta:
         model = meta.model if meta.model is not None else building.build_real(build, device)
         slots = slots_of(model)
         state = find_state_dict(opened, content, state_key=spec.state_key, slots=slots)

@@ -88,13 +88,17 @@ def test_a_state_key_decides_between_several(tmp_path):
         ("zz", "`model.pt` has no key `zz`; its keys are `ema`, `epoch`"),
         (
             "ema.zz",
-            "`model.pt` has no key `ema.zz`; its keys are `layer.weight`, `layer.bias`, "
-            "`norm.weight`, `norm.bias`, `norm.running_mean`, `norm.running_var` and 1 more",
+            (
+                "`model.pt` has no key `ema.zz`; its keys are `layer.weight`, `layer.bias`, "
+                "`norm.weight`, `norm.bias`, `norm.running_mean`, `norm.running_var` and 1 more"
+            ),
         ),
         (
             "epoch",
-            "`model.pt` holds an int at `epoch`, not a state dict; save only the state dict: "
-            "`torch.save(model.state_dict(), path)`",
+            (
+                "`model.pt` holds an int at `epoch`, not a state dict; save only the state dict: "
+                "`torch.save(model.state_dict(), path)`"
+            ),
         ),
         (
             "epoch.x",
@@ -181,18 +185,24 @@ def test_sharded_safetensors(tmp_path):
     [
         (
             {"layer.bias": None},
-            "`model-00001-of-00002.safetensors` holds `layer.bias`, which "
-            "`model.safetensors.index.json` does not name",
+            (
+                "`model-00001-of-00002.safetensors` holds `layer.bias`, which "
+                "`model.safetensors.index.json` does not name"
+            ),
         ),
         (
             {"layer.bias": "model-00002-of-00002.safetensors"},
-            "`model-00001-of-00002.safetensors` holds `layer.bias`, which "
-            "`model.safetensors.index.json` places in `model-00002-of-00002.safetensors`",
+            (
+                "`model-00001-of-00002.safetensors` holds `layer.bias`, which "
+                "`model.safetensors.index.json` places in `model-00002-of-00002.safetensors`"
+            ),
         ),
         (
             {"other": "model-00001-of-00002.safetensors"},
-            "`model-00001-of-00002.safetensors` lacks 1 tensor that "
-            "`model.safetensors.index.json` places in it: `other`",
+            (
+                "`model-00001-of-00002.safetensors` lacks 1 tensor that "
+                "`model.safetensors.index.json` places in it: `other`"
+            ),
         ),
     ],
 )
