@@ -1,0 +1,5 @@
+import torch
+
+
+def make(**sizes):
+    return torch.nn.Linear(**sizes)

@@ -1,0 +1,2 @@
+def clean(outputs):
+    return outputs["scores"][0]

@@ -1,0 +1,5 @@
+import torch
+
+
+def prepare(x):
+    return -x

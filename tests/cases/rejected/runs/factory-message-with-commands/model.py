@@ -1,0 +1,2 @@
+def Net():
+    raise ValueError("::error::x\n::add-mask::y `@all` <b>")

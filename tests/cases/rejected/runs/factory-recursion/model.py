@@ -1,0 +1,2 @@
+def Net():
+    return Net()

@@ -1,0 +1,5 @@
+import torch
+
+
+def Net():
+    return torch.nn.Linear(2, 1).state_dict()
