@@ -56,17 +56,17 @@ class CheckpointFile:
         """Raises `CheckpointError` where the file was written since it was opened."""
         if _stamp(self.file) != self.stamp:
             raise self.error(
-                "changed while it was being read", "run again when nothing else writes it"
+                "changed while it was being used", "run again when nothing else writes it"
             )
 
 
 @contextmanager
 def open_checkpoint(ref: PathRef) -> Iterator[CheckpointFile]:
-    """Opens the file, never waiting for a FIFO; what the system refuses inside is an error, too.
+    """Opens the file, never waiting for a FIFO.
 
     Raises:
         CheckpointError: missing, a folder, a link to nothing or to itself, a FIFO or a device,
-            unreadable, empty, or it fails while being read.
+            unreadable or empty.
     """
     try:
         file = open_regular(ref.path)
@@ -81,12 +81,18 @@ def open_checkpoint(ref: PathRef) -> Iterator[CheckpointFile]:
         opened = CheckpointFile(ref=ref, file=file, size=size, stamp=stamp)
         if size == 0:
             raise opened.error("is empty", "save it again; an upload or a download may have failed")
-        try:
-            yield opened
-        except OSError as error:
-            raise opened.error(
-                f"cannot be read: {error.strerror or type(error).__name__}", "check the disk"
-            ) from error
+        yield opened
+
+
+@contextmanager
+def reading(opened: CheckpointFile) -> Iterator[None]:
+    """Where the file is read: a disk that fails becomes a `CheckpointError`."""
+    try:
+        yield
+    except OSError as error:
+        raise opened.error(
+            f"cannot be read: {error.strerror or type(error).__name__}", "check the disk"
+        ) from error
 
 
 def _stamp(file: BinaryIO) -> tuple[int, ...]:

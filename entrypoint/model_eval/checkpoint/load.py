@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from model_eval.checkpoint import build as building
-from model_eval.checkpoint.file import CheckpointFile, open_checkpoint
+from model_eval.checkpoint.file import CheckpointFile, open_checkpoint, reading
 from model_eval.checkpoint.fit import casts, check_values, compare, fit_error
 from model_eval.checkpoint.inspect import Format, identify
 from model_eval.checkpoint.read_safetensors import read_safetensors, read_sharded
@@ -46,15 +46,17 @@ def load_model(
         UserCodeError: the factory failed or returned something else than a module.
     """
     with open_checkpoint(spec.path) as opened:
-        content, kind, files = _read(opened, spec, device)
-    with building.MetaBuild(build) as meta:
-        model = meta.model if meta.model is not None else building.build_real(build, device)
-        slots = slots_of(model)
-        state = find_state_dict(opened, content, state_key=spec.state_key, slots=slots)
-        del content  # an optimizer's state may be twice the weights
-        model, on_meta = _filled(
-            opened, model, build=build, meta=meta, slots=slots, state=state, device=device
-        )
+        with reading(opened):
+            content, kind, files = _read(opened, spec, device)
+        with building.MetaBuild(build) as meta:
+            model = meta.model if meta.model is not None else building.build_real(build, device)
+            slots = slots_of(model)
+            state = find_state_dict(opened, content, state_key=spec.state_key, slots=slots)
+            del content  # an optimizer's state may be twice the weights
+            model, on_meta = _filled(
+                opened, model, build=build, meta=meta, slots=slots, state=state, device=device
+            )
+        opened.check_unchanged()  # once more: the factory is code of the pull request
     return building.ready(model), _info(
         model, slots, state, files=files, kind=kind, on_meta=on_meta, pinned=spec.sha256 is not None
     )

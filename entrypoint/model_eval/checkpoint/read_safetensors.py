@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from model_eval.checkpoint.file import CheckpointFile, open_checkpoint
+from model_eval.checkpoint.file import CheckpointFile, open_checkpoint, reading
 from model_eval.checkpoint.inspect import LARGEST_HEADER, Format, identify
 from model_eval.checkpoint.wording import count, listed, quote
 from model_eval.errors import CheckpointError
@@ -88,7 +88,7 @@ def read_sharded(
                 f"names {quote(shard)}, which does not exist", "put every shard beside the index"
             )
         expected = {name for name, where in placed.items() if where == shard}
-        with open_checkpoint(_sibling(index, shard)) as opened:
+        with open_checkpoint(_sibling(index, shard)) as opened, reading(opened):
             if identify(opened) is not Format.SAFETENSORS:
                 raise opened.error("is not a safetensors file", _REWRITE)
             files.append(opened.digest())

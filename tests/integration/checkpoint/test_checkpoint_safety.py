@@ -119,7 +119,20 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(checkpoint_file.CheckpointFile, "digest", then_touched)
     assert refusal(path) == (
-        f"`{path.name}` changed while it was being read; run again when nothing else writes it"
+        f"`{path.name}` changed while it was being used; run again when nothing else writes it"
+    )
+
+
+def test_a_file_that_the_factory_changes_is_refused(tmp_path):
+    path = saved(tmp_path / "model.pt", a_state())
+
+    def build():
+        with path.open("ab") as file:
+            file.write(b"more")
+        return Net()
+
+    assert refusal(path, build) == (
+        "`model.pt` changed while it was being used; run again when nothing else writes it"
     )
 
 
