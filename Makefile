@@ -23,7 +23,7 @@ demo: $(VENV)/.program  ## install into $(VENV) and judge the digits example
 
 test: $(VENV)/.test  ## install what tests need and run them all
 	$(SAY) "running the tests (what needs Docker or Node.js and finds none is skipped, and says so)"
-	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
+	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: $(VENV)/.lint  ## style, types, layers, manifests, shell, Dockerfile, workflow security
 	$(SAY) "ruff"

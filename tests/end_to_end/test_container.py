@@ -10,7 +10,7 @@ import pytest
 
 from end_to_end.action.engine import REPOSITORY, docker, require_engine
 
-pytestmark = [pytest.mark.container, pytest.mark.xdist_group("container")]
+pytestmark = pytest.mark.container
 
 UID = 54321
 """Of no user in the image."""

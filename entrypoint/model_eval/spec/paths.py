@@ -72,10 +72,10 @@ class Places:
 
     def _add_escape(self, text: str, path: Path, location: Location, faults: Faults) -> None:
         shown = printable(text)
-        roots = " or ".join(f"`{printable(str(root))}`" for root in self.roots)
+        roots = " or ".join(f"`{printable(str(root), 400)}`" for root in self.roots)
         if Path(os.path.normpath(self.base / text)) != path:
             remedy = (
-                f"it is a symlink to `{printable(str(path))}`; "
+                f"it is a symlink to `{printable(str(path), 400)}`; "
                 "put the file itself there, or name its folder with `--allow-path`"
             )
         else:

@@ -14,7 +14,7 @@ from end_to_end.action.driver import REPOSITORY, Runner
 from end_to_end.action.engine import docker
 from model_eval.report import from_json, to_json
 
-pytestmark = [pytest.mark.container, pytest.mark.xdist_group("container")]
+pytestmark = pytest.mark.container
 
 TOKEN = "ghs_actions0000000000000000000000000001"
 

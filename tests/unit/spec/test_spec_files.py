@@ -180,11 +180,11 @@ def test_no_roots(workspace):
 def test_named_symlink_out_of_the_root(workspace):
     (workspace.root / "model.safetensors").rename(workspace.root.parent / "m.safetensors")
     (workspace.root / "model.safetensors").symlink_to("../m.safetensors")
+    root, target = workspace.root, f"{workspace.root.parent}/m.safetensors"
     assert workspace.faults() == [
         (
-            f"spec.yaml:5:20: `model.safetensors` is outside of `{workspace.root}`; it is a symlink to "
-            f"`{workspace.root.parent}/m.safetensors`; put the file itself there, or name its folder "
-            "with `--allow-path`"
+            f"spec.yaml:5:20: `model.safetensors` is outside of `{root}`; it is a symlink to "
+            f"`{target}`; put the file itself there, or name its folder with `--allow-path`"
         )
     ]
 
