@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from model_eval.checkpoint.slots import Slot, tensors_of
-from model_eval.checkpoint.wording import kind_of
+from model_eval.checkpoint.wording import kind_of, quote
 from model_eval.errors import UserCodeError
 
 Weights = Mapping[str, torch.Tensor]
@@ -142,9 +142,20 @@ def renamed(model: nn.Module, weights: Weights) -> bool:
 
 
 def ready(model: nn.Module) -> nn.Module:
-    """The model as it is evaluated: in eval mode, without gradients."""
+    """The model as it is evaluated: in eval mode, without gradients.
+
+    Raises:
+        UserCodeError: a part of it stays in training mode, where dropout and batch norm differ.
+    """
     model.requires_grad_(requires_grad=False)
     model.eval()
+    training = next((name for name, part in model.named_modules() if part.training), None)
+    if training is not None:
+        raise UserCodeError(
+            f"{quote(training) if training else 'the model'} stays in training mode after "
+            "`model.eval()`",
+            remedy="correct its `eval` or `train` method",
+        )
     return model
 
 

@@ -462,3 +462,14 @@ def test_a_factory_that_fails_says_so_itself(tmp_path):
 def test_training_mode_is_left(tmp_path):
     model, _ = loaded(saved(tmp_path / "model.pt", a_state()), lambda: Net().train())
     assert not any(module.training for module in model.modules())
+
+
+def test_a_model_that_stays_in_training_mode_is_refused(tmp_path):
+    class Stubborn(Net):
+        def train(self, mode=True):
+            return super().train(True)
+
+    with pytest.raises(UserCodeError) as caught:
+        loaded(saved(tmp_path / "model.pt", a_state()), Stubborn)
+    assert caught.value.message == "the model stays in training mode after `model.eval()`"
+    assert caught.value.remedy == "correct its `eval` or `train` method"
