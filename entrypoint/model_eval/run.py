@@ -5,15 +5,15 @@ display are passed in.
 """
 
 import platform
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from model_eval import __version__, ledger, output, usercode
-from model_eval.errors import EvaluationError, ModelEvalError
+from model_eval.errors import EvaluationError, HeldOutError, ModelEvalError, UserCodeError
 from model_eval.gates import EXIT_CODES, decide, judge
 from model_eval.ledger import Ledger
 from model_eval.report import error_report
@@ -25,6 +25,7 @@ from model_eval.types import (
     DeviceInfo,
     Environment,
     FileInfo,
+    Location,
     Report,
     RunSettings,
     Task,
@@ -138,9 +139,10 @@ def _evaluate(
 
     heldout = open_heldout(spec.heldout, task=spec.task, resolve=resolve)
     draft.expected = heldout.expected
-    model, checkpoint = load_model(
-        spec.checkpoint, build=_builder(spec.model.factory, resolve), device=device
-    )
+    with _placed({UserCodeError: spec.model.factory.location}):
+        model, checkpoint = load_model(
+            spec.checkpoint, build=_builder(spec.model.factory, resolve), device=device
+        )
     draft.learn(checkpoint=checkpoint)
     loaded = clock()
 
@@ -149,10 +151,10 @@ def _evaluate(
         device=device,
         precision=spec.run.precision,
         output_field=spec.model.output_field,
-        transform=resolve(spec.heldout.transform) if spec.heldout.transform else None,
-        postprocess=resolve(spec.model.postprocess) if spec.model.postprocess else None,
+        transform=_called(spec.heldout.transform, resolve),
+        postprocess=_called(spec.model.postprocess, resolve),
     )
-    with progress(heldout.expected) as advance:
+    with progress(heldout.expected) as advance, _placed(_places(spec)):
 
         def count(rows: int) -> None:
             draft.done += rows
@@ -229,6 +231,35 @@ def _builder(
 ) -> Callable[[], Any]:
     function = resolve(factory)
     return lambda: usercode.call(factory, function, **factory.kwargs)
+
+
+def _called(
+    ref: CodeRef | None, resolve: Callable[[CodeRef], Callable[..., Any]]
+) -> Callable[..., Any] | None:
+    """The user's function, whose errors name it; None where the spec names none."""
+    return partial(usercode.call, ref, resolve(ref)) if ref is not None else None
+
+
+def _places(spec: EvalSpec) -> Mapping[type[ModelEvalError], Location]:
+    """Where the spec says what an error of the engine or of the scoring is about."""
+    heldout = spec.heldout
+    return {
+        EvaluationError: spec.model.factory.location,
+        HeldOutError: heldout.locations.get("target", heldout.location),
+        UserCodeError: heldout.transform.location if heldout.transform else heldout.location,
+    }
+
+
+@contextmanager
+def _placed(places: Mapping[type[ModelEvalError], Location]) -> Iterator[None]:
+    """Gives an error that was raised without a place in the spec the place of its class."""
+    try:
+        yield
+    except ModelEvalError as error:
+        if error.location is None:
+            found = (place for kind, place in places.items() if isinstance(error, kind))
+            error.location = next(found, None)
+        raise
 
 
 def _scorer(scorer: Any, spec: EvalSpec, classes: tuple[str, ...] | None) -> Any:

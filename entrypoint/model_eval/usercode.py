@@ -8,12 +8,21 @@ pull request cannot stand in for the real one.
 import importlib
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from model_eval.errors import UserCodeError
 from model_eval.spec.eval_spec import CodeRef
+from model_eval.spec.files import printable
+
+_LONGEST_MESSAGE = 500
+_NOT_THE_USERS = (
+    str(Path(__file__).parent),
+    *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
+)
 
 
 def resolve(ref: CodeRef, *, base: Path) -> Callable[..., Any]:
@@ -29,7 +38,9 @@ def resolve(ref: CodeRef, *, base: Path) -> Callable[..., Any]:
     _make_importable(base)
     try:
         module = _import_file(ref.file) if ref.file else importlib.import_module(str(ref.module))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # user code may raise classes that are no `Exception`
         raise UserCodeError(
             f"`{ref.text}` cannot be imported: {describe(error)}", location=ref.location
         ) from error
@@ -49,22 +60,44 @@ def call(ref: CodeRef, function: Callable[..., Any], *args: Any, **kwargs: Any) 
     """Calls the user's function; whatever it raises becomes a `UserCodeError` that names it."""
     try:
         return function(*args, **kwargs)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise UserCodeError(
             f"`{ref.text}` raised {describe(error)}", location=ref.location
         ) from error
 
 
 def describe(error: BaseException) -> str:
-    """`ValueError: message (models/net.py:12)`, in one line, with the user's own place in it."""
-    text = " ".join(str(error).split())[:500]
+    """`ValueError: message (net.py:12)`, in one line, with the user's own place in it.
+
+    The place is the innermost one in the user's files: a line of torch's would not help.
+    """
+    try:
+        text = printable(" ".join(str(error).split()), _LONGEST_MESSAGE)
+    except Exception:  # noqa: BLE001 — a user's exception may have a `__str__` that raises
+        text = ""
+    name = printable(type(error).__name__)
+    return (f"{name}: {text}" if text else name) + _place(error.__traceback__)
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for a message: `None`, `an ndarray`, `a Tensor`."""
+    if value is None:
+        return "None"
+    name = printable(type(value).__name__)
+    vowel = name[:1].lower() in set("aeiou") or name == "ndarray"
+    return f"{'an' if vowel else 'a'} {name}"
+
+
+def _place(frame: TracebackType | None) -> str:
     place = ""
-    if error.__traceback__:
-        frame = error.__traceback__
-        while frame.tb_next:
-            frame = frame.tb_next
-        place = f" ({Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno})"
-    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
+    while frame is not None:
+        file = frame.tb_frame.f_code.co_filename
+        if not file.startswith(("<", *_NOT_THE_USERS)):
+            place = f" ({printable(Path(file).name)}:{frame.tb_lineno})"
+        frame = frame.tb_next
+    return place
 
 
 def _import_file(file: Path) -> Any:

@@ -522,7 +522,7 @@ makes("rejected/image-truncated/images/light/2.jpg")(lambda: image(240, (64, 64)
 
 @makes("rejected/image-pixel-bomb/images/light/2.png")
 def pixel_bomb() -> bytes:
-    # A header that claims 30,000 × 30,000 pixels, and one line of them.
+    # A header that claims 30,000 x 30,000 pixels, and one line of them.
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

@@ -8,7 +8,7 @@ import pytest
 from model_eval.errors import UserCodeError
 from model_eval.spec.eval_spec import CodeRef
 from model_eval.types import Location
-from model_eval.usercode import call, describe, resolve
+from model_eval.usercode import call, describe, kind_of, resolve
 
 HERE = Location(file="a.yaml", line=5, column=12)
 
@@ -100,7 +100,11 @@ def test_a_module_that_is_not_installed():
     )
 
 
-@pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(0), StopIteration()])
+class Stop(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(0), StopIteration(), Stop()])
 def test_what_the_callable_raises_names_it(error):
     def function():
         raise error
@@ -114,3 +118,41 @@ def test_a_description_is_one_short_line():
     shown = describe(ValueError("a\nb" + "c" * 10_000))
     assert "\n" not in shown
     assert len(shown) < 600
+
+
+def test_the_place_is_the_users_own_not_the_librarys():
+    import json
+
+    with pytest.raises(ValueError) as caught:
+        json.loads("{")
+    line = caught.value.__traceback__.tb_lineno
+    assert describe(caught.value).endswith(f" (test_usercode.py:{line})")
+
+
+def test_a_call_that_does_not_fit_has_no_place():
+    with pytest.raises(UserCodeError) as caught:
+        call(ref("net.py:Net"), lambda: None, width=3)
+    assert caught.value.message.endswith("got an unexpected keyword argument 'width'")
+
+
+def test_an_error_that_cannot_be_printed():
+    class Unspeakable(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    assert describe(Unspeakable()) == "Unspeakable"
+
+
+def test_an_interrupt_is_not_the_users_fault():
+    def function():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call(ref("net.py:Net"), function)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "None"), (3, "an int"), ([], "a list"), (object(), "an object")]
+)
+def test_kinds_of_values(value, text):
+    assert kind_of(value) == text

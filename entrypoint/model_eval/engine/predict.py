@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_eval.errors import EvaluationError, OutOfMemoryError
-from model_eval.usercode import describe
+from model_eval.errors import EvaluationError, ModelEvalError, OutOfMemoryError, UserCodeError
+from model_eval.spec.files import printable
+from model_eval.usercode import describe, kind_of
 
 Predict = Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Tensor]
 """Positional and keyword inputs (CPU, batch first) → outputs (on the device, batch first)."""
@@ -44,9 +45,18 @@ def make_predict(
 ) -> Predict:
     """Binds the model to a device and to what the spec says of its inputs and outputs.
 
+    Args:
+        model: on the device, in eval mode.
+        device: where inputs are moved to.
+        precision: `bf16` and `fp16` are automatic mixed precision.
+        output_field: which of several outputs; None for all of them.
+        transform: inputs → inputs. What it raises is its own affair: see `usercode.call`.
+        postprocess: outputs → tensor, likewise.
+
     Returns:
-        A function that raises EvaluationError for whatever the model or the user's functions
-        raise, with what they said, and OutOfMemoryError where a batch does not fit.
+        A function that raises EvaluationError for whatever the model raises, with what it said,
+        UserCodeError where the transform gives no tensors, and OutOfMemoryError where a batch
+        does not fit.
     """
     expected = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
 
@@ -56,14 +66,20 @@ def make_predict(
                 inputs = _move(args, device), {k: v.to(device) for k, v in kwargs.items()}
                 if transform is not None:
                     inputs = _transformed(transform(*inputs[0], **inputs[1]), device)
-                outputs = select_output(model(*inputs[0], **inputs[1]), output_field)
+                outputs = model(*inputs[0], **inputs[1])
+                if output_field is not None or postprocess is None:
+                    outputs = select_output(outputs, output_field)
                 if postprocess is not None:
                     outputs = postprocess(outputs)
                 return _require_tensor(outputs)
-        except EvaluationError:
+        except KeyboardInterrupt:
             raise
-        except (Exception, SystemExit) as error:
-            raise _explain(error, args, kwargs, expected) from error
+        except BaseException as error:  # a model may raise classes that are no `Exception`
+            known = isinstance(error, ModelEvalError)
+            cause = error.__cause__ if known else error
+            if known and not _is_out_of_memory(cause):
+                raise
+            raise _explain(cause or error, args, kwargs, expected) from error
 
     return predict
 
@@ -96,17 +112,17 @@ def select_output(outputs: Any, field: str | int | None) -> Any:
 
 def _shape_of(outputs: Any) -> str:
     if isinstance(outputs, Mapping):
-        names = ", ".join(f"`{name}`" for name in list(outputs)[:10])
-        return f"a mapping of {names}"
+        names = ", ".join(f"`{printable(str(name))}`" for name in list(outputs)[:10])
+        return f"a mapping of {names or 'nothing'}"
     if isinstance(outputs, tuple | list):
         return f"a {type(outputs).__name__} of {len(outputs)}"
-    return f"a {type(outputs).__name__}"
+    return kind_of(outputs)
 
 
 def _require_tensor(outputs: Any) -> Tensor:
     if not isinstance(outputs, Tensor):
         raise EvaluationError(
-            f"the model returns a {type(outputs).__name__}, not a tensor",
+            f"the model returns {kind_of(outputs)}, not a tensor",
             remedy="set model.output_field, or return a tensor from model.postprocess",
         )
     if outputs.is_meta or outputs.layout != torch.strided:
@@ -125,7 +141,7 @@ def _transformed(inputs: Any, device: torch.device) -> tuple[tuple[Tensor, ...],
         return (), {str(name): value.to(device) for name, value in inputs.items()}
     if isinstance(inputs, tuple | list) and all(isinstance(v, Tensor) for v in inputs):
         return _move(tuple(inputs), device), {}
-    raise EvaluationError(
+    raise UserCodeError(
         f"heldout.transform returned {_shape_of(inputs)}",
         remedy="return a tensor, a tuple of tensors or a mapping of tensors",
     )
@@ -140,6 +156,13 @@ def _autocast(device: torch.device, precision: str) -> AbstractContextManager[An
     return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
 
 
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        # What torch raises on the CPU is a plain RuntimeError.
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
 def _explain(
     error: BaseException,
     args: tuple[Tensor, ...],
@@ -148,9 +171,7 @@ def _explain(
 ) -> EvaluationError:
     tensors = (*args, *kwargs.values())
     rows = len(tensors[0]) if tensors and tensors[0].ndim else 0
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
-        error
-    ):
+    if _is_out_of_memory(error):
         return OutOfMemoryError(f"a batch of {rows} samples does not fit in memory")
     floating = {t.dtype for t in tensors if t.is_floating_point()}
     if expected is not None and floating - {expected} and isinstance(error, RuntimeError):

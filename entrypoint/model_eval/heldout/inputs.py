@@ -210,7 +210,7 @@ def _tensor(value: Column, names: tuple[str, ...], source: Input, rows: Rows) ->
         return value
     if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
         text = value.dtype.kind in "OUS"
-        example = f", e.g. {quote(value.reshape(-1)[0])}" if text and value.size else ""
+        example = f", e.g. {_first_text(value, rows)}" if text and value.size else ""
         raise HeldOutError(
             f"column {quote(names[0])} is {'text' if text else _dtype_name(value.dtype)}{example}; "
             "a model takes numbers",
@@ -225,6 +225,18 @@ def _tensor(value: Column, names: tuple[str, ...], source: Input, rows: Rows) ->
     if not value.flags.writeable or not value.flags.c_contiguous:
         value = value.copy(order="C")
     return torch.from_numpy(value)
+
+
+def _first_text(value: Array, rows: Rows) -> str:
+    """The first value that makes the column one of text; in a file of text that is not `1`."""
+    flat = value.reshape(len(value), -1)
+    for index, item in enumerate(flat):
+        for text in item:
+            try:
+                float(text)
+            except ValueError:
+                return f"{quote(text)} in {rows.name(index)}"
+    return f"{quote(flat[0][0])} in {rows.name(0)}"
 
 
 def _signed(value: Array, names: tuple[str, ...], source: Input, rows: Rows) -> Array:

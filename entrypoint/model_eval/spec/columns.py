@@ -17,6 +17,8 @@ MAX_COLUMNS = 100_000
 MAX_NAME = 1000
 
 _PARQUET_MAGIC = b"PAR1"
+_NOT_CSV = (b"version https://git-lfs", b"<")
+_OTHER_DELIMITERS = (";", "\t", "|")
 
 
 def column_names(path: Path, file_format: str) -> tuple[str, ...] | None:
@@ -45,11 +47,14 @@ def _csv(file: BinaryIO) -> tuple[str, ...] | None:
     import csv
 
     line = file.readline(MAX_HEADER)
-    if len(line) == MAX_HEADER:
+    # A Git LFS pointer or a page has no columns, and the reader says what it is.
+    if len(line) == MAX_HEADER or line.lstrip().startswith(_NOT_CSV):
         return None
     # Strict: a name with a line break in it is an error here, and left to the real reader.
     rows = list(csv.reader([line.decode("utf-8-sig").rstrip("\r\n")], strict=True))
-    return tuple(rows[0]) if rows else None
+    if not rows or (len(rows[0]) == 1 and any(c in rows[0][0] for c in _OTHER_DELIMITERS)):
+        return None
+    return tuple(rows[0])
 
 
 def _npz(file: BinaryIO) -> tuple[str, ...] | None:

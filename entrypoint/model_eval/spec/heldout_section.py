@@ -123,9 +123,16 @@ def _where(node: Node, places: Places, faults: Faults) -> _Where:
         return _Where(format=stated.value, path=found)
     if found is None:
         return _Where(format=SUFFIXES.get(Path(path.value).suffix.lower()))
-    if found.path.is_dir():
-        return _Where(format="image_folder", path=found)
     by_name = SUFFIXES.get(Path(path.value).suffix.lower())
+    if found.path.is_dir():
+        if by_name is not None:  # such as a Parquet data set of many files
+            faults.add(
+                path.location,
+                f"`{printable(path.value)}` is a folder, not a file",
+                "name one file in it; if it is a folder of images, add `format: image_folder`",
+            )
+            return _Where(format=None)
+        return _Where(format="image_folder", path=found)
     if by_name == "npy":
         _refuse_single_npy(path, faults)
         return _Where(format=None)

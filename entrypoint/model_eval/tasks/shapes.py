@@ -10,7 +10,8 @@ def require_rows(outputs: Tensor, rows: int) -> None:
     """Raises EvaluationError unless the first axis has one row for each sample."""
     if outputs.ndim == 0 or outputs.shape[0] != rows:
         raise EvaluationError(
-            f"the model returned shape {tuple(outputs.shape)} for a batch of {rows} samples",
+            f"the model returned shape {tuple(outputs.shape)} for a batch of "
+            f"{rows} sample{'' if rows == 1 else 's'}",
             remedy="the first axis of its output must be the batch; use model.postprocess",
         )
 

@@ -139,7 +139,7 @@ def test_a_wrong_shape_names_both(tmp_path):
 def test_text_is_no_input(tmp_path):
     path = written(tmp_path, "csv", {"x": ["good", "bad", "ugly"], "y": Y})
     assert refused(path) == (
-        "column `x` is text, e.g. `good`; a model takes numbers; "
+        "column `x` is text, e.g. `good` in row 0 (counting from 0); a model takes numbers; "
         "tokenise or encode it first, in the file or with `loader:`"
     )
 

@@ -243,6 +243,15 @@ def test_a_dataset_that_is_random():
     assert caught.value.message == ("the loader `data.py:make` gives other samples the second time")
 
 
+def test_a_dataset_that_is_random_is_found_by_one_column_of_several():
+    # What is compared with training files is the inputs alone; the evaluation reads more.
+    heldout = loaded(lambda: Mapped(5, lambda _: (torch.rand(2), 0)))
+    for _ in heldout.reader.chunks(("input",), 5):
+        pass
+    with pytest.raises(HeldOutError, match="gives other samples the second time"):
+        everything(heldout)
+
+
 # Items that cannot be used
 
 
@@ -304,7 +313,7 @@ def test_what_the_users_code_raises_is_named():
     [
         (lambda: DataLoader(items()), "a DataLoader, whose items are batches"),
         (lambda: {"input": torch.zeros(3)}, "a dict"),
-        (lambda: None, "a NoneType"),
+        (lambda: None, "None"),
         (lambda: torch.zeros(3), "a Tensor"),
     ],
 )

@@ -8,7 +8,7 @@ from torch import nn
 
 from model_eval.engine import make_predict, prepare
 from model_eval.engine.predict import select_output
-from model_eval.errors import EvaluationError, OutOfMemoryError
+from model_eval.errors import EvaluationError, OutOfMemoryError, UserCodeError
 
 CPU = torch.device("cpu")
 X = torch.arange(6, dtype=torch.float32).reshape(3, 2)
@@ -50,6 +50,27 @@ def test_transform_then_model_then_field_then_postprocess():
     assert got.tolist() == (-(2 * X + 1)).tolist()
 
 
+def test_a_postprocess_is_given_all_outputs_where_no_field_is_named():
+    model = Lambda(lambda x: {"scores": [x, None]})
+    assert predict(model, X, postprocess=lambda y: y["scores"][0]) is X
+
+
+def test_an_error_of_the_users_function_is_not_said_to_be_the_models():
+    def fail(_):
+        raise UserCodeError("`data.py:prepare` raised ValueError")
+
+    with pytest.raises(UserCodeError, match=r"^`data\.py:prepare` raised ValueError"):
+        predict(nn.Linear(2, 1), X, transform=fail)
+
+
+def test_memory_that_a_users_function_lacks_is_still_memory():
+    def fail(_):
+        raise UserCodeError("`data.py:prepare` raised OutOfMemoryError") from MemoryError()
+
+    with pytest.raises(OutOfMemoryError, match=r"^a batch of 3 samples does not fit in memory"):
+        predict(nn.Linear(2, 1), X, transform=fail)
+
+
 def test_a_transform_may_name_the_arguments():
     model = Lambda(lambda a, b: a - b)
     got = predict(model, X, transform=lambda x: {"b": x, "a": 3 * x})
@@ -59,7 +80,7 @@ def test_a_transform_may_name_the_arguments():
 
 
 def test_a_transform_that_returns_something_else():
-    with pytest.raises(EvaluationError) as caught:
+    with pytest.raises(UserCodeError) as caught:
         predict(nn.Linear(2, 1), X, transform=lambda _: "x")
     assert caught.value.message == "heldout.transform returned a str"
 
@@ -103,7 +124,7 @@ def test_an_output_that_is_not_there(outputs, field, message):
     ("result", "message"),
     [
         (SimpleNamespace(logits=1), "the model returns a SimpleNamespace, not a tensor"),
-        (None, "the model returns a NoneType, not a tensor"),
+        (None, "the model returns None, not a tensor"),
         (torch.empty(3, device="meta"), "the model returns a tensor without dense values"),
         (X.to_sparse(), "the model returns a tensor without dense values"),
     ],
@@ -128,6 +149,25 @@ def test_what_the_model_raises_is_said_with_its_place_and_the_inputs():
         "the model raised ValueError: three lines here (test_predict.py:"
     )
     assert caught.value.message.endswith(") on inputs float32(3, 2)")
+
+
+def test_a_name_of_the_models_cannot_break_the_line():
+    with pytest.raises(EvaluationError) as caught:
+        predict(Lambda(lambda _: {"a\n::error::": 1}), X)
+    assert caught.value.message == (
+        "the model returns a mapping of `a\\u000a::error::`, and the spec does not say which"
+    )
+
+
+class Stop(BaseException):
+    """Such as those of pytest and of asynchronous libraries, which are no `Exception`."""
+
+
+def test_what_is_no_exception_is_an_error_all_the_same():
+    with pytest.raises(EvaluationError, match="the model raised Stop: enough"):
+        predict(raiser(Stop("enough")), X)
+    with pytest.raises(KeyboardInterrupt):
+        predict(raiser(KeyboardInterrupt()), X)
 
 
 def test_a_model_that_exits_does_not_end_the_program():

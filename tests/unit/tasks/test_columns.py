@@ -111,7 +111,7 @@ def test_a_class_may_be_ruled_out_by_a_logit_of_minus_infinity():
     [
         (Task.BINARY, np.zeros((2, 3)), [0, 1], "the model returned shape (2, 3); a binary task needs (N,), (N, 1) or (N, 2)"),
         (Task.BINARY, np.zeros((3,)), [0, 1], "the model returned shape (3,) for a batch of 2 samples"),
-        (Task.BINARY, np.zeros(()), [0], "the model returned shape () for a batch of 1 samples"),
+        (Task.BINARY, np.zeros(()), [0], "the model returned shape () for a batch of 1 sample"),
         (Task.MULTICLASS, np.zeros(2), [0, 1], "the model returned shape (2,); a multiclass task needs (N, C)"),
         (Task.MULTICLASS, np.zeros((2, 1)), [0, 1], "the model returned shape (2, 1); a multiclass task needs (N, C)"),
         (Task.MULTICLASS, np.zeros((2, 3, 4)), [0, 1], "the model returned shape (2, 3, 4); a multiclass task needs (N, C)"),

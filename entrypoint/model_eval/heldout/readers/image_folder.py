@@ -148,7 +148,14 @@ def decode(ref: PathRef, spec: ImageSpec) -> Array:
         with Image.open(ref.path, formats=_FORMATS) as image:
             _check(ref, image, spec)
             pixels = np.asarray(_resized(image.convert(spec.mode), spec))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        # Pillow's own limit, which is larger, comes before the size is known here.
+        raise HeldOutError(
+            f"{quote(ref.display)} claims to have more than {MAX_PIXELS:,} pixels",
+            remedy="make the image smaller",
+            location=ref.location,
+        ) from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise HeldOutError(
             f"{quote(ref.display)} cannot be decoded: "
             f"{one_line(error).replace(str(ref.path), ref.path.name)}",

@@ -41,7 +41,7 @@ class LoaderReader:
         self._map_style = self._style()
         self.rows = self._length(count)
         self.row_bytes = 1 << 30  # nothing is known of the items: a batch at a time
-        self._digests: dict[tuple[str, ...], str] = {}
+        self._digests: dict[str, str] = {}
         # An iterable may give its first item only once, so the iterator that was asked is kept.
         self._begun: Iterator[Any] | None = self._items()
         self._first = next(self._begun, _END)
@@ -53,12 +53,16 @@ class LoaderReader:
 
     def digest(self, columns: Sequence[str]) -> str | None:
         """SHA-256 of these columns of all samples; None before they were all read once."""
-        return self._digests.get(tuple(sorted(columns)))
+        if not self._digests.keys() >= set(columns):
+            return None
+        whole = SampleDigest()
+        whole.add((name, self._digests[name]) for name in sorted(columns))
+        return whole.hexdigest()
 
     def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
         """See `Reader.chunks`."""
-        digest = SampleDigest()
-        ordered = sorted(columns)
+        # One for each column: the next pass, which must give the same, may be over other columns.
+        digests = {name: SampleDigest() for name in columns}
         kept: dict[str, list[Value]] = {name: [] for name in columns}
         first: dict[str, Value] = {}
         seen = 0
@@ -69,7 +73,7 @@ class LoaderReader:
             for name in columns:
                 value = self._same(name, values.get(name), first, seen)
                 kept[name].append(value)
-            digest.add((name, kept[name][-1]) for name in ordered)
+                digests[name].add([(name, value)])
             seen += 1
             if seen % rows == 0:
                 yield {name: _stack(part) for name, part in kept.items()}
@@ -78,15 +82,12 @@ class LoaderReader:
             raise self._error(f"gives {seen} samples, {self.rows} are expected")
         if seen % rows:
             yield {name: _stack(part) for name, part in kept.items()}
-        self._remember(tuple(ordered), digest.hexdigest())
-
-    def _remember(self, columns: tuple[str, ...], digest: str) -> None:
-        before = self._digests.setdefault(columns, digest)
-        if before != digest:
-            raise self._error(
-                "gives other samples the second time",
-                remedy="take the randomness out of it: no augmentation, and seed what is drawn",
-            )
+        for name, digest in digests.items():
+            if self._digests.setdefault(name, digest.hexdigest()) != digest.hexdigest():
+                raise self._error(
+                    "gives other samples the second time",
+                    remedy="take the randomness out of it: no augmentation, and seed what is drawn",
+                )
 
     def _from_first(self) -> Iterator[Any]:
         begun, self._begun = self._begun, None
@@ -122,14 +123,14 @@ class LoaderReader:
         if isinstance(dataset, torch.utils.data.DataLoader):
             raise self._no_dataset("a DataLoader, whose items are batches")
         if isinstance(dataset, Mapping | str | bytes | torch.Tensor | np.ndarray):
-            raise self._no_dataset(f"a {type(dataset).__name__}")
+            raise self._no_dataset(usercode.kind_of(dataset))
         if isinstance(dataset, torch.utils.data.IterableDataset):
             return False
         if hasattr(dataset, "__getitem__"):
             return True
         if isinstance(dataset, Iterable):
             return False
-        raise self._no_dataset(f"a {type(dataset).__name__}")
+        raise self._no_dataset(usercode.kind_of(dataset))
 
     def _length(self, count: int | None) -> int:
         try:
@@ -163,7 +164,7 @@ class LoaderReader:
             return dict(zip(("input", "target", "id"), item, strict=False))
         size = f" of {len(item)}" if isinstance(item, tuple | list) else ""
         raise self._error(
-            f"gives a {type(item).__name__}{size} as sample {index}",
+            f"gives {usercode.kind_of(item)}{size} as sample {index}",
             remedy="return `(input, target)`, `(input, target, id)` or a mapping of columns",
         )
 
@@ -218,7 +219,7 @@ class LoaderReader:
             if array.dtype.kind == "U" and array.ndim == 0:
                 return str(array)
         raise self._error(
-            f"gives a {type(value).__name__} as {place}",
+            f"gives {usercode.kind_of(value)} as {place}",
             remedy="give tensors, arrays, numbers or text; convert images with ToTensor",
         )
 

@@ -198,6 +198,8 @@ def _skip_header(name: str, member: _Member, stream: IO[bytes]) -> tuple[_Header
     try:
         version = npy.read_magic(stream)
         shape, fortran, dtype = readers[version](stream)
+    except zipfile.BadZipFile as error:  # a small array's checksum is already wrong here
+        raise _broken(name, member, one_line(error)) from error
     except Exception as error:
         # NumPy evaluates the header as a Python literal: a damaged one can raise nearly anything.
         why = f"its header is damaged ({type(error).__name__})"

@@ -1,2 +1,2 @@
 def clean(outputs):
-    return outputs["logits"]
+    return outputs.logits
