@@ -18,7 +18,8 @@ def render_terminal(report: Report) -> str:
         parts.append(_metrics(report))
     if report.gates:
         parts.append(_gates(report))
-    parts.extend(f"note: {plain_line(note, limit=400)}" for note in report.notes)
+    if report.notes:
+        parts.append("\n".join(f"note: {plain_line(note, limit=400)}" for note in report.notes))
     name = plain_line(report.name, limit=120)
     parts.append(f"{name}: {report.verdict} (exit {report.exit_code}): {_reason(report)}")
     return "\n\n".join(parts) + "\n"
