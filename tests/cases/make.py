@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import pickle
+import re
 import struct
 import sys
 import tarfile
@@ -75,7 +76,23 @@ def saved(content: Any, *, legacy: bool = False) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):
         torch.save(content, buffer, _use_new_zipfile_serialization=not legacy)
-    return buffer.getvalue()
+    return _without_addresses(buffer.getvalue()) if legacy else buffer.getvalue()
+
+
+def _without_addresses(content: bytes) -> bytes:
+    """Without zip, torch names a storage by its address: another one in every process."""
+
+    def rename(match: re.Match[bytes]) -> bytes:
+        is_text = len(match[2]) == int.from_bytes(match[1], "little")
+        return b"X\x01\0\0\x000" if is_text else match[0]
+
+    return re.sub(rb"X(.{4})(\d{6,})", rename, content, flags=re.DOTALL)
+
+
+def one_storage() -> dict[str, torch.Tensor]:
+    """The weights as views of one storage, whose name can only be the first."""
+    values = torch.tensor([5.0, 5.0, 0.0])
+    return {"layer.weight": values[None, :2], "layer.bias": values[2:]}
 
 
 def zipped(entries: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -160,7 +177,7 @@ def image(shade: int, size: tuple[int, int] = (4, 4), kind: str = "PNG") -> byte
 
 makes("rejected/checkpoint-gzip/model.pt")(lambda: gzip.compress(saved(state()), mtime=0))
 makes("rejected/checkpoint-truncated/model.pt")(lambda: saved(state())[:-100])
-makes("rejected/checkpoint-truncated-legacy/model.pt")(lambda: saved(state(), legacy=True)[:-9])
+makes("rejected/checkpoint-truncated-legacy/model.pt")(lambda: saved(one_storage(), legacy=True)[:-9])
 makes("rejected/checkpoint-nul-bytes/model.pt")(lambda: bytes(2000))
 makes("rejected/checkpoint-random-bytes/model.pt")(
     lambda: np.random.default_rng(2).bytes(500)  # always the same ones
@@ -504,6 +521,11 @@ makes("rejected/csv-is-gzip/heldout.csv")(
 makes("rejected/csv-not-utf8/heldout.csv")(lambda: "a,b,label,größe\n1,1,1,1\n".encode("latin-1"))
 makes("rejected/csv-utf16/heldout.csv")(lambda: b"\xff\xfe" + "a,b,label\n1,1,1\n".encode("utf-16-le"))
 
+makes("rejected/spec-not-utf8/model-eval.yaml")(
+    lambda: "version: 1\nname: größe\n".encode("latin-1")
+)
+makes("rejected/spec-nul-bytes/model-eval.yaml")(lambda: b"version: 1\nname: a\0b\n")
+
 _GOOD = (
     "image-broken", "image-truncated", "image-pixel-bomb", "image-not-an-image", "image-sizes",
     "image-class-without-images", "image-outside-of-classes", "image-animated", "image-leak",
@@ -545,8 +567,9 @@ def animated() -> bytes:
 
 # --- accepted: checkpoints ------------------------------------------------------------------
 
+makes("accepted/checkpoint-symlink-inside/weights/final.safetensors")(lambda: safetensors(state()))
 makes("accepted/checkpoint-pt/model.pt")(lambda: saved(state()))
-makes("accepted/checkpoint-pt-legacy/model.pt")(lambda: saved(state(), legacy=True))
+makes("accepted/checkpoint-pt-legacy/model.pt")(lambda: saved(one_storage(), legacy=True))
 makes("accepted/checkpoint-pt-ordered-metadata/model.pth")(
     # As `model.state_dict()` gives it: an OrderedDict with the attribute `_metadata`.
     lambda: saved(_with_state(torch.nn.Linear(2, 1)))

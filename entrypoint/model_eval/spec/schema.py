@@ -196,7 +196,10 @@ def _unknown(node: Node, of: dict[str, Any]) -> Iterator[SchemaFault]:
         if homes and homes != [dotted(node.path)]:
             remedy = "it belongs under " + " or ".join(f"`{home}`" for home in homes)
         else:
-            remedy = did_you_mean(key, free or known, otherwise="the keys here are")
+            others = (
+                "the other keys here are" if 0 < len(free) < len(known) else "the keys here are"
+            )
+            remedy = did_you_mean(key, free or known, otherwise=others)
         yield SchemaFault(
             path=child.path,
             fault=_fault(
@@ -257,7 +260,8 @@ def _value_fault(node: Node, error: ValidationError) -> tuple[str, str]:
         return f"{name} is {shown}", f"write a number {bounds}"
     if rule in {"minLength", "minItems", "minProperties"}:
         if not value:
-            return f"{name} is empty", "fill it, or remove it"
+            needed = node.name in schema()["required"]
+            return f"{name} is empty", "fill it" if needed else "fill it, or remove it"
         return f"{name} has {len(value)} of at least {limit} items", "add the others"
     if rule in {"maxLength", "maxItems", "maxProperties"}:
         unit = "characters" if rule == "maxLength" else "items"
