@@ -16,7 +16,7 @@ from typing import Any
 
 from model_eval.errors import UserCodeError
 from model_eval.spec.eval_spec import CodeRef
-from model_eval.spec.files import printable
+from model_eval.wording import printable
 
 _LONGEST_MESSAGE = 500
 _NOT_THE_USERS = (
@@ -79,15 +79,6 @@ def describe(error: BaseException) -> str:
         text = ""
     name = printable(type(error).__name__)
     return (f"{name}: {text}" if text else name) + _place(error.__traceback__)
-
-
-def kind_of(value: object) -> str:
-    """What a value is, for a message: `None`, `an ndarray`, `a Tensor`."""
-    if value is None:
-        return "None"
-    name = printable(type(value).__name__)
-    vowel = name[:1].lower() in set("aeiou") or name == "ndarray"
-    return f"{'an' if vowel else 'a'} {name}"
 
 
 def _place(frame: TracebackType | None) -> str:

@@ -8,7 +8,8 @@ import pytest
 from model_eval.errors import UserCodeError
 from model_eval.spec.eval_spec import CodeRef
 from model_eval.types import Location
-from model_eval.usercode import call, describe, kind_of, resolve
+from model_eval.usercode import call, describe, resolve
+from model_eval.wording import kind_of
 
 HERE = Location(file="a.yaml", line=5, column=12)
 

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from model_eval.checkpoint.slots import Slot, tensors_of
-from model_eval.checkpoint.wording import kind_of, quote
 from model_eval.errors import UserCodeError
+from model_eval.wording import kind_of, quote
 
 Weights = Mapping[str, torch.Tensor]
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from model_eval.checkpoint.wording import quote
 from model_eval.errors import CheckpointError
 from model_eval.spec.eval_spec import PathRef
 from model_eval.spec.files import explain, open_regular
 from model_eval.types import FileInfo
+from model_eval.wording import quote
 
 _BLOCK = 1 << 20
 

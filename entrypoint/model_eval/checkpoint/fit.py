@@ -15,10 +15,9 @@ from tabulate import tabulate
 from model_eval.checkpoint.file import CheckpointFile
 from model_eval.checkpoint.slots import Slot
 from model_eval.checkpoint.state_dict import missing_names
-from model_eval.checkpoint.wording import count, listed, quote
 from model_eval.errors import CheckpointError, FitError
-from model_eval.spec.files import printable
 from model_eval.spec.suggest import closest
+from model_eval.wording import count, first_few, printable, quote
 
 _MAX_ROWS = 20
 _MAX_NEAREST = 100
@@ -130,7 +129,7 @@ def check_values(
     if broken:
         name, what = next(iter(broken.items()))
         others = [other for other in broken if other != name]
-        also = f"; also {listed(others)}" if others else ""
+        also = f"; also {first_few(others)}" if others else ""
         raise CheckpointError(
             f"{quote(opened.ref.display)} cannot be used: {quote(name)} holds {what} "
             f"among {count(tensors[name].numel(), 'value')}{also}",

@@ -15,11 +15,11 @@ from model_eval.checkpoint.read_safetensors import read_safetensors, read_sharde
 from model_eval.checkpoint.read_torch import read_torch
 from model_eval.checkpoint.slots import Slot, slots_of, tensors_of
 from model_eval.checkpoint.state_dict import StateDict, find_state_dict
-from model_eval.checkpoint.wording import quote
 from model_eval.errors import FitError
 from model_eval.spec.eval_spec import CheckpointSpec
 from model_eval.types import CheckpointInfo, FileInfo
 from model_eval.usercode import describe
+from model_eval.wording import quote
 
 
 def load_model(

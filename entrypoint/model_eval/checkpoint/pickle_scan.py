@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 from model_eval.checkpoint.file import CheckpointFile
 from model_eval.checkpoint.inspect import SAVE, TORCH_MAGIC
 from model_eval.checkpoint.pickle_stack import STRINGS, PickleStack
-from model_eval.checkpoint.wording import listed, quote
 from model_eval.checkpoint.zip_archive import LARGEST_PICKLE
 from model_eval.errors import CheckpointError
+from model_eval.wording import first_few, quote
 
 MAX_OPERATIONS = 4_000_000
 MAX_DEPTH = 100
@@ -180,14 +180,14 @@ def _refusal(opened: CheckpointFile, found: _Found, refused: list[str]) -> Check
         return opened.error("holds a `bytearray`, which no state dict needs", SAVE)
     if code:
         return opened.error(
-            f"contains code: {listed(code)}",
+            f"contains code: {first_few(code)}",
             f"do not load this file anywhere; if it is yours, {SAVE}",
         )
     if found.is_module:
         own = [name for name in refused if not name.startswith("torch.")] or refused
         return opened.error(f"is a whole pickled model ({quote(own[0])}), which is code", SAVE)
     return opened.error(
-        f"holds objects that are not tensors: {listed(refused)}",
+        f"holds objects that are not tensors: {first_few(refused)}",
         f"convert them to plain numbers and texts, or {SAVE}",
     )
 

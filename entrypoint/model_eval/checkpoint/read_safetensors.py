@@ -11,10 +11,10 @@ from safetensors import SafetensorError, safe_open
 
 from model_eval.checkpoint.file import CheckpointFile, open_checkpoint, reading
 from model_eval.checkpoint.inspect import LARGEST_HEADER, Format, identify
-from model_eval.checkpoint.wording import count, listed, quote
 from model_eval.errors import CheckpointError
 from model_eval.spec.eval_spec import PathRef
 from model_eval.types import FileInfo
+from model_eval.wording import count, first_few, quote
 
 _SAVE = "save it again with `safetensors.torch.save_file`"
 _REWRITE = "write the shards and their index again, together"
@@ -182,7 +182,7 @@ def _check_placement(
     if lacking := sorted(expected - set(found)):
         raise shard.error(
             f"lacks {count(len(lacking), 'tensor')} that {quote(index.ref.display)} places in it: "
-            f"{listed(lacking)}",
+            f"{first_few(lacking)}",
             _REWRITE,
         )
     if extra := sorted(set(found) - expected):

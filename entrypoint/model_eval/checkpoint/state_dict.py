@@ -13,9 +13,9 @@ import torch
 
 from model_eval.checkpoint.file import CheckpointFile
 from model_eval.checkpoint.slots import Slot
-from model_eval.checkpoint.wording import count, kind_of, listed, quote
 from model_eval.errors import CheckpointError
 from model_eval.spec.suggest import closest
+from model_eval.wording import count, first_few, kind_of, quote
 
 _MAX_DEPTH = 5
 _MAX_CONTAINERS = 10_000
@@ -71,7 +71,7 @@ def find_state_dict(
             keys = [".".join((*base, *key)) for key in fitting or found]
             fit = "each with the model's names" if fitting else "none with the model's names"
             raise opened.error(
-                f"holds {count(len(keys), 'state dict')}, {fit}: {listed(keys, limit=6)}",
+                f"holds {count(len(keys), 'state dict')}, {fit}: {first_few(keys, limit=6)}",
                 _STATE_KEY,
             )
         found = fitting
@@ -118,7 +118,7 @@ def _at(opened: CheckpointFile, content: object, state_key: str) -> tuple[object
                 f"has no key {quote('.'.join((*path, *parts)))}",
                 f"did you mean {quote('.'.join((*path, near)))}?"
                 if near
-                else f"its keys are {listed(keys, limit=6)}",
+                else f"its keys are {first_few(keys, limit=6)}",
             )
     return content, path
 
@@ -168,7 +168,7 @@ def _no_candidate(
         return opened.error(
             f"holds {quote(other)} of type {type(value).__name__} among the tensors{where}", _SAVE
         )
-    keys = listed(content, limit=6)
+    keys = first_few(content, limit=6)
     return opened.error(f"holds no state dict{where}; its keys are {keys}", _SAVE)
 
 

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from model_eval.checkpoint.file import CheckpointFile
 from model_eval.checkpoint.inspect import SAVE
-from model_eval.checkpoint.wording import count, quote
+from model_eval.wording import count, quote
 
 LARGEST_PICKLE = 64 << 20
 """Bytes of `data.pkl`; a thousand tensors need about 100 kB."""

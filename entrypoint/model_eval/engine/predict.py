@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from model_eval.errors import EvaluationError, ModelEvalError, OutOfMemoryError, UserCodeError
-from model_eval.spec.files import printable
-from model_eval.usercode import describe, kind_of
+from model_eval.usercode import describe
+from model_eval.wording import kind_of, printable
 
 Predict = Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Tensor]
 """Positional and keyword inputs (CPU, batch first) → outputs (on the device, batch first)."""

@@ -9,9 +9,9 @@ import torch
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
 from model_eval.heldout.files import Stamp, stamp, unreadable
-from model_eval.heldout.wording import quote
 from model_eval.spec.eval_spec import PathRef
 from model_eval.types import Location
+from model_eval.wording import quote
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,10 +28,11 @@ from model_eval.heldout.labels import read_ids
 from model_eval.heldout.readers.base import Reader
 from model_eval.heldout.readers.image_folder import ImageFolderReader, list_images
 from model_eval.heldout.readers.numpy_files import open_npy
-from model_eval.heldout.wording import Rows, place_of, quote
+from model_eval.heldout.wording import Rows, place_of
 from model_eval.spec.eval_spec import HeldOutSpec, PathRef
 from model_eval.spec.suggest import listed
 from model_eval.types import FileInfo, Location
+from model_eval.wording import quote
 
 _CHUNK_BYTES = 4 << 20
 _SHOWN = 3

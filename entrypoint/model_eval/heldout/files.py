@@ -5,8 +5,9 @@ import stat
 from dataclasses import dataclass
 
 from model_eval.errors import HeldOutError
-from model_eval.heldout.wording import one_line, quote
+from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
+from model_eval.wording import quote
 
 MAX_EXPANSION = 500
 """A file that unpacks to more than this many times its size, and to more than `FREE_EXPANSION`

@@ -12,9 +12,10 @@ from model_eval.heldout.labels import LabelReader, UniqueIds
 from model_eval.heldout.readers.base import Reader
 from model_eval.heldout.readers.image_folder import ImageFolderReader
 from model_eval.heldout.readers.loader import LoaderReader
-from model_eval.heldout.wording import Rows, place_of, quote, shape_of
+from model_eval.heldout.wording import Rows, place_of, shape_of
 from model_eval.spec.eval_spec import HeldOutSpec
 from model_eval.types import FileInfo, HeldOutInfo, Task
+from model_eval.wording import quote
 
 _CHUNK_BYTES = 4 << 20
 _LABEL_ROWS = 1 << 16

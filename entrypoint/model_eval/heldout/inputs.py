@@ -10,10 +10,11 @@ import torch
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
-from model_eval.heldout.wording import Rows, nearest, quote, shape_of
+from model_eval.heldout.wording import Rows, nearest, shape_of
 from model_eval.spec.eval_spec import InputSpec
 from model_eval.spec.suggest import listed
 from model_eval.types import Location
+from model_eval.wording import quote
 
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype

@@ -8,9 +8,10 @@ import torch
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column, Labels
 from model_eval.heldout.inputs import find_column
-from model_eval.heldout.wording import Rows, nearest, place_of, quote, shape_of
+from model_eval.heldout.wording import Rows, nearest, place_of, shape_of
 from model_eval.spec.eval_spec import HeldOutSpec
 from model_eval.types import Location, Task
+from model_eval.wording import quote
 
 _EXACT = 2**53
 

@@ -13,9 +13,10 @@ from model_eval.heldout.readers.base import Reader
 from model_eval.heldout.readers.image_folder import ImageFolderReader, list_images
 from model_eval.heldout.readers.loader import LoaderReader
 from model_eval.heldout.readers.numpy_files import open_npy
-from model_eval.heldout.wording import place_of, quote
+from model_eval.heldout.wording import place_of
 from model_eval.spec.eval_spec import CodeRef, HeldOutSpec
 from model_eval.types import Task
+from model_eval.wording import quote
 
 
 def open_heldout(

@@ -9,15 +9,9 @@ import numpy.typing as npt
 from model_eval.spec.eval_spec import HeldOutSpec
 from model_eval.spec.suggest import closest, listed
 from model_eval.types import Location
+from model_eval.wording import quote
 
-_LONGEST_NAME = 80
 _LONGEST_LINE = 200
-
-
-def quote(name: object) -> str:
-    """The name in backticks, in one line whatever is in it: it comes from a file of the user's."""
-    text = "".join(c if c.isprintable() and c != "`" else "?" for c in str(name))
-    return f"`{text[:_LONGEST_NAME]}…`" if len(text) > _LONGEST_NAME else f"`{text}`"
 
 
 def nearest(name: str, known: Sequence[str], *, what: str) -> str:

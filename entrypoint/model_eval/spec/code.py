@@ -6,9 +6,9 @@ from typing import Any
 
 from model_eval.spec.eval_spec import CodeRef
 from model_eval.spec.faults import Faults
-from model_eval.spec.files import printable
 from model_eval.spec.paths import Places
 from model_eval.spec.source import Node
+from model_eval.wording import printable
 
 
 def find_code(

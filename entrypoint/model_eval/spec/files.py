@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from model_eval.wording import printable
+
 
 class NotRegularError(OSError):
     """The path names something that is not a regular file."""
@@ -66,9 +68,3 @@ def explain(error: OSError | ValueError, path: Path) -> tuple[str, str]:
         return "is too long a path", "shorten it"
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return f"cannot be read: {reason}", "check the file"
-
-
-def printable(text: str, limit: int = 80) -> str:
-    """The text in one line, without anything that a terminal would act on, cut at `limit`."""
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in short)

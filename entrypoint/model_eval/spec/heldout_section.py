@@ -10,11 +10,11 @@ from model_eval.spec.code import find_code
 from model_eval.spec.columns import column_names
 from model_eval.spec.eval_spec import CodeRef, HeldOutSpec, ImageSpec, InputSpec, PathRef
 from model_eval.spec.faults import Faults
-from model_eval.spec.files import printable
 from model_eval.spec.paths import Places
 from model_eval.spec.source import MAX_FAULTS, Node
 from model_eval.spec.suggest import did_you_mean, listed
 from model_eval.types import Location, Task
+from model_eval.wording import printable
 
 SUFFIXES: Mapping[str, str] = {
     ".parquet": "parquet",

@@ -9,9 +9,9 @@ from pathlib import Path
 from model_eval.errors import SpecError
 from model_eval.spec import schema, semantics, source
 from model_eval.spec.eval_spec import EvalSpec, PathRef
-from model_eval.spec.files import printable
 from model_eval.spec.paths import make_places
 from model_eval.types import Fault, Location
+from model_eval.wording import printable
 
 
 def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:

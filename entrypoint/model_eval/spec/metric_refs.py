@@ -7,10 +7,10 @@ from math import inf, isinf
 from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX, EXPANDING, MetricInfo, metrics_of
 from model_eval.spec.eval_spec import GateSpec
 from model_eval.spec.faults import Faults
-from model_eval.spec.files import printable
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import did_you_mean
 from model_eval.types import MetricRef, Severity, Task
+from model_eval.wording import printable
 
 DEFAULTS: dict[Task, tuple[str, ...]] = {
     Task.BINARY: (

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from model_eval.spec.eval_spec import PathRef
 from model_eval.spec.faults import Faults
-from model_eval.spec.files import NotRegularError, explain, kind_of, printable
+from model_eval.spec.files import NotRegularError, explain, kind_of
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import closest
 from model_eval.types import Location
+from model_eval.wording import printable
 
 _MAX_SIBLINGS = 1000
 

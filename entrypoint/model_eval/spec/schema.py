@@ -15,10 +15,10 @@ from typing import Any
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from model_eval.errors import SpecError
-from model_eval.spec.files import printable
 from model_eval.spec.source import MAX_FAULTS, Node, Path_, dotted
 from model_eval.spec.suggest import closest, did_you_mean, listed, synonym
 from model_eval.types import Fault, Location
+from model_eval.wording import printable
 
 _SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "spec.schema.json"
 

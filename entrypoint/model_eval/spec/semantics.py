@@ -15,12 +15,12 @@ from model_eval.spec.eval_spec import (
     RunSpec,
 )
 from model_eval.spec.faults import Faults
-from model_eval.spec.files import printable
 from model_eval.spec.heldout_section import digest, find_heldout
 from model_eval.spec.metric_refs import Parts, find_gates, find_metrics
 from model_eval.spec.paths import Places
 from model_eval.spec.source import Node
 from model_eval.types import MetricRef, OutputKind, Severity, Task
+from model_eval.wording import printable
 
 _DEFAULT_THRESHOLD = 0.5
 

@@ -14,8 +14,9 @@ import yaml
 
 from model_eval.errors import SpecError
 from model_eval.spec import scalars
-from model_eval.spec.files import explain, open_regular, printable
+from model_eval.spec.files import explain, open_regular
 from model_eval.types import Fault, Location
+from model_eval.wording import printable
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import islice
 
-from model_eval.spec.files import printable
+from model_eval.wording import printable
 
 _MAX_CANDIDATES = 1000
 _MAX_LENGTH = 100

@@ -125,13 +125,14 @@ def test_an_output_that_is_not_there(outputs, field, message):
     [
         (SimpleNamespace(logits=1), "the model returns a SimpleNamespace, not a tensor"),
         (None, "the model returns None, not a tensor"),
-        (torch.empty(3, device="meta"), "the model returns a tensor without dense values"),
+        (lambda: torch.empty(3, device="meta"), "the model returns a tensor without dense values"),
         (X.to_sparse(), "the model returns a tensor without dense values"),
     ],
 )
 def test_a_result_that_cannot_be_scored(result, message):
     with pytest.raises(EvaluationError) as caught:
-        predict(Lambda(lambda _: result), X)
+        # Made here: a tensor in the parameters would live on the meta device as long as the tests.
+        predict(Lambda(lambda _: result() if callable(result) else result), X)
     assert caught.value.message == message
 
 

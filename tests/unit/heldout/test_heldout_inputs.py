@@ -13,7 +13,8 @@ from builders.heldout import an_input
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Batch, Labels, rebatch
 from model_eval.heldout.inputs import bind, convert
-from model_eval.heldout.wording import Rows, one_line, quote
+from model_eval.heldout.wording import Rows, one_line
+from model_eval.wording import quote
 
 KNOWN = ("mean b", "mean a", "worst", "x[0]", "*")
 ROWS = Rows(start=0)

@@ -1,23 +1,11 @@
 """One reader per format; `open_file` chooses it."""
 
-from collections.abc import Mapping
-
 from model_eval.errors import HeldOutError
 from model_eval.heldout.readers.base import Reader
-from model_eval.heldout.wording import quote
 from model_eval.spec.eval_spec import PathRef
+from model_eval.spec.heldout_section import SUFFIXES
 from model_eval.spec.suggest import listed
-
-SUFFIXES: Mapping[str, str] = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".npz": "npz",
-    ".npy": "npy",
-    ".pt": "pt",
-    ".pth": "pt",
-    ".safetensors": "safetensors",
-}
+from model_eval.wording import quote
 
 
 def format_of(ref: PathRef) -> str:

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array
-from model_eval.heldout.wording import Rows, quote
+from model_eval.heldout.wording import Rows
 from model_eval.spec.eval_spec import PathRef
+from model_eval.wording import quote
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
-from model_eval.heldout.wording import quote, shape_of
+from model_eval.heldout.wording import shape_of
 from model_eval.spec.eval_spec import PathRef
+from model_eval.wording import quote
 
 
 class Reader(Protocol):

@@ -15,8 +15,9 @@ import pyarrow.csv
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
 from model_eval.heldout.readers.arrow import Place, empty_text, no_duplicates, to_numpy
-from model_eval.heldout.wording import one_line, quote
+from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
+from model_eval.wording import quote
 
 _MISSING = ["", "NA", "N/A", "#N/A", "<NA>", "NULL", "null", "NaN", "nan", "None"]
 _TRUE = ["true", "True", "TRUE"]

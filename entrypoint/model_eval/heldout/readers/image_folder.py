@@ -16,9 +16,10 @@ import torch
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.files import require_folder, unreadable
-from model_eval.heldout.wording import one_line, quote, shape_of
+from model_eval.heldout.wording import one_line, shape_of
 from model_eval.spec.eval_spec import ImageSpec, PathRef
 from model_eval.spec.suggest import listed
+from model_eval.wording import quote
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 1 << 26

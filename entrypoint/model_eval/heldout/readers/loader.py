@@ -15,8 +15,9 @@ from model_eval import usercode
 from model_eval.errors import HeldOutError, UserCodeError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.digest import SampleDigest
-from model_eval.heldout.wording import Rows, quote, shape_of
+from model_eval.heldout.wording import Rows, shape_of
 from model_eval.spec.eval_spec import CodeRef
+from model_eval.wording import kind_of, quote
 
 _END = object()
 Value = Array | torch.Tensor | str
@@ -123,21 +124,23 @@ class LoaderReader:
         if isinstance(dataset, torch.utils.data.DataLoader):
             raise self._no_dataset("a DataLoader, whose items are batches")
         if isinstance(dataset, Mapping | str | bytes | torch.Tensor | np.ndarray):
-            raise self._no_dataset(usercode.kind_of(dataset))
+            raise self._no_dataset(kind_of(dataset))
         if isinstance(dataset, torch.utils.data.IterableDataset):
             return False
-        if hasattr(dataset, "__getitem__"):
+        if usercode.call(self._ref, hasattr, dataset, "__getitem__"):
             return True
         if isinstance(dataset, Iterable):
             return False
-        raise self._no_dataset(usercode.kind_of(dataset))
+        raise self._no_dataset(kind_of(dataset))
 
     def _length(self, count: int | None) -> int:
         try:
             length = len(self._dataset)
         except (TypeError, NotImplementedError, AttributeError):
             length = None
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise UserCodeError(
                 f"`{self._ref.text}`: its length raised {usercode.describe(error)}",
                 location=self._ref.location,
@@ -164,7 +167,7 @@ class LoaderReader:
             return dict(zip(("input", "target", "id"), item, strict=False))
         size = f" of {len(item)}" if isinstance(item, tuple | list) else ""
         raise self._error(
-            f"gives {usercode.kind_of(item)}{size} as sample {index}",
+            f"gives {kind_of(item)}{size} as sample {index}",
             remedy="return `(input, target)`, `(input, target, id)` or a mapping of columns",
         )
 
@@ -219,7 +222,7 @@ class LoaderReader:
             if array.dtype.kind == "U" and array.ndim == 0:
                 return str(array)
         raise self._error(
-            f"gives {usercode.kind_of(value)} as {place}",
+            f"gives {kind_of(value)} as {place}",
             remedy="give tensors, arrays, numbers or text; convert images with ToTensor",
         )
 

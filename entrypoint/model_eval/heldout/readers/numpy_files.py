@@ -15,8 +15,9 @@ from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.files import check_expansion
 from model_eval.heldout.readers.base import common_rows
-from model_eval.heldout.wording import one_line, quote, shape_of
+from model_eval.heldout.wording import one_line, shape_of
 from model_eval.spec.eval_spec import PathRef
+from model_eval.wording import quote
 
 _BROKEN = (
     OSError,

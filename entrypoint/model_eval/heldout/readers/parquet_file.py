@@ -10,8 +10,9 @@ from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
 from model_eval.heldout.files import check_expansion
 from model_eval.heldout.readers.arrow import Place, no_duplicates, to_numpy
-from model_eval.heldout.wording import one_line, quote
+from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
+from model_eval.wording import quote
 
 
 class ParquetReader:

@@ -10,8 +10,9 @@ from safetensors import SafetensorError, safe_open
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
 from model_eval.heldout.readers.base import common_rows
-from model_eval.heldout.wording import one_line, quote
+from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
+from model_eval.wording import quote
 
 
 class SafetensorsReader:

@@ -1,0 +1,39 @@
+"""How messages write what comes from outside: names, values, counts, each in one line."""
+
+from collections.abc import Iterable, Sequence
+
+_LONGEST_NAME = 100
+_MAX_LISTED = 3
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """The text in one line, without anything that a terminal would act on, cut at `limit`."""
+    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in short)
+
+
+def quote(name: object) -> str:
+    """The name in backticks and in one line, whatever is in it."""
+    return f"`{printable(str(name).replace('`', '?'), _LONGEST_NAME)}`"
+
+
+def kind_of(value: object) -> str:
+    """What a value is: `None`, `an ndarray`, `a Tensor`."""
+    if value is None:
+        return "None"
+    name = printable(type(value).__name__)
+    vowel = name[:1].lower() in set("aeiou") or name == "ndarray"
+    return f"{'an' if vowel else 'a'} {name}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 tensor`, `12 tensors`, `3 entries`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def first_few(names: Iterable[object], *, limit: int = _MAX_LISTED) -> str:
+    """```a`, `b`, `c` and 4 more``: the first few, and how many others."""
+    known: Sequence[object] = tuple(names)
+    text = ", ".join(quote(name) for name in known[:limit])
+    return text if len(known) <= limit else f"{text} and {len(known) - limit} more"
