@@ -65,20 +65,27 @@ def evaluate(
     try:
         return _evaluate(path, roots=roots, progress=progress, clock=clock, draft=draft)
     except ModelEvalError as error:
-        report = replace(
-            draft.report,
-            faults=error.faults,
-            exit_code=error.exit_code,
-            reason=error.faults[0].message.partition("\n")[0],
-        )
-        return Evaluation(report=report, ledger=None)
+        return _refused(draft.report, error)
     except KeyboardInterrupt:
         stopped = EvaluationError(
             f"the run was interrupted after {draft.done} of {draft.expected} samples",
             remedy="run it again, with more time",
         )
-        report = replace(draft.report, faults=stopped.faults, reason=stopped.message)
-        return Evaluation(report=report, ledger=None)
+        return _refused(draft.report, stopped)
+    except BaseException as error:
+        if (blamed := usercode.blame(error)) is None:
+            raise
+        return _refused(draft.report, blamed)
+
+
+def _refused(known: Report, error: ModelEvalError) -> Evaluation:
+    report = replace(
+        known,
+        faults=error.faults,
+        exit_code=error.exit_code,
+        reason=error.faults[0].message.partition("\n")[0],
+    )
+    return Evaluation(report=report, ledger=None)
 
 
 def save(evaluation: Evaluation, folder: Path) -> None:

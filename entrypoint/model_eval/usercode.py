@@ -81,6 +81,17 @@ def describe(error: BaseException) -> str:
     return (f"{name}: {text}" if text else name) + _place(error.__traceback__)
 
 
+def blame(error: BaseException) -> UserCodeError | None:
+    """The error to report where code of the user's raised at a place where nobody expects it to.
+
+    A model may override any method of torch's that is called on it. None where no line of the
+    user's was running: then the fault is ours.
+    """
+    if not _place(error.__traceback__):
+        return None
+    return UserCodeError(f"code of the repository raised {describe(error)}")
+
+
 def _place(frame: TracebackType | None) -> str:
     place = ""
     while frame is not None:

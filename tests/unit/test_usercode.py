@@ -8,7 +8,7 @@ import pytest
 from model_eval.errors import UserCodeError
 from model_eval.spec.eval_spec import CodeRef
 from model_eval.types import Location
-from model_eval.usercode import call, describe, resolve
+from model_eval.usercode import blame, call, describe, resolve
 from model_eval.wording import kind_of
 
 HERE = Location(file="a.yaml", line=5, column=12)
@@ -157,3 +157,19 @@ def test_an_interrupt_is_not_the_users_fault():
 )
 def test_kinds_of_values(value, text):
     assert kind_of(value) == text
+
+
+def test_what_a_line_of_the_users_raises_is_theirs():
+    with pytest.raises(ZeroDivisionError) as caught:
+        divmod(1, 0)
+    blamed = blame(caught.value)
+    assert blamed.message.startswith(
+        "code of the repository raised ZeroDivisionError: integer division or modulo by zero (test_usercode.py:"
+    )
+
+
+def test_what_no_line_of_the_users_raises_is_ours():
+    with pytest.raises(KeyError) as caught:
+        {}["x"]
+    assert blame(KeyError("x")) is None
+    assert blame(caught.value.with_traceback(None)) is None

@@ -62,17 +62,20 @@ class _Chunk:
     outputs: list[Tensor] = field(default_factory=list)
     targets: list[Array] = field(default_factory=list)
     elements: int = 0
+    first: torch.Size | None = None
 
     def add(self, outputs: Tensor, target: Array) -> None:
         """Keeps a batch; raises EvaluationError where it does not continue the chunk."""
         require_rows(outputs, len(target))
-        if self.outputs and self.outputs[0].shape[1:] != outputs.shape[1:]:
+        self.first = outputs.shape if self.first is None else self.first
+        if self.first[1:] != outputs.shape[1:]:
             raise EvaluationError(
-                f"the model returned shape {tuple(outputs.shape)} after "
-                f"{tuple(self.outputs[0].shape)}",
+                f"the model returned shape {tuple(outputs.shape)} after {tuple(self.first)}",
                 remedy="an output must have the same shape for every batch",
             )
-        self.outputs.append(outputs)
+        # A copy: some models write every output into the same memory.
+        with torch.inference_mode():
+            self.outputs.append(outputs.clone())
         self.targets.append(target)
         self.elements += outputs.numel()
 

@@ -125,12 +125,19 @@ def _require_tensor(outputs: Any) -> Tensor:
             f"the model returns {kind_of(outputs)}, not a tensor",
             remedy="set model.output_field, or return a tensor from model.postprocess",
         )
-    if outputs.is_meta or outputs.layout != torch.strided:
+    # A subclass that handles every operation itself may have no values, or others than it shows.
+    if type(outputs).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        raise EvaluationError(
+            f"the model returns {kind_of(outputs)}, not a plain tensor",
+            remedy="return a dense tensor with data from the model or model.postprocess",
+        )
+    dense = outputs.layout == torch.strided and not outputs.is_nested and not outputs.is_quantized
+    if outputs.is_meta or not dense:
         raise EvaluationError(
             "the model returns a tensor without dense values",
             remedy="return a dense tensor with data from the model or model.postprocess",
         )
-    return outputs
+    return outputs.as_subclass(Tensor)
 
 
 def _transformed(inputs: Any, device: torch.device) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:

@@ -59,8 +59,33 @@ def test_the_ledger_is_the_same_for_every_batch_size(monkeypatch, batch_size, ch
         np.testing.assert_allclose(column, expected[name], rtol=1e-14, err_msg=name)
     assert rows["id"].tolist() == list(range(N))
     assert set(rows.columns) == {
-        "id", "target", "cluster", "slice:half", "prediction", "probability", "log_loss", "finite",
+        "id", "target", "cluster", "slice:half", "prediction", "probability", "score", "log_loss",
+        "finite",
     }  # fmt: skip
+
+
+def test_a_model_that_writes_every_output_into_the_same_memory():
+    buffer = torch.empty(4)
+
+    def predict(args, _):
+        part = buffer[: len(args[0])]
+        return part.copy_(args[0])
+
+    rows, _ = run(4, predict=predict)
+    assert (rows["prediction"] == rows["target"]).mean() > 0.9
+    np.testing.assert_allclose(rows["probability"], run(N)[0]["probability"], rtol=1e-14)
+
+
+@pytest.mark.parametrize("chunk", [1, 1_000_000])
+def test_outputs_that_change_shape_between_batches(monkeypatch, chunk):
+    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", chunk)
+
+    def predict(args, _):
+        return args[0] if len(args[0]) == 4 else args[0][:, None]
+
+    with pytest.raises(EvaluationError) as caught:
+        run(4, predict=predict)
+    assert caught.value.message == "the model returned shape (3, 1) after (4,)"
 
 
 def test_no_samples_is_an_error():

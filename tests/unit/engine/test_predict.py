@@ -52,7 +52,7 @@ def test_transform_then_model_then_field_then_postprocess():
 
 def test_a_postprocess_is_given_all_outputs_where_no_field_is_named():
     model = Lambda(lambda x: {"scores": [x, None]})
-    assert predict(model, X, postprocess=lambda y: y["scores"][0]) is X
+    assert predict(model, X, postprocess=lambda y: y["scores"][0]).equal(X)
 
 
 def test_an_error_of_the_users_function_is_not_said_to_be_the_models():

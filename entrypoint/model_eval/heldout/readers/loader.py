@@ -204,9 +204,12 @@ class LoaderReader:
     def _value(self, name: str, value: Any, index: int) -> Value:
         place = f"{quote(name)} in {Rows(start=index).name(0)}"
         if isinstance(value, torch.Tensor):
-            plain = value.layout == torch.strided and not value.is_quantized
-            if not plain or value.is_complex() or value.is_meta:
-                raise self._error(f"gives a sparse, quantised, complex or meta tensor as {place}")
+            strange = value.is_nested or value.is_quantized or value.is_complex() or value.is_meta
+            if strange or value.layout != torch.strided:
+                raise self._error(
+                    f"gives a sparse, nested, quantised, complex or meta tensor as {place}",
+                    remedy="give plain, dense tensors",
+                )
             return value.detach().cpu()
         if isinstance(value, str):
             return str(value)
