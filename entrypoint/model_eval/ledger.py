@@ -7,9 +7,14 @@
 | `target`        | int64 / float64  | [N]    | [N]        | [N, K]     |
 | `prediction`    | int64 / float64  | [N]    | [N]        | [N, K]     |
 | `probability`   | float64 / float32| [N]    | [N, C]     |            |
+| `score`         | float64 / float32| [N]    | [N, C]     |            |
 | `log_loss`      | float64          | [N]    | [N]        |            |
-| `cluster`       | int64 or str     | if the spec names it |||
+| `cluster`       | int64/float64/str| if the spec names it |||
 | `slice:<name>`  | int64/float64/str| if the spec names it |||
+
+`score` is what rankings order by, where the model gives logits: the log-odds of the positive
+class, or the log-probability of each class. Probabilities near 1 run together long before these
+do. Without the column rankings order by `probability`.
 
 `finite` is False for a row whose model output held NaN or an infinity that makes its
 prediction meaningless; its other numbers must not be used, and metrics refuse to.
@@ -41,6 +46,11 @@ _SLICE = "slice:"
 _INTEGER, _FLOAT, _BOOL, _TEXT = "i", "f", "b", "OU"
 _ANY_TASK = {"id": (1, _INTEGER + _TEXT), "finite": (1, _BOOL)}
 _CLASSES = {"target": (1, _INTEGER), "prediction": (1, _INTEGER), "log_loss": (1, _FLOAT)}
+_OPTIONAL: dict[Task, dict[str, tuple[int, str]]] = {
+    Task.BINARY: {"score": (1, _FLOAT)},
+    Task.MULTICLASS: {"score": (2, _FLOAT)},
+    Task.REGRESSION: {},
+}
 _REQUIRED = {
     Task.BINARY: {**_ANY_TASK, **_CLASSES, "probability": (1, _FLOAT)},
     Task.MULTICLASS: {**_ANY_TASK, **_CLASSES, "probability": (2, _FLOAT)},
@@ -175,6 +185,8 @@ def _require_columns(task: Task, columns: Mapping[str, Array]) -> None:
     for name, column in columns.items():
         if name in required:
             axes, kinds = required[name]
+        elif name in _OPTIONAL[task]:
+            axes, kinds = _OPTIONAL[task][name]
         elif name == "cluster" or name.startswith(_SLICE):
             axes, kinds = 1, _INTEGER + _FLOAT + _TEXT
         else:
@@ -193,6 +205,8 @@ def _require_names(ledger: Ledger) -> None:
     width = 2 if column is None else ledger[column].shape[1]
     if len(set(names)) != width or len(names) != width or others:
         raise ValueError(f"a {ledger.task} ledger needs {width} different names, and has {names}")
+    if "score" in ledger.columns and ledger["score"].shape != ledger["probability"].shape:
+        raise ValueError("column `score` has another shape than `probability`")
     if ledger.task is Task.REGRESSION and ledger["target"].shape[1] != width:
         raise ValueError(f"{ledger['target'].shape[1]} targets are not {width} predictions")
 
@@ -213,6 +227,8 @@ def _require_consistent(ledger: Ledger) -> None:
             raise ValueError(f"column `{name}` has a class index outside 0 to {size - 1}")
     if not np.isfinite(ledger["probability"][finite]).all():
         raise ValueError("column `probability` is not finite in a row that is called finite")
+    if "score" in ledger.columns and np.isnan(ledger["score"][finite]).any():
+        raise ValueError("column `score` is NaN in a row that is called finite")
     if np.isnan(ledger["log_loss"][finite]).any():
         raise ValueError("column `log_loss` is NaN in a row that is called finite")
 

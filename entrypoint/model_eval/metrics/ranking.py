@@ -129,11 +129,11 @@ def _one_against_rest(
 
 
 def _score(rows: Rows, index: int) -> Array:
-    probability = rows.column("probability")
-    if probability.ndim == 2:
-        return np.ascontiguousarray(probability[:, index])
+    score = rows.column("score" if "score" in rows.ledger.columns else "probability")
+    if score.ndim == 2:
+        return np.ascontiguousarray(score[:, index])
     # Not 1 - p, which would make ties of small probabilities.
-    return probability if index == 1 else -probability
+    return score if index == 1 else -score
 
 
 def _cumulative(weights: FloatArray) -> FloatArray:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import to_float64
+from model_eval.tasks.shapes import look_like_probabilities, to_float64
 from model_eval.types import OutputKind
 
 
@@ -21,9 +21,10 @@ def columns(
         threshold: a probability at or above it is the positive class.
 
     Returns:
-        `prediction` int64, `probability` of the positive class float64, `log_loss` float64
-        (-ln of the probability of the target: exact from logits, from probabilities clipped to
-        float64's resolution as scikit-learn does) and `finite` bool, each (N,).
+        `prediction` int64, `probability` of the positive class float64, from logits also `score`
+        float64 (the log-odds), `log_loss` float64 (-ln of the probability of the target: exact
+        from logits, from probabilities clipped to float64's resolution), `finite` bool and
+        `like_probability` bool, each (N,).
     """
     if outputs.ndim > 2 or (outputs.ndim == 2 and outputs.shape[1] not in {1, 2}):
         raise EvaluationError(
@@ -32,24 +33,21 @@ def columns(
             remedy="set `task: multiclass`, model.output_field or model.postprocess",
         )
     values = to_float64(outputs).reshape(len(target), -1)
-    finite = values.isfinite().all(dim=1)
     positive = target == 1
+    columns = {
+        "finite": values.isfinite().all(dim=1),
+        "like_probability": look_like_probabilities(values),
+    }
     if kind is OutputKind.LOGITS:
         logit = values[:, -1] - values[:, 0] if values.shape[1] == 2 else values[:, 0]
         probability = logit.sigmoid()
-        log_loss = softplus(torch.where(positive, -logit, logit))
+        columns["score"] = logit
+        columns["log_loss"] = softplus(torch.where(positive, -logit, logit))
     else:
         probability = values[:, -1]
         eps = torch.finfo(torch.float64).eps
         of_target = torch.where(positive, probability, 1 - probability)
-        log_loss = -of_target.clamp(eps, 1 - eps).log()
-        if values.shape[1] == 2:
-            # Carried to the check after the run as a number that is no probability.
-            off = (values.sum(dim=1) - 1).abs() > 1e-2
-            probability = torch.where(off & finite, torch.full_like(probability, -1), probability)
-    return {
-        "prediction": (probability >= threshold).long(),
-        "probability": probability,
-        "log_loss": log_loss,
-        "finite": finite,
-    }
+        columns["log_loss"] = -of_target.clamp(eps, 1 - eps).log()
+    columns["probability"] = probability
+    columns["prediction"] = (probability >= threshold).long()
+    return columns

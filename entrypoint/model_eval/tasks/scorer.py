@@ -14,8 +14,8 @@ from model_eval.tasks import binary, multiclass, regression
 from model_eval.tasks.shapes import require_rows
 from model_eval.types import OutputKind, Task
 
-PROBABILITY_TOLERANCE = 1e-2
-"""How far declared probabilities of a sample may be from summing to one (half precision)."""
+DOUBT_LOGITS_FROM = 20
+"""So many samples whose outputs are all between 0 and 1 are not taken for logits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,13 +64,15 @@ class Scorer:
         """Makes the ledger of all rows.
 
         Raises:
-            EvaluationError: outputs were declared to be probabilities and are not.
+            EvaluationError: outputs were declared to be probabilities and are not, or to be
+                logits and are probabilities.
         """
-        if self.kind is OutputKind.PROBABILITIES:
-            _require_probabilities(columns["probability"], columns["finite"])
+        kept = dict(columns)
+        if (like := kept.pop("like_probability", None)) is not None:
+            self._require_declared(like[kept["finite"]])
         return Ledger(
             task=self.task,
-            columns=columns,
+            columns=kept,
             classes=self._class_names(columns),
             outputs=self._output_names(columns),
         )
@@ -97,6 +99,23 @@ class Scorer:
                 remedy="list heldout.classes in the order of the model's outputs, all of them",
             )
 
+    def _require_declared(self, like: Array) -> None:
+        """Holds what the outputs of the finite rows look like against what the spec says."""
+        wrong = int(np.count_nonzero(~like))
+        if self.kind is OutputKind.PROBABILITIES and wrong:
+            raise EvaluationError(
+                f"the outputs of {wrong} of {len(like)} samples are not probabilities "
+                "(outside 0 to 1, or not summing to 1)",
+                remedy="set `model.output: logits`, or use model.postprocess",
+            )
+        if self.kind is OutputKind.LOGITS and not wrong and len(like) >= DOUBT_LOGITS_FROM:
+            raise EvaluationError(
+                f"the outputs of all {len(like)} samples look like probabilities, "
+                "and the spec says that they are logits",
+                remedy="set `model.output: probabilities`, or take the last sigmoid or softmax "
+                "out of the model",
+            )
+
     @staticmethod
     def _require_targets(target: npt.NDArray[np.generic], count: int) -> None:
         low, high = int(np.min(target)), int(np.max(target))
@@ -105,17 +124,3 @@ class Scorer:
                 f"a target is {low if low < 0 else high}, and the model has {count} classes",
                 remedy=f"targets must be integers from 0 to {count - 1}",
             )
-
-
-def _require_probabilities(probability: Array, finite: Array) -> None:
-    values = probability[finite]
-    outside = (values < 0) | (values > 1)
-    if values.ndim == 2:
-        off = np.abs(values.sum(axis=1, dtype=np.float64) - 1) > PROBABILITY_TOLERANCE
-        outside = outside.any(axis=1) | off
-    if wrong := int(np.count_nonzero(outside)):
-        raise EvaluationError(
-            f"the outputs of {wrong} of {len(values)} samples are not probabilities "
-            "(outside 0 to 1, or not summing to 1)",
-            remedy="set `model.output: logits`, or use model.postprocess",
-        )

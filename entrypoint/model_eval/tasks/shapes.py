@@ -1,9 +1,11 @@
 """Checks that every task needs of a model's outputs."""
 
-import torch
 from torch import Tensor
 
 from model_eval.errors import EvaluationError
+
+PROBABILITY_TOLERANCE = 1e-2
+"""How far probabilities of a sample may be from summing to one (half precision)."""
 
 
 def require_rows(outputs: Tensor, rows: int) -> None:
@@ -17,10 +19,25 @@ def require_rows(outputs: Tensor, rows: int) -> None:
 
 
 def to_float64(outputs: Tensor) -> Tensor:
-    """In float64, on the CPU where the device has no float64 (Apple's)."""
-    if outputs.is_complex() or outputs.dtype == torch.bool:
+    """In float64, on the CPU where the device has no float64 (Apple's).
+
+    Raises:
+        EvaluationError: the outputs are not real floating point numbers.
+    """
+    if not outputs.is_floating_point():
         raise EvaluationError(
             f"the model returned {str(outputs.dtype).removeprefix('torch.')} numbers",
             remedy="return real floating point numbers; use model.postprocess",
         )
     return outputs.cpu().double() if outputs.device.type == "mps" else outputs.double()
+
+
+def look_like_probabilities(values: Tensor) -> Tensor:
+    """Which rows (N,) of outputs (N, C) are inside 0 to 1 and, where C > 1, sum to 1.
+
+    Within `PROBABILITY_TOLERANCE`, as half precision needs.
+    """
+    inside = ((values >= 0) & (values <= 1)).all(dim=1)
+    if values.shape[1] == 1:
+        return inside
+    return inside & ((values.sum(dim=1) - 1).abs() <= PROBABILITY_TOLERANCE)

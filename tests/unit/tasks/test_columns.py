@@ -119,6 +119,7 @@ def test_a_class_may_be_ruled_out_by_a_logit_of_minus_infinity():
         (Task.REGRESSION, np.zeros(2), [[0.0, 1.0]] * 2, "the model returned shape (2,) for targets of shape (2, 2)"),
         (Task.BINARY, np.zeros(2, dtype=complex), [0, 1], "the model returned complex128 numbers"),
         (Task.BINARY, np.zeros(2, dtype=bool), [0, 1], "the model returned bool numbers"),
+        (Task.BINARY, np.zeros(2, dtype=np.int64), [0, 1], "the model returned int64 numbers"),
     ],
 )  # fmt: skip
 def test_outputs_of_the_wrong_shape(task, outputs, target, message):
@@ -163,6 +164,41 @@ def test_logits_declared_as_probabilities_are_refused(task, outputs):
         "the outputs of 1 of 2 samples are not probabilities (outside 0 to 1, or not summing to 1)"
     )
     assert caught.value.remedy == "set `model.output: logits`, or use model.postprocess"
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs"),
+    [
+        (Task.BINARY, np.linspace(0, 1, 20)),
+        (Task.BINARY, np.stack([np.linspace(0, 1, 20), 1 - np.linspace(0, 1, 20)], axis=1)),
+        (Task.MULTICLASS, softmax(np.random.default_rng(0).normal(size=(20, 3)), axis=1)),
+    ],
+)
+def test_probabilities_declared_as_logits_are_refused(task, outputs):
+    def ledger(outputs):
+        rows = len(outputs)
+        found = columns(task, outputs, np.arange(rows) % 2)
+        known = {"id": np.arange(rows), "target": np.arange(rows) % 2, **found}
+        return scorer(task, LOGITS).ledger(known)
+
+    with pytest.raises(EvaluationError) as caught:
+        ledger(outputs)
+    assert caught.value.message == (
+        "the outputs of all 20 samples look like probabilities, "
+        "and the spec says that they are logits"
+    )
+    assert len(ledger(outputs[:19])) == 19  # too few to tell
+    assert len(ledger(outputs * 1.2)) == 20
+
+
+def test_scores_order_what_probabilities_cannot():
+    got = columns(Task.BINARY, [45.0, 100.0], [1, 0])
+    assert got["probability"].tolist() == [1.0, 1.0]
+    assert got["score"].tolist() == [45.0, 100.0]
+    got = columns(Task.MULTICLASS, [[0.0, 20.0], [0.0, 30.0]], [1, 0])
+    assert got["probability"][0, 1] == got["probability"][1, 1] == 1
+    assert got["score"][0, 1] < got["score"][1, 1]
+    assert "score" not in columns(Task.BINARY, [0.2, 0.3], [1, 0], kind=PROBABILITIES)
 
 
 @pytest.mark.parametrize(
