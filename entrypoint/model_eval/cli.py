@@ -1,6 +1,7 @@
 """`model-eval`: arguments, the real clock and screen, and the one place that catches and prints."""
 
 import argparse
+import ctypes
 import os
 import signal
 import sys
@@ -8,16 +9,19 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from model_eval import __version__
-from model_eval.errors import ModelEvalError, ReportError, SpecError, UsageError
+from model_eval.errors import Interrupted, ModelEvalError, ReportError, SpecError, UsageError
 from model_eval.github.commands import group, stopped_commands
 from model_eval.settings import Settings
+
+if TYPE_CHECKING:
+    from model_eval.run import Evaluation
 
 _EXITS = """\
 exit status:
@@ -27,6 +31,9 @@ exit status:
   3  the checkpoint, the held-out set or the device cannot be used
   4  the evaluation did not finish, or a required gate could not be decided
 """
+
+_BUG = "this is a bug in model-eval; please report it with the lines above\n"
+_PR_SET_PDEATHSIG = 1
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     _spec_arguments(run)
     run.add_argument("--output", type=Path, metavar="DIR", help="write report.json, summary.md and ledger.parquet here")  # fmt: skip
     run.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
-    run.add_argument("--quiet", action="store_true", help="print the progress only")
+    run.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
 
     validate = commands.add_parser("validate", help="check a spec without loading anything")
     _spec_arguments(validate)
@@ -79,9 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 4
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing was judged\n")
+        return 4
     except Exception:  # noqa: BLE001 — a bug of ours: never a pass, never hidden
         traceback.print_exc()
-        sys.stderr.write("this is a bug in model-eval; please report it with the lines above\n")
+        sys.stderr.write(_BUG)
         return 4
 
 
@@ -90,6 +100,8 @@ def _dispatch(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: T
         return _validate(args, stdout)
     if args.command == "publish":
         return _publish(args, environ=environ, stdout=stdout)
+    if args.supervised:
+        return _run_supervised(args, stdout)
     return _run_in_process(args, stdout) if args.in_process else _run(args, environ, stdout)
 
 
@@ -107,12 +119,45 @@ def _validate(args: argparse.Namespace, stdout: TextIO) -> int:
 
 
 def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
-    from model_eval.progress import show_progress
     from model_eval.report import render_terminal
+
+    report = _evaluate(args).report
+    stdout.write(render_terminal(report))
+    stdout.flush()
+    return report.exit_code
+
+
+def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
+    """The child's side of `supervise`: leaves a report, prints no result, and is gone.
+
+    It does not wait for threads and exit handlers of the user's code, which could hang or change
+    the status.
+    """
+    _die_with_parent()
+    status = 4
+    try:
+        status = _evaluate(args).report.exit_code
+    except ModelEvalError as error:
+        sys.stderr.write(f"{error}\n")
+    except BaseException:  # noqa: BLE001 — whatever it is, the parent says that there is no report
+        traceback.print_exc()
+        sys.stderr.write(_BUG)
+    finally:
+        with suppress(OSError, ValueError):
+            stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _evaluate(args: argparse.Namespace) -> "Evaluation":
+    from model_eval.output import remove_stale
+    from model_eval.progress import show_progress
     from model_eval.run import evaluate, save
 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
+    if args.output is not None:
+        remove_stale(_writable(args.output))
     evaluation = evaluate(
         args.spec,
         roots=_roots(args),
@@ -120,31 +165,35 @@ def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
         clock=time.monotonic,
     )
     if args.output is not None:
-        save(evaluation, _writable(args.output))
-    if not args.quiet:
-        stdout.write(render_terminal(evaluation.report))
-        stdout.flush()
-    return evaluation.report.exit_code
+        save(evaluation, args.output)
+    return evaluation
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the report is being written now
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    raise Interrupted
+
+
+def _die_with_parent() -> None:
+    """Asks Linux to end this process with its parent, however that ends."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -> int:
-    from model_eval.output import REPORT
+    from model_eval.output import REPORT, remove_stale
     from model_eval.publish import publish
     from model_eval.report import render_terminal
     from model_eval.settings import read_settings
     from model_eval.supervise import supervise
 
-    settings = read_settings(environ)
     roots = _roots(args)
     with ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="model-eval-"))
         output = _writable(args.output or Path(scratch)).absolute()
+        remove_stale(output)  # before anything can be wrong: an old pass must not outlive an error
+        settings = read_settings(environ)
         arguments = [
             str(args.spec), "--output", str(output), "--root", str(roots[0]),
             *(word for path in roots[1:] for word in ("--allow-path", str(path))),

@@ -24,6 +24,13 @@ from typing import ClassVar
 from model_eval.types import Fault, Location
 
 
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to stop: raised by our own signal handler, and by nothing else.
+
+    A `KeyboardInterrupt` that is not one of these comes from the user's code.
+    """
+
+
 class ModelEvalError(Exception):
     """Says what is wrong, where, and what to do next.
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model_eval.errors import OutputError, ReportError
@@ -40,13 +40,23 @@ def whole(path: Path) -> Iterator[Path]:
             f"`{path.name}` cannot be written to `{path.parent}`: {error.strerror or error}"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def remove_stale(folder: Path) -> None:
-    """Removes what an earlier run left, so that it cannot be taken for this one's."""
+    """Removes what an earlier run left, so that it cannot be taken for this one's.
+
+    Raises:
+        OutputError: one of them cannot be removed, or is a folder.
+    """
     for name in (REPORT, SUMMARY, LEDGER):
-        (folder / name).unlink(missing_ok=True)
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"`{name}` of an earlier run cannot be removed from `{folder}`: {error.strerror}"
+            ) from error
 
 
 def read_report(path: Path, *, exit_status: int | None = None) -> Report:

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from model_eval import __version__, ledger, output, usercode
-from model_eval.errors import EvaluationError, HeldOutError, ModelEvalError, UserCodeError
+from model_eval.errors import (
+    EvaluationError,
+    HeldOutError,
+    Interrupted,
+    ModelEvalError,
+    UserCodeError,
+)
 from model_eval.gates import EXIT_CODES, decide, judge
 from model_eval.ledger import Ledger
 from model_eval.report import error_report
@@ -66,7 +72,7 @@ def evaluate(
         return _evaluate(path, roots=roots, progress=progress, clock=clock, draft=draft)
     except ModelEvalError as error:
         return _refused(draft.report, error)
-    except KeyboardInterrupt:
+    except Interrupted:
         stopped = EvaluationError(
             f"the run was interrupted after {draft.done} of {draft.expected} samples",
             remedy="run it again, with more time",

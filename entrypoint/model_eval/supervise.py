@@ -3,13 +3,16 @@
 Code of the repository runs in the child. There it can crash the interpreter, be killed for
 memory, or call `os._exit(0)`: none of these may look like a pass. So the parent holds the exit
 status against a report that it has validated, and writes the report itself where there is none.
-The child's environment has no token and none of GitHub's files.
+The child's environment has none of GitHub's variables and nothing that is named like a secret.
 """
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -23,13 +26,23 @@ from model_eval.types import Fault, Report
 _GRACE_SECONDS = 8
 """After a signal the child may finish its report; GitHub kills after ten seconds."""
 
-_HIDDEN = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_", "MODEL_EVAL_TOKEN")
+_HIDDEN_PREFIXES = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_")
+_HIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "_KEY")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ending:
+    """How the child ended: its status, and whether it had been asked to stop, or was made to."""
+
+    status: int
+    asked: bool
+    killed: bool
 
 
 def supervise(
     arguments: Sequence[str], *, name: str, output: Path, environ: Mapping[str, str]
 ) -> Report:
-    """Runs `model-eval run … --in-process` and returns the report it left.
+    """Runs `model-eval run … --supervised` and returns the report it left.
 
     Args:
         arguments: of the child's command line, after `run`.
@@ -38,55 +51,83 @@ def supervise(
         environ: the parent's environment, from which the child's is taken.
     """
     remove_stale(output)
-    status = _run(
-        [sys.executable, "-I", "-m", "model_eval", "run", *arguments, "--in-process", "--quiet"],
+    ending = _run(
+        [sys.executable, "-I", "-m", "model_eval", "run", *arguments, "--supervised"],
         environ=child_environ(environ),
     )
     try:
-        return read_report(output / REPORT, exit_status=status)
+        return read_report(output / REPORT, exit_status=ending.status)
     except ReportError as error:
-        report = error_report(name, _faults(status, error), exit_code=4)
+        report = error_report(name, _faults(ending, error), exit_code=4)
         save_report(report, output)
         return report
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without tokens and without the files through which steps speak to GitHub."""
-    return {key: value for key, value in environ.items() if not key.startswith(_HIDDEN)}
+    """The environment without GitHub's variables and without what is named like a secret.
+
+    This keeps secrets out of logs and reports, not from code that looks for them: a process can read
+    its parent's environment. Only the action's sandbox has none.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(_HIDDEN_PREFIXES)
+        and not any(word in name.upper() for word in _HIDDEN_WORDS)
+    }
 
 
-def _run(command: Sequence[str], *, environ: Mapping[str, str]) -> int:
-    child = subprocess.Popen(  # noqa: S603 — our own interpreter and arguments
-        command, env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True
-    )
-    kill_at = inf
+def _run(command: Sequence[str], *, environ: Mapping[str, str]) -> _Ending:
+    kill_at, killed = inf, False
+    child: subprocess.Popen[bytes] | None = None
 
     def forward(number: int, _frame: FrameType | None) -> None:
         nonlocal kill_at
         kill_at = min(kill_at, monotonic() + _GRACE_SECONDS)
-        child.send_signal(number)
+        if child is not None:
+            child.send_signal(number)
 
     before = {s: signal.signal(s, forward) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
+        child = subprocess.Popen(  # noqa: S603 — our own interpreter and arguments
+            command, env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True
+        )
         while True:
             try:
-                return child.wait(timeout=1)
+                status = child.wait(timeout=1)
+                break
             except subprocess.TimeoutExpired:
                 if monotonic() >= kill_at:
+                    killed = True
                     child.kill()
+        # What the user's code left running must not print into the steps that follow.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        return _Ending(status=status, asked=kill_at < inf, killed=killed)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _faults(status: int, error: ReportError) -> tuple[Fault, ...]:
-    if status < 0:
-        name = signal.Signals(-status).name
+def _faults(ending: _Ending, error: ReportError) -> tuple[Fault, ...]:
+    if ending.killed:
+        return EvaluationError(
+            f"the run was asked to stop and did not within {_GRACE_SECONDS} seconds, so it was killed",
+            remedy="run it again, with more time",
+        ).faults
+    if ending.status < 0:
+        name = signal.Signals(-ending.status).name
+        if ending.asked:
+            return EvaluationError(
+                f"the run was stopped by {name} before it could write a report",
+                remedy="run it again, with more time",
+            ).faults
         remedy = (
             "it may have run out of memory: lower run.batch_size or give it more"
             if name == "SIGKILL"
             else "look at its log; a native extension may have crashed"
         )
         return EvaluationError(f"the evaluation was killed by {name}", remedy=remedy).faults
-    message = f"the evaluation ended with status {status} and no usable report: {error.message}"
-    return ReportError(message).faults
+    return ReportError(
+        f"the evaluation ended with status {ending.status} and no usable report: {error.message}"
+    ).faults

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from model_eval.errors import UserCodeError
+from model_eval.errors import Interrupted, UserCodeError
 from model_eval.spec.eval_spec import CodeRef
 from model_eval.wording import printable
 
@@ -38,7 +38,7 @@ def resolve(ref: CodeRef, *, base: Path) -> Callable[..., Any]:
     _make_importable(base)
     try:
         module = _import_file(ref.file) if ref.file else importlib.import_module(str(ref.module))
-    except KeyboardInterrupt:
+    except Interrupted:
         raise
     except BaseException as error:  # user code may raise classes that are no `Exception`
         raise UserCodeError(
@@ -60,7 +60,7 @@ def call(ref: CodeRef, function: Callable[..., Any], *args: Any, **kwargs: Any) 
     """Calls the user's function; whatever it raises becomes a `UserCodeError` that names it."""
     try:
         return function(*args, **kwargs)
-    except KeyboardInterrupt:
+    except Interrupted:
         raise
     except BaseException as error:
         raise UserCodeError(

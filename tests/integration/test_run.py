@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -151,7 +152,84 @@ def test_a_run_that_ignores_signals_is_killed(tmp_path):
     child.communicate(timeout=20)
     assert child.returncode == 4
     [fault] = read_report(project.output / REPORT).faults
-    assert fault.message == "the evaluation was killed by SIGKILL"
+    assert fault.message == (
+        "the run was asked to stop and did not within 8 seconds, so it was killed"
+    )
+
+
+def test_a_thread_that_goes_on_does_not_hold_the_verdict(tmp_path):
+    project = make_project(
+        tmp_path,
+        model=hostile(
+            "import threading, atexit; atexit.register(os._exit, 0); "
+            "threading.Thread(target=time.sleep, args=(300,)).start(); " + FORWARD
+        ),
+        spec=SPEC.replace("{metric: accuracy, min: 0.9}", "{metric: log_loss, max: 0.0001}"),
+    )
+    started = time.monotonic()
+    assert project.run().returncode == 1
+    assert time.monotonic() - started < 60
+
+
+def test_what_the_model_leaves_running_cannot_speak_afterwards(tmp_path):
+    late = hostile(
+        "import subprocess; subprocess.Popen(['sh', '-c', 'sleep 3; echo ::error::late']); "
+        + FORWARD
+    )
+    project = make_project(tmp_path, model=late, rows=8)
+    done = project.run(GITHUB_ACTIONS="true")
+    assert done.returncode == 0
+    assert "late" not in done.stdout
+
+
+def test_a_keyboard_interrupt_of_the_models_is_no_interruption(tmp_path):
+    project = make_project(tmp_path, model=hostile("raise KeyboardInterrupt"))
+    done = project.run()
+    assert done.returncode == 4
+    assert "the model raised KeyboardInterrupt" in done.stdout
+
+
+def test_a_pass_of_an_earlier_run_does_not_outlive_a_wrong_environment(tmp_path):
+    project = make_project(tmp_path)
+    assert project.run().returncode == 0
+    assert project.run(GITHUB_RUN_ID="abc").returncode == 2
+    assert list(project.output.iterdir()) == []
+
+
+@pytest.mark.parametrize("body", ["os._exit(0)", "sys.exit(0)"])
+def test_in_process_no_stale_pass_is_left(tmp_path, body):
+    project = make_project(tmp_path)
+    assert project.run("--in-process").returncode == 0
+    (tmp_path / "model.py").write_text(hostile(body))
+    project.run("--in-process")
+    assert not (project.output / LEDGER).exists()
+    if (project.output / REPORT).exists():
+        assert read_report(project.output / REPORT).verdict is Verdict.ERROR
+
+
+@pytest.mark.parametrize("name", [REPORT, LEDGER])
+def test_a_folder_in_the_place_of_a_file_is_said(tmp_path, name):
+    project = make_project(tmp_path)
+    (project.output / name).mkdir(parents=True)
+    done = project.run()
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"`{name}` of an earlier run cannot be removed from ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_parent_takes_the_evaluation_with_it(tmp_path):
+    slow = hostile("print(os.getpid(), flush=True); time.sleep(60); " + FORWARD)
+    project = make_project(tmp_path, model=slow)
+    child = subprocess.Popen(project.command(), stdout=subprocess.PIPE, text=True)
+    evaluating = int(child.stdout.readline())
+    child.kill()
+    child.wait()
+    for _ in range(100):
+        if not Path(f"/proc/{evaluating}").exists():
+            break
+        time.sleep(0.05)
+    assert not Path(f"/proc/{evaluating}").exists()
+    assert not (project.output / REPORT).exists()
 
 
 def test_a_report_written_by_the_model_must_agree_with_the_exit_status(tmp_path):
@@ -195,6 +273,8 @@ def test_the_models_process_has_no_token(tmp_path):
         MODEL_EVAL_TOKEN="secret-2",
         ACTIONS_RUNTIME_TOKEN="secret-3",
         GITHUB_OUTPUT=str(tmp_path / "outputs"),
+        AWS_SECRET_ACCESS_KEY="secret-4",
+        HF_TOKEN="secret-5",
         PLAIN="kept",
     )
     assert done.returncode == 0

@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_eval.errors import EvaluationError, ModelEvalError, OutOfMemoryError, UserCodeError
+from model_eval.errors import (
+    EvaluationError,
+    Interrupted,
+    ModelEvalError,
+    OutOfMemoryError,
+    UserCodeError,
+)
 from model_eval.usercode import describe
 from model_eval.wording import kind_of, printable
 
@@ -72,7 +78,7 @@ def make_predict(
                 if postprocess is not None:
                     outputs = postprocess(outputs)
                 return _require_tensor(outputs)
-        except KeyboardInterrupt:
+        except Interrupted:
             raise
         except BaseException as error:  # a model may raise classes that are no `Exception`
             known = isinstance(error, ModelEvalError)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from model_eval import usercode
-from model_eval.errors import HeldOutError, UserCodeError
+from model_eval.errors import HeldOutError, Interrupted, UserCodeError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.digest import SampleDigest
 from model_eval.heldout.wording import Rows, shape_of
@@ -138,7 +138,7 @@ class LoaderReader:
             length = len(self._dataset)
         except (TypeError, NotImplementedError, AttributeError):
             length = None
-        except KeyboardInterrupt:
+        except Interrupted:
             raise
         except BaseException as error:
             raise UserCodeError(
