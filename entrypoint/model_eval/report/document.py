@@ -106,10 +106,12 @@ def _require_consistent(report: Report) -> None:
     if report.faults:
         raise ReportError("the report has faults and no error")
     estimates = {estimate.metric: estimate.value for estimate in report.estimates}
+    if len(estimates) != len(report.estimates):
+        raise ReportError("the report has two estimates of one metric")
     for gate in report.gates:
         if gate.value != estimates.get(gate.metric):
             raise ReportError(f"the value of gate {gate.metric.label} is not its estimate")
-        if gate.status is not _status(gate):
+        if (gate.status, gate.margin) != _derived(gate):
             raise ReportError(f"the status of gate {gate.metric.label} does not follow from it")
     verdict, _ = decide(report.gates, report.completion)
     if report.verdict is not verdict or report.exit_code != EXIT_CODES[verdict]:
@@ -117,12 +119,26 @@ def _require_consistent(report: Report) -> None:
             f"the report claims `{report.verdict}` (exit {report.exit_code}), "
             f"and its gates show `{verdict}`"
         )
+    _require_square(report)
 
 
-def _status(gate: GateResult) -> GateStatus:
+def _require_square(report: Report) -> None:
+    matrix = report.confusion_matrix
+    if matrix is None:
+        return
+    size = len(matrix.labels)
+    if len(matrix.counts) != size or any(len(row) != size for row in matrix.counts):
+        raise ReportError("the confusion matrix is not square")
+    counted = sum(sum(row) for row in matrix.counts)
+    if report.completion is None or counted != report.completion.rows:
+        raise ReportError("the confusion matrix does not count every sample once")
+
+
+def _derived(gate: GateResult) -> tuple[GateStatus, float | None]:
+    """The status and margin that follow from a gate's value and threshold."""
     if gate.bound not in {"min", "max"}:
         raise ReportError(f"gate {gate.metric.label} has the unknown bound `{gate.bound}`")
     if gate.value is None:
-        return GateStatus.UNDECIDED
-    passed, _ = compare(gate.bound, gate.value, gate.threshold)
-    return GateStatus.PASS if passed else GateStatus.FAIL
+        return GateStatus.UNDECIDED, None
+    passed, margin = compare(gate.bound, gate.value, gate.threshold)
+    return (GateStatus.PASS if passed else GateStatus.FAIL), margin

@@ -10,10 +10,10 @@ import unicodedata
 def code(text: str, *, limit: int = 120) -> str:
     """A code span with the text in it: one line, no backticks, cut to `limit` characters.
 
-    Control and direction-changing characters become `�`; pipes are escaped, as tables need even
-    inside code spans.
+    Control and direction-changing characters become `�`. In a table pipes need an escape even
+    inside code spans, which is the table's affair.
     """
-    plain = plain_line(text, limit=limit).replace("`", "'").replace("|", "\\|")
+    plain = plain_line(text, limit=limit).replace("`", "'")
     return f"`{plain}`" if plain else "` `"
 
 

@@ -196,7 +196,7 @@ def _provenance(report: Report) -> str:
         add("Samples", f"{done.rows} of {done.expected}, {done.distinct} distinct")
     if report.run:
         run = report.run
-        add("Run", f"{run.precision}, batch size {run.batch_size}, seed {run.seed}")
+        add("Run", f"{code(run.precision)}, batch size {run.batch_size}, seed {run.seed}")
     if report.environment:
         here = report.environment
         device = here.device
@@ -207,7 +207,7 @@ def _provenance(report: Report) -> str:
             device.driver and f"driver {device.driver}",
         ]
         add("Device", " ".join(code(part) for part in about if part))
-        add("Versions", f"model-eval {here.model_eval}, torch {code(here.torch)}")
+        add("Versions", f"model-eval {code(here.model_eval)}, torch {code(here.torch)}")
     if report.timings:
         add("Seconds", f"{report.timings.total:.1f}, {report.timings.evaluate:.1f} evaluating")
     return _details("What was evaluated", _table(["", ""], rows, align="ll"))
@@ -228,4 +228,6 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, align: s
     if not rows:
         return ""
     sides = tuple({"l": "left", "r": "right"}[side] for side in align)
-    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, colalign=sides)
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    header = [cell.replace("|", "\\|") for cell in headers]
+    return tabulate(cells, headers=header, tablefmt="pipe", disable_numparse=True, colalign=sides)

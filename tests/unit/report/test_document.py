@@ -117,6 +117,27 @@ def test_a_pass_needs_every_sample():
     assert report(completion=partial).verdict is Verdict.UNDECIDED
 
 
+def broken(change):
+    document = json.loads(to_json(report()))
+    change(document)
+    return refusal(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["estimates"].append(d["estimates"][0]), "the report has two estimates of one metric"),
+        (lambda d: d["confusion_matrix"]["counts"].pop(), "the confusion matrix is not square"),
+        (lambda d: d["confusion_matrix"]["counts"][0].pop(), "the confusion matrix is not square"),
+        (lambda d: d["confusion_matrix"]["labels"].append("x"), "the confusion matrix is not square"),
+        (lambda d: d["confusion_matrix"]["counts"][0].__setitem__(0, 99), "the confusion matrix does not count every sample once"),
+        (lambda d: d["gates"][0].__setitem__("margin", 0.5), "the status of gate accuracy does not follow from it"),
+    ],
+)  # fmt: skip
+def test_what_does_not_hold_together(change, message):
+    assert broken(change) == message
+
+
 def test_an_error_shows_its_faults_and_nothing_else_does():
     assert refusal(to_json(error_report("x", [], exit_code=3))) == (
         "the report claims an error and does not show one"

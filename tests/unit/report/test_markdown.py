@@ -1,6 +1,7 @@
 """What reviewers see, as whole strings; and that text from outside is inert in it."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from builders.reports import estimate, gate, report
 from model_eval.report import error_report, render
 from model_eval.report.inert import block, code
-from model_eval.types import ClassRow, Fault, Location, MetricRef, Severity
+from model_eval.types import ClassRow, Fault, GateResult, Location, MetricRef, Severity
 
 HOSTILE = "x` @admin <img src=x onerror=alert(1)> | [a](http://b) #1\n::error::no\r\x1b[31m\u202e"
 
@@ -52,7 +53,7 @@ def test_an_error_shows_its_faults_in_a_block():
     ("text", "span"),
     [
         ("plain", "`plain`"),
-        ("a|b", r"`a\|b`"),
+        ("a|b", "`a|b`"),
         ("a`b``c", "`a'b''c`"),
         ("two\nlines\r\n", "`two lines`"),
         ("\x1b[31m\u202etxt", "`\ufffd[31m\ufffdtxt`"),
@@ -85,20 +86,32 @@ def test_a_block_cannot_be_left(text):
     assert "\x1b" not in shown
 
 
-def hostile_report():
-    ref = MetricRef(name="f1", of_class=HOSTILE)
-    original = report([estimate(0.95, ref)], [gate(ref)])
-    return replace(
-        original,
-        name=HOSTILE,
-        notes=(HOSTILE,),
-        classes=(
-            ClassRow(name=HOSTILE, support=1, predicted=1, precision=1.0, recall=1.0, f1=1.0),
-        ),
-        confusion_matrix=replace(original.confusion_matrix, labels=(HOSTILE, HOSTILE)),
-        spec=replace(original.spec, path=HOSTILE),
-        heldout=replace(original.heldout, source=HOSTILE),
-    )
+def filled_with(text, value):
+    """The value with every string in it, however deep, replaced by the text."""
+    if isinstance(value, StrEnum) or value is None:
+        return value
+    if isinstance(value, str):
+        return text
+    if isinstance(value, tuple):
+        return tuple(filled_with(text, item) for item in value)
+    if isinstance(value, dict):
+        return {filled_with(text, k): filled_with(text, v) for k, v in value.items()}
+    if is_dataclass(value):
+        changes = {
+            f.name: filled_with(text, getattr(value, f.name))
+            for f in fields(value)
+            if not (isinstance(value, GateResult) and f.name == "bound")  # validated on reading
+        }
+        return replace(value, **changes)
+    return value
+
+
+def hostile_report(text=HOSTILE):
+    ref = MetricRef(name="f1", of_class="x")
+    whole = report([estimate(0.95, ref), estimate(None, undefined="x")], [gate(ref), gate()])
+    device = replace(whole.environment.device, runtime="x", driver="x")
+    whole = replace(whole, environment=replace(whole.environment, device=device))
+    return filled_with(text, whole)
 
 
 def outside_code(markdown):
@@ -111,10 +124,20 @@ def outside_code(markdown):
     return "\n".join(kept)
 
 
-def test_hostile_names_stay_inside_code_spans():
-    seen = outside_code(render(hostile_report()))
+def test_hostile_strings_stay_inside_code_spans_wherever_they_are():
+    shown = render(hostile_report())
+    assert shown.count("@admin") > 15
     for word in ("@admin", "<img", "](http", "#1", "::error", "\x1b", "\u202e"):
-        assert word not in seen
+        assert word not in outside_code(shown)
+
+
+def test_hostile_faults_stay_inside_their_block():
+    fault = Fault(code=HOSTILE, message=HOSTILE, remedy=HOSTILE, location=None)
+    shown = render(error_report(HOSTILE, [fault], exit_code=3))
+    blocks = shown.split("```")
+    assert len(blocks) == 3
+    assert "@admin" in blocks[1]
+    assert "@admin" not in outside_code(blocks[0] + blocks[2])
 
 
 @pytest.mark.parametrize("limit", [65_000, 1_500, 600, 150])
