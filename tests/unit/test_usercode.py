@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model_eval.errors import UserCodeError
+from model_eval.errors import Interrupted, UserCodeError
 from model_eval.spec.eval_spec import CodeRef
 from model_eval.types import Location
 from model_eval.usercode import blame, call, describe, resolve
@@ -146,9 +146,9 @@ def test_an_error_that_cannot_be_printed():
 
 def test_an_interrupt_is_not_the_users_fault():
     def function():
-        raise KeyboardInterrupt
+        raise Interrupted
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         call(ref("net.py:Net"), function)
 
 

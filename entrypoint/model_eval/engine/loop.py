@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from model_eval.engine.predict import Predict
+from model_eval.engine.repeat import require_repeatable
 from model_eval.errors import EvaluationError
 from model_eval.heldout import HeldOut, Labels
 from model_eval.ledger import Array, Ledger
@@ -25,7 +26,7 @@ def evaluate(
     batch_size: int,
     progress: Callable[[int], None],
 ) -> Ledger:
-    """Runs every held-out sample through the model once.
+    """Runs every held-out sample through the model once, the first few of them twice more.
 
     Args:
         predict: the model's side; it is handed inputs only.
@@ -35,12 +36,15 @@ def evaluate(
         progress: called with the number of samples of each finished batch.
 
     Raises:
-        EvaluationError: the model or the scoring could not finish, or there were no samples.
+        EvaluationError: the model or the scoring could not finish, its outputs are not
+            repeatable, or there were no samples.
     """
     labels: list[Labels] = []
     columns: list[dict[str, Array]] = []
     chunk = _Chunk(scorer)
     for batch in heldout.batches(batch_size):
+        if not labels:
+            require_repeatable(predict, batch)
         chunk.add(predict(batch.args, batch.kwargs), batch.labels.target)
         labels.append(batch.labels)
         if chunk.elements >= ELEMENTS_PER_CHUNK:

@@ -8,7 +8,7 @@ from torch import nn
 
 from model_eval.engine import make_predict, prepare
 from model_eval.engine.predict import select_output
-from model_eval.errors import EvaluationError, OutOfMemoryError, UserCodeError
+from model_eval.errors import EvaluationError, Interrupted, OutOfMemoryError, UserCodeError
 
 CPU = torch.device("cpu")
 X = torch.arange(6, dtype=torch.float32).reshape(3, 2)
@@ -167,8 +167,8 @@ class Stop(BaseException):
 def test_what_is_no_exception_is_an_error_all_the_same():
     with pytest.raises(EvaluationError, match="the model raised Stop: enough"):
         predict(raiser(Stop("enough")), X)
-    with pytest.raises(KeyboardInterrupt):
-        predict(raiser(KeyboardInterrupt()), X)
+    with pytest.raises(Interrupted):
+        predict(raiser(Interrupted()), X)
 
 
 def test_a_model_that_exits_does_not_end_the_program():

@@ -1,0 +1,49 @@
+"""The same inputs must give the same outputs: a verdict of a model that draws lots is luck."""
+
+import torch
+from torch import Tensor
+
+from model_eval.engine.predict import Predict
+from model_eval.errors import EvaluationError
+from model_eval.heldout import Batch
+
+ROWS = 32
+"""Samples of the first batch that are run twice."""
+
+TOLERANCE = 1e-3
+"""Relative to 1 + |output|: far above the noise of parallel sums, far below that of dropout."""
+
+
+def require_repeatable(predict: Predict, batch: Batch) -> None:
+    """Runs a few samples twice.
+
+    Raises:
+        EvaluationError: the outputs differ, as with dropout that evaluation mode does not turn
+            off, or a random transform.
+    """
+    args = tuple(value[:ROWS] for value in batch.args)
+    kwargs = {name: value[:ROWS] for name, value in batch.kwargs.items()}
+    once = _numbers(predict(args, kwargs))
+    again = _numbers(predict(args, kwargs))
+    if once.shape != again.shape:
+        raise _differs(f"shapes {tuple(once.shape)} and {tuple(again.shape)}")
+    off = (once - again).abs() / (1 + once.abs())
+    # NaN in the same place is another matter; infinities of one sign give NaN here, too.
+    worst = off[~off.isnan()].max().item() if off.numel() and not off.isnan().all() else 0.0
+    if worst > TOLERANCE or bool((once.isnan() != again.isnan()).any()):
+        raise _differs(f"they differ by up to {worst:.3g} of their size")
+
+
+def _numbers(outputs: Tensor) -> Tensor:
+    if outputs.is_complex():
+        outputs = torch.view_as_real(outputs)
+    # A copy, because some models write every output into the same memory.
+    return outputs.detach().cpu().double().clone()
+
+
+def _differs(how: str) -> EvaluationError:
+    return EvaluationError(
+        f"the model gives different outputs for the same inputs: {how}",
+        remedy="turn off what is random in evaluation: F.dropout without training=self.training, "
+        "sampling, random transforms",
+    )

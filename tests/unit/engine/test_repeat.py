@@ -1,0 +1,57 @@
+"""A model whose outputs are luck is found; noise of the last digits is not luck."""
+
+import pytest
+import torch
+
+from model_eval.engine.repeat import require_repeatable
+from model_eval.errors import EvaluationError
+from model_eval.heldout import Batch
+
+X = torch.linspace(-3, 3, 200).reshape(50, 4)
+BATCH = Batch(args=(X,), kwargs={"y": X}, labels=None)
+
+
+def test_each_call_gets_the_same_few_rows():
+    seen = []
+    require_repeatable(lambda args, kwargs: seen.append((args, kwargs)) or args[0], BATCH)
+    assert len(seen) == 2
+    for args, kwargs in seen:
+        assert args[0].tolist() == kwargs["y"].tolist() == X[:32].tolist()
+
+
+@pytest.mark.parametrize(
+    "noise", [0.0, 1e-7, float("nan"), float("inf")], ids=["same", "last digits", "nan", "inf"]
+)
+def test_the_same_outputs(noise):
+    sign = iter([1, -1])
+    constant = noise != noise or noise == float("inf")
+    require_repeatable(lambda args, _: args[0] + (noise if constant else next(sign) * noise), BATCH)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5])
+def test_dropout_that_stays_on(rate):
+    torch.manual_seed(0)
+    with pytest.raises(EvaluationError) as caught:
+        require_repeatable(lambda args, _: torch.nn.functional.dropout(args[0], rate), BATCH)
+    assert caught.value.message.startswith(
+        "the model gives different outputs for the same inputs: they differ by up to "
+    )
+
+
+def test_a_nan_now_and_then():
+    values = iter([0.0, float("nan")])
+    with pytest.raises(EvaluationError, match="different outputs for the same inputs"):
+        require_repeatable(lambda args, _: args[0] + next(values), BATCH)
+
+
+def test_another_shape():
+    rows = iter([32, 31])
+    with pytest.raises(EvaluationError, match=r"shapes \(32, 4\) and \(31, 4\)"):
+        require_repeatable(lambda args, _: args[0][: next(rows)], BATCH)
+
+
+def test_outputs_in_one_memory():
+    memory = torch.zeros(32, 4)
+    values = iter([0.0, 1.0])
+    with pytest.raises(EvaluationError, match="different outputs"):
+        require_repeatable(lambda _args, _kwargs: memory.fill_(next(values)), BATCH)
