@@ -27,6 +27,7 @@ from model_eval.spec import load_spec
 from model_eval.spec.catalog import CONFUSION_MATRIX
 from model_eval.spec.eval_spec import CodeRef, EvalSpec
 from model_eval.types import (
+    ClassRow,
     Completion,
     DeviceInfo,
     Environment,
@@ -37,6 +38,7 @@ from model_eval.types import (
     Task,
     Timings,
 )
+from model_eval.wording import first_few
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
@@ -211,6 +213,7 @@ def _judged(
     verdict, reason = decide(gates, completion)
     classification = spec.task is not Task.REGRESSION and completion.finite == completion.rows
     matrix = len(rows.classes) <= _MATRIX_CLASSES or len(asked) != len(spec.metrics)
+    classes = metrics.class_rows(rows) if classification else ()
     return replace(
         known,
         verdict=verdict,
@@ -218,15 +221,15 @@ def _judged(
         reason=reason,
         completion=completion,
         estimates=estimates,
-        classes=metrics.class_rows(rows) if classification else (),
+        classes=classes,
         confusion_matrix=metrics.confusion(rows) if classification and matrix else None,
         gates=gates,
-        notes=_notes(known, completion),
+        notes=_notes(known, completion, classes),
         timings=timings,
     )
 
 
-def _notes(known: Report, completion: Completion) -> tuple[str, ...]:
+def _notes(known: Report, completion: Completion, classes: Sequence[ClassRow]) -> tuple[str, ...]:
     notes = []
     if known.checkpoint and not known.checkpoint.pinned:
         notes.append("the checkpoint is not pinned: add checkpoint.sha256 to fix which file")
@@ -236,6 +239,11 @@ def _notes(known: Report, completion: Completion) -> tuple[str, ...]:
         notes.append("nothing was checked against training data: name it in heldout.disjoint_from")
     if lacking := completion.rows - completion.finite:
         notes.append(f"{lacking} of {completion.rows} samples have outputs that are not finite")
+    if absent := [row.name for row in classes if row.support == 0]:
+        notes.append(
+            f"no sample is of {first_few(absent)}: macro averages leave out what is neither a target "
+            "nor predicted"
+        )
     return tuple(notes)
 
 

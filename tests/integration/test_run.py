@@ -314,3 +314,18 @@ def test_an_output_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
         f"`{project.output}` cannot be written to: File exists; "
         "name a folder for --output that this user may write to\n"
     )
+
+
+def test_a_class_without_samples_is_noted(tmp_path):
+    spec = SPEC.replace("  target: label", "  target: label\n  classes: [no, yes]").replace(
+        "{metric: accuracy, min: 0.9}", "{metric: f1_macro, min: 0.9}"
+    )
+    project = make_project(tmp_path, spec=spec)
+    rows = (tmp_path / "heldout.csv").read_text().replace(",0\n", ",no\n").replace(",1\n", ",yes\n")
+    kept = [line for line in rows.splitlines() if not line.endswith(",no")]
+    (tmp_path / "heldout.csv").write_text("\n".join(kept) + "\n")
+    assert project.run().returncode == 0
+    assert (
+        "no sample is of `no`: macro averages leave out what is neither a target nor predicted"
+        in read_report(project.output / REPORT).notes
+    )
