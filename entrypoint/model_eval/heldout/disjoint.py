@@ -36,6 +36,7 @@ from model_eval.wording import quote
 
 _CHUNK_BYTES = 4 << 20
 _SHOWN = 3
+_IN_NUMPY = {torch.float16, torch.float32, torch.float64}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -70,7 +71,28 @@ class _Keys:
     ids: Sequence[str]
 
 
-def check_disjoint(spec: HeldOutSpec, heldout: HeldOut) -> tuple[FileInfo, ...]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """The training files, in their order, and what of them could not be compared."""
+
+    files: tuple[FileInfo, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Training:
+    """A training file, opened.
+
+    Attributes:
+        incomparable: why its inputs cannot be compared; None where they can.
+    """
+
+    seal: Seal
+    samples: Samples
+    incomparable: str | None
+
+
+def check_disjoint(spec: HeldOutSpec, heldout: HeldOut) -> Compared:
     """Refuses a set that shares samples with a file that the spec names in `disjoint_from`.
 
     Args:
@@ -78,14 +100,14 @@ def check_disjoint(spec: HeldOutSpec, heldout: HeldOut) -> tuple[FileInfo, ...]:
         heldout: the set.
 
     Returns:
-        The training files, in their order, with their digests.
+        The training files with their digests, and a note for each whose ids alone were compared.
 
     Raises:
         LeakError: the set shares ids or inputs with one of them.
         HeldOutError: a training file cannot be read, or has nothing to compare.
     """
     if not spec.disjoint_from:
-        return ()
+        return Compared(files=(), notes=())
     samples = _heldout_samples(spec, heldout)
     by_inputs: dict[bytes, list[str]] = {}
     by_id: dict[str, str] = {}
@@ -94,23 +116,29 @@ def check_disjoint(spec: HeldOutSpec, heldout: HeldOut) -> tuple[FileInfo, ...]:
             by_inputs.setdefault(key, []).append(name)
         if keys.ids:
             by_id.update(zip(keys.ids, keys.names, strict=True))
-    infos = []
+    infos, notes = [], []
     for ref in spec.disjoint_from:
-        seal, other, inputs = _open(ref, samples)
+        training = _open(ref, samples)
         found_ids: set[str] = set()
         found_inputs: set[bytes] = set()
-        for keys in _in(ref, _keys(other, inputs=inputs)):
+        for keys in _in(ref, _keys(training.samples, inputs=training.incomparable is None)):
             found_ids.update(by_id.keys() & keys.ids)
             found_inputs.update(by_inputs.keys() & keys.inputs)
-        seal.check_unchanged()
+        training.seal.check_unchanged()
         shared_ids = [name for key, name in by_id.items() if key in found_ids]
         shared_inputs = [
             name for key, names in by_inputs.items() if key in found_inputs for name in names
         ]
         if shared_ids or shared_inputs:
             raise _leak(ref, heldout.expected, shared_ids, shared_inputs)
+        if training.incomparable is not None:
+            notes.append(
+                f"of {quote(ref.display)} the ids alone were compared with the held-out set: "
+                f"{training.incomparable}"
+            )
+        seal = training.seal
         infos.append(FileInfo(path=ref.display, sha256=seal.sha256, size=seal.size))
-    return tuple(infos)
+    return Compared(files=tuple(infos), notes=tuple(notes))
 
 
 def _heldout_samples(spec: HeldOutSpec, heldout: HeldOut) -> Samples:
@@ -139,8 +167,7 @@ def _leak(ref: PathRef, total: int, ids: Sequence[str], inputs: Sequence[str]) -
     )
 
 
-def _open(ref: PathRef, heldout: Samples) -> tuple[Seal, Samples, bool]:
-    """Opens a training file; the last value says whether inputs can be compared."""
+def _open(ref: PathRef, heldout: Samples) -> _Training:
     file_format = readers.format_of(ref)
     columns = heldout.input_columns
     reader: Reader
@@ -159,15 +186,14 @@ def _open(ref: PathRef, heldout: Samples) -> tuple[Seal, Samples, bool]:
     elif file_format != "image_folder":
         reader = readers.open_file(ref, file_format)
     known = set(reader.columns)
-    inputs = bool(contents) == bool(heldout.contents) and known.issuperset(columns)
+    missing = [name for name in columns if name not in known]
+    lacking = None
+    if missing:
+        lacking = f"it lacks the input {listed(missing)}"
+    elif bool(contents) != bool(heldout.contents):
+        lacking = "files of images and columns of numbers cannot be compared"
     id_column = heldout.id_column if heldout.id_column in known else None
-    if not inputs and id_column is None:
-        missing = [name for name in columns if name not in known]
-        lacking = (
-            f"it lacks the input {listed(missing)}"
-            if missing
-            else "files of images and columns of numbers cannot be compared"
-        )
+    if lacking is not None and id_column is None:
         named = heldout.id_column
         raise HeldOutError(
             f"{quote(ref.display)} has nothing to compare with the held-out set: {lacking}"
@@ -183,7 +209,7 @@ def _open(ref: PathRef, heldout: Samples) -> tuple[Seal, Samples, bool]:
         contents=contents,
         location=ref.location,
     )
-    return seal, samples, inputs
+    return _Training(seal=seal, samples=samples, incomparable=lacking)
 
 
 def _in(ref: PathRef, keys: Iterator[_Keys]) -> Iterator[_Keys]:
@@ -242,8 +268,8 @@ def _digests(inputs: Sequence[Input], chunk: Mapping[str, Column], rows: Rows) -
 
 def _canonical(source: Input, tensor: torch.Tensor) -> Array:
     """The values, so that equal ones have equal bytes whatever file they are from."""
-    if tensor.dtype == torch.bfloat16:
-        tensor = tensor.float()  # exact; NumPy has no bfloat16
+    if tensor.is_floating_point() and tensor.dtype not in _IN_NUMPY:
+        tensor = tensor.float()  # exact; NumPy has neither bfloat16 nor float8
     values: Array = tensor.numpy()
     if source.dtype is None:
         # A file's own dtype may be float32 in Parquet, and float64 or int64 in CSV.

@@ -1,6 +1,6 @@
 """Gives a held-out set out in batches; what must hold of the whole set is checked here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -14,6 +14,7 @@ from model_eval.heldout.readers.image_folder import ImageFolderReader
 from model_eval.heldout.readers.loader import LoaderReader
 from model_eval.heldout.wording import Rows, place_of, shape_of
 from model_eval.spec.eval_spec import HeldOutSpec
+from model_eval.spec.suggest import listed
 from model_eval.types import FileInfo, HeldOutInfo, Task
 from model_eval.wording import quote
 
@@ -31,6 +32,7 @@ class HeldOut:
         seal: what the files were when they were opened; None for a loader.
         id_column: the column with the ids; None where a sample's id is its position.
         disjoint_from: the training files that it was compared with; None before it was.
+        notes: what people should know before they trust the result, a line each.
     """
 
     def __init__(self, spec: HeldOutSpec, *, task: Task, reader: Reader, seal: Seal | None) -> None:
@@ -42,6 +44,11 @@ class HeldOut:
         self.reader = reader
         self.seal = seal
         self.disjoint_from: tuple[FileInfo, ...] | None = None
+        self.notes: tuple[str, ...] = (
+            _order_of(reader.classes)
+            if spec.classes is None and isinstance(reader, ImageFolderReader)
+            else ()
+        )
         self.id_column = spec.id if spec.id is not None else reader.default_id
         self._labels = LabelReader(
             spec, task=task, known=reader.columns, id_column=self.id_column, classes=self.classes
@@ -168,6 +175,17 @@ def source_of(spec: HeldOutSpec) -> str:
     if spec.path is not None:
         return spec.path.display
     return ", ".join(ref.display for ref in spec.columns_from.values())
+
+
+def _order_of(folders: Sequence[str]) -> tuple[str, ...]:
+    """Of folders `1`, `2`, …, `10` people expect another order than the one they sort in."""
+    if not all(name.isdecimal() for name in folders) or list(folders) == sorted(folders, key=int):
+        return ()
+    note = (
+        f"the class folders are in the order of text, as in torchvision: {listed(folders)}; "
+        "state heldout.classes if the model's outputs are in another"
+    )
+    return (note,)
 
 
 def _unique(*names: str) -> tuple[str, ...]:

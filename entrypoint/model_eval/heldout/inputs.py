@@ -182,6 +182,8 @@ def _cast(value: Column, names: tuple[str, ...], source: Input, rows: Rows) -> t
     dtype = source.dtype
     if dtype is None or tensor.dtype == dtype:
         return tensor
+    if tensor.dtype.is_floating_point and tensor.dtype.itemsize == 1:
+        tensor = tensor.float()  # exact; torch cannot compare float8
     result = tensor.to(dtype)
     if dtype.is_floating_point:
         if tensor.dtype.is_floating_point or dtype == torch.float16:

@@ -1,5 +1,6 @@
 """Targets, ids, clusters and slices of a chunk: what only the scoring side sees."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,10 +11,12 @@ from model_eval.heldout.batch import Array, Column, Labels
 from model_eval.heldout.inputs import find_column
 from model_eval.heldout.wording import Rows, nearest, place_of, shape_of
 from model_eval.spec.eval_spec import HeldOutSpec
+from model_eval.spec.suggest import listed
 from model_eval.types import Location, Task
 from model_eval.wording import quote
 
 _EXACT = 2**53
+_INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
 
 
 class LabelReader:
@@ -44,6 +47,7 @@ class LabelReader:
         self._id = id_column
         self._classes = classes
         self._lookup = {name: index for index, name in enumerate(classes or ())}
+        self._misplaced = _misplaced(classes or (), binary=task is Task.BINARY)
         roles = [*((name, "target") for name in spec.targets)]
         roles += [(id_column, "id")] if id_column is not None else []
         roles += [(spec.cluster, "cluster")] if spec.cluster is not None else []
@@ -75,14 +79,19 @@ class LabelReader:
         if self._task is Task.REGRESSION:
             target = self._values(chunk, rows)
         else:
-            target = self._indexes(_numpy(chunk[spec.targets[0]]), rows)
+            target = self._indexes(self._numpy(chunk, spec.targets[0], "target"), rows)
         cluster = None
         if spec.cluster is not None:
             at = place_of(spec, "cluster")
-            cluster = group(_numpy(chunk[spec.cluster]), spec.cluster, rows, at)
+            cluster = group(self._numpy(chunk, spec.cluster, "cluster"), spec.cluster, rows, at)
         at = place_of(spec, "slices")
-        slices = {name: group(_numpy(chunk[name]), name, rows, at) for name in spec.slices}
+        slices = {
+            name: group(self._numpy(chunk, name, "slices"), name, rows, at) for name in spec.slices
+        }
         return Labels(ids=ids, target=target, cluster=cluster, slices=slices), rows
+
+    def _numpy(self, chunk: Mapping[str, Column], name: str, role: str) -> Array:
+        return _numpy(chunk[name], name, place_of(self._spec, role))
 
     def _indexes(self, values: Array, rows: Rows) -> Array:
         name = self._spec.targets[0]
@@ -91,14 +100,24 @@ class LabelReader:
         kind = values.dtype.kind
         if kind in "OU":
             return self._named(values, rows)
-        if kind == "b" and self._task is Task.BINARY:
-            return values.astype(np.int64)
+        if kind == "b" and (self._classes or self._task is Task.BINARY):
+            return self._booleans(values)
         if kind not in "iu":
             raise HeldOutError(
                 f"the target {quote(name)} is {values.dtype}, and a class is an integer or a name",
                 remedy="write class indexes as integers, e.g. with `astype('int64')`, "
                 "also where they are whole already",
                 location=at,
+            )
+        if self._misplaced is not None:
+            position, called = self._misplaced
+            raise HeldOutError(
+                f"the target {quote(name)} holds integers, and class {position} is called "
+                f"{quote(called)}: an integer may be a position or a name",
+                remedy="where the integers are positions, counted from 0, call the classes what "
+                "is not a number; where they are names, write them in the target and in the "
+                "classes as text that is not a number, e.g. `class 1`",
+                location=place_of(self._spec, "classes"),
             )
         count = 2 if self._task is Task.BINARY else len(self._classes or ()) or None
         wrong = values < 0
@@ -115,6 +134,21 @@ class LabelReader:
                 location=at,
             )
         return _int64(values, name, at)
+
+    def _booleans(self, values: Array) -> Array:
+        if self._classes is None:
+            return values.astype(np.int64)
+        # CSV reads `True` and `TRUE` as the same value, so the case of the names cannot matter.
+        words = [name.lower() for name in self._classes]
+        if words.count("true") != 1 or words.count("false") != 1:
+            raise HeldOutError(
+                f"the target {quote(self._spec.targets[0])} is true or false, and the classes are "
+                f"{listed(self._classes)}",
+                remedy="call the two classes `true` and `false`, or write the names of the "
+                "classes into the target",
+                location=place_of(self._spec, "classes"),
+            )
+        return np.where(values, words.index("true"), words.index("false")).astype(np.int64)
 
     def _named(self, values: Array, rows: Rows) -> Array:
         name = self._spec.targets[0]
@@ -144,7 +178,7 @@ class LabelReader:
         at = place_of(self._spec, "target")
         parts = []
         for name in names:
-            values = _numpy(chunk[name])
+            values = self._numpy(chunk, name, "target")
             if values.dtype.kind not in "iuf":
                 shown = "text" if values.dtype.kind in "OU" else str(values.dtype)
                 raise HeldOutError(
@@ -185,9 +219,10 @@ def read_ids(column: Column, name: str, location: Location) -> Array:
     Raises:
         HeldOutError: they are neither integers nor text, or have more than one axis.
     """
-    values = _one_axis(_numpy(column), name, location, hint="give each sample one id")
+    values = _numpy(column, name, location)
+    values = _one_axis(values, name, location, hint="give each sample one id")
     if values.dtype.kind in "OU":
-        return values.astype(object)
+        return _text(values, name, location)
     if values.dtype.kind in "iu":
         return _int64(values, name, location)
     raise HeldOutError(
@@ -208,7 +243,7 @@ def group(values: Array, name: str, rows: Rows, location: Location) -> Array:
     if kind == "b":
         return np.array(["false", "true"], dtype=object)[values.astype(np.int64)]
     if kind in "OU":
-        return values.astype(object)
+        return _text(values, name, location)
     if kind in "iu":
         return _int64(values, name, location)
     if kind == "f":
@@ -260,10 +295,54 @@ class UniqueIds:
         )
 
 
-def _numpy(column: Column) -> Array:
-    if isinstance(column, torch.Tensor):
+def _misplaced(classes: Sequence[str], *, binary: bool) -> tuple[int, str] | None:
+    """The first class that is called another number than its position: both; or None.
+
+    In a binary task `false` and `true` count as 0 and 1: that is what they are as integers.
+    """
+    words = {"false": 0, "true": 1} if binary else {}
+    for index, name in enumerate(classes):
+        number = float(name) if _INTEGER.fullmatch(name.strip()) else words.get(name.lower(), index)
+        if number != index:
+            return index, name
+    return None
+
+
+def _numpy(column: Column, name: str, location: Location) -> Array:
+    if not isinstance(column, torch.Tensor):
+        return column
+    try:
         return (column.float() if column.dtype == torch.bfloat16 else column).numpy()
-    return column
+    except TypeError as error:
+        raise HeldOutError(
+            f"column {quote(name)} is {str(column.dtype).removeprefix('torch.')}, which is no type "
+            "for labels",
+            remedy="write it as integers, text or float32",
+            location=location,
+        ) from error
+
+
+def _text(values: Array, name: str, location: Location) -> Array:
+    """As objects; refuses what the ledger could not hold."""
+    texts = values.astype(object)
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        wrong = next(text for text in texts if not _is_utf8(text))
+        raise HeldOutError(
+            f"column {quote(name)} holds {quote(wrong)}, which is not UTF-8",
+            remedy="write this text again in UTF-8",
+            location=location,
+        ) from error
+    return texts
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _one_axis(values: Array, name: str, location: Location, *, hint: str) -> Array:

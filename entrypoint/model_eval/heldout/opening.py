@@ -15,8 +15,9 @@ from model_eval.heldout.readers.loader import LoaderReader
 from model_eval.heldout.readers.numpy_files import open_npy
 from model_eval.heldout.wording import place_of
 from model_eval.spec.eval_spec import CodeRef, HeldOutSpec
+from model_eval.spec.suggest import listed
 from model_eval.types import Task
-from model_eval.wording import quote
+from model_eval.wording import count, quote
 
 
 def open_heldout(
@@ -38,7 +39,9 @@ def open_heldout(
         UserCodeError: the loader failed.
     """
     heldout = _open(spec, task=task, resolve=resolve)
-    heldout.disjoint_from = check_disjoint(spec, heldout)
+    compared = check_disjoint(spec, heldout)
+    heldout.disjoint_from = compared.files
+    heldout.notes += compared.notes
     return heldout
 
 
@@ -48,7 +51,7 @@ def _open(
     if spec.loader is not None:
         loader = LoaderReader(spec.loader, resolve(spec.loader), count=spec.count)
         return HeldOut(spec, task=task, reader=loader, seal=None)
-    reader, seal = _open_files(spec)
+    reader, seal = _open_files(spec, task)
     if reader.rows == 0:
         raise HeldOutError(
             f"{quote(source_of(spec))} has no samples",
@@ -65,7 +68,7 @@ def _open(
     return HeldOut(spec, task=task, reader=reader, seal=seal)
 
 
-def _open_files(spec: HeldOutSpec) -> tuple[Reader, Seal]:
+def _open_files(spec: HeldOutSpec, task: Task) -> tuple[Reader, Seal]:
     if spec.columns_from:
         for ref in spec.columns_from.values():
             stamp(ref)
@@ -79,9 +82,24 @@ def _open_files(spec: HeldOutSpec) -> tuple[Reader, Seal]:
         images = list_images(spec.path)
         seal = seal_files(images)
         require_pin(spec, seal.sha256)
-        return ImageFolderReader(spec.path, images, spec.image), seal
+        reader = ImageFolderReader(spec.path, images, spec.image)
+        if task is Task.BINARY and spec.classes is None:
+            _require_two(spec, reader.classes)
+        return reader, seal
     stamp(spec.path)
     check_kind(spec.path, spec.format)
     seal = seal_file(spec.path)
     require_pin(spec, seal.sha256)
     return readers.open_file(spec.path, spec.format), seal
+
+
+def _require_two(spec: HeldOutSpec, folders: tuple[str, ...]) -> None:
+    """With a single folder nobody says whether it is the negative or the positive class."""
+    if len(folders) not in {0, 2}:
+        raise HeldOutError(
+            f"{quote(source_of(spec))} has {count(len(folders), 'class folder')}, "
+            f"{listed(folders)}, and a binary task has 2 classes",
+            remedy="write `task: multiclass`, or name the two in `classes:`, the negative first, "
+            "and move the other folders away",
+            location=place_of(spec, "path"),
+        )

@@ -104,9 +104,21 @@ def test_ids_and_inputs_are_counted_once(tmp_path):
 def test_a_list_of_ids_is_enough(tmp_path):
     heldout = columns(slice(0, 3), key=["a", "b", "c"])
     (tmp_path / "ids.csv").write_text("key,other\nx,1\ny,2\n")
-    assert compared(tmp_path, tmp_path / "ids.csv", heldout, id="key").info().disjoint_from
+    found = compared(tmp_path, tmp_path / "ids.csv", heldout, id="key")
+    assert found.info().disjoint_from
+    (note,) = found.notes
+    assert note == (
+        "of `ids.csv` the ids alone were compared with the held-out set: "
+        "it lacks the input `a`, `b`"
+    )
     (tmp_path / "ids.csv").write_text("key,other\nx,1\nb,2\n")
     assert "1 by id (`b`)" in leak(tmp_path, tmp_path / "ids.csv", heldout, id="key")
+
+
+def test_inputs_that_were_compared_are_no_news(tmp_path):
+    heldout = columns(slice(0, 3), key=["a", "b", "c"])
+    (tmp_path / "train.csv").write_text("a,b,key\n1,2,x\n")
+    assert compared(tmp_path, tmp_path / "train.csv", heldout, id="key").notes == ()
 
 
 def test_nothing_to_compare_is_an_error(tmp_path):

@@ -252,6 +252,38 @@ def test_a_dataset_that_is_random_is_found_by_one_column_of_several():
         everything(heldout)
 
 
+class Refilled:
+    """A dataset that gives the same object each time, with other values in it."""
+
+    def __init__(self, buffer, fill):
+        self.buffer = buffer
+        self.fill = fill
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        self.fill(self.buffer, index)
+        return self.buffer, index % 3
+
+
+@pytest.mark.parametrize(
+    ("buffer", "fill"),
+    [
+        (torch.zeros(1), torch.Tensor.fill_),
+        (np.zeros(1), np.ndarray.fill),
+        ([0.0], lambda buffer, index: buffer.__setitem__(0, float(index))),
+    ],
+)
+@pytest.mark.parametrize("style", ["map", "iterable"])
+def test_a_dataset_may_refill_what_it_gives(buffer, fill, style):
+    data = Refilled(buffer, fill)
+    make = (lambda: data) if style == "map" else lambda: Stream(data[i] for i in range(10))
+    heldout = loaded(make, count=10)
+    fill(buffer, 99)  # before the pass begins: the model's factory may read the dataset, too
+    assert everything(heldout, 4).args[0].tolist() == [[float(i)] for i in range(10)]
+
+
 # Items that cannot be used
 
 
@@ -284,6 +316,11 @@ def test_a_dataset_that_is_random_is_found_by_one_column_of_several():
             "return `(input, target)`, `(input, target, id)` or a mapping of columns"),
         ),
         (
+            lambda: [(np.ma.array([1.0, 2.0], mask=[False, True]), 0)],
+            ("gives a masked array as `input` in row 0 (counting from 0); "
+            "fill in what is masked, or leave the sample out"),
+        ),
+        (
             lambda: [({"a": 1}, 0)],
             ("gives a dict as `input` in row 0 (counting from 0); "
             "give tensors, arrays, numbers or text; convert images with ToTensor"),
@@ -306,6 +343,41 @@ def test_what_the_users_code_raises_is_named():
 
     message = refused(lambda: Mapped(N, get), UserCodeError)
     assert message.startswith("`data.py:make` raised KeyError: 'label' (test_loader_reader.py:")
+
+
+class RaisingItems(dict):
+    def items(self):
+        raise ValueError("items")
+
+
+class RaisingTensor(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, *_):
+        raise ValueError("torch")
+
+
+class RaisingAttributes:
+    def __getattr__(self, name):
+        raise ValueError(name)
+
+
+class ExitingLength(Mapped):
+    def __len__(self):
+        raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: [RaisingItems(input=1.0, target=0)], "` raised ValueError: items"),
+        (lambda: [(torch.zeros(2).as_subclass(RaisingTensor), 0)], "` raised ValueError: torch"),
+        (RaisingAttributes, "` raised ValueError: __getitem__"),
+        (lambda: ExitingLength(2, None), "`: its length raised SystemExit: 0"),
+    ],
+)
+def test_code_of_the_users_that_runs_where_a_sample_is_touched(make, what):
+    message = refused(make, UserCodeError)
+    assert message.startswith(f"`data.py:make{what} (test_loader_reader.py:")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,10 @@ def to_numpy(array: Any, place: Place, *, missing: str = "null", per_row: int = 
         result = _rectangle(array, place, missing, per_row)
         return result if shape is None else result.reshape(len(array), *shape)
     if _is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind):
-        decoded: Array = array.to_numpy(zero_copy_only=False)
+        try:
+            decoded: Array = array.to_numpy(zero_copy_only=False)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise place.error("holds text that is not UTF-8", "write it again in UTF-8") from error
         return decoded
     if pa.types.is_floating(kind):
         floats: Array = array.to_numpy(zero_copy_only=False)

@@ -5,6 +5,7 @@ and so is `NA` or `nan` in a column of numbers. Integers with leading zeros, or 
 64 bits, are text: they are names and not numbers.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -91,7 +92,7 @@ class CsvReader:
         try:
             return pyarrow.csv.open_csv(
                 # An open file: of a path, the name would decide about decompression.
-                pa.OSFile(str(self._ref.path), "rb"),
+                pa.OSFile(os.fsencode(self._ref.path), "rb"),
                 read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
                 parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
                 convert_options=pyarrow.csv.ConvertOptions(

@@ -122,6 +122,12 @@ def list_images(ref: PathRef) -> dict[str, PathRef]:
                 raise _unusable(ref, relative, "is not an image")
             if file.is_symlink() and not file.resolve().is_relative_to(root):
                 raise _unusable(ref, relative, "is a symbolic link that leads out of the folder")
+            if not _is_utf8(relative):
+                raise HeldOutError(
+                    f"{quote(f'{ref.display}/{relative}')} has a name that is not UTF-8",
+                    remedy="rename it; names of images are ids, and those of folders classes",
+                    location=ref.location,
+                )
             found[relative] = PathRef(
                 path=file, display=f"{ref.display}/{relative}", location=ref.location
             )
@@ -239,6 +245,14 @@ def _unusable(ref: PathRef, relative: str, why: str) -> HeldOutError:
         f"({listed(SUFFIXES)}) in it; move or remove what is neither",
         location=ref.location,
     )
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _join(inside: str, name: str) -> str:

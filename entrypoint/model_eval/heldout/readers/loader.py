@@ -51,6 +51,8 @@ class LoaderReader:
         first = self._columns(self._first, 0)
         self.columns = tuple(first)
         self.default_id = "id" if isinstance(self._first, tuple | list) and "id" in first else None
+        # Much happens before it is read: what the dataset gave may be something else by then.
+        self._first = {name: usercode.call(ref, _copied, value) for name, value in first.items()}
 
     def digest(self, columns: Sequence[str]) -> str | None:
         """SHA-256 of these columns of all samples; None before they were all read once."""
@@ -161,13 +163,11 @@ class LoaderReader:
         return int(rows)
 
     def _columns(self, item: Any, index: int) -> dict[str, Any]:
-        if isinstance(item, Mapping):
-            return {str(name): value for name, value in item.items()}
-        if isinstance(item, tuple | list) and len(item) in {2, 3}:
-            return dict(zip(("input", "target", "id"), item, strict=False))
-        size = f" of {len(item)}" if isinstance(item, tuple | list) else ""
+        columns = usercode.call(self._ref, _columns_of, item)
+        if isinstance(columns, dict):
+            return columns
         raise self._error(
-            f"gives {kind_of(item)}{size} as sample {index}",
+            f"gives {columns} as sample {index}",
             remedy="return `(input, target)`, `(input, target, id)` or a mapping of columns",
         )
 
@@ -203,27 +203,25 @@ class LoaderReader:
 
     def _value(self, name: str, value: Any, index: int) -> Value:
         place = f"{quote(name)} in {Rows(start=index).name(0)}"
-        if isinstance(value, torch.Tensor):
-            strange = value.is_nested or value.is_quantized or value.is_complex() or value.is_meta
-            if strange or value.layout != torch.strided:
+        found = usercode.call(self._ref, _copied, value)
+        if isinstance(found, torch.Tensor):
+            if not _is_plain(found):
                 raise self._error(
                     f"gives a sparse, nested, quantised, complex or meta tensor as {place}",
                     remedy="give plain, dense tensors",
                 )
-            return value.detach().cpu()
-        if isinstance(value, str):
-            return str(value)
-        if value is None:
+            return found
+        if isinstance(found, str):
+            return found
+        if found is None:
             raise self._error(f"gives nothing (None or no such key) as {place}")
-        if isinstance(value, bool | int | float | list | tuple | np.generic | np.ndarray):
-            try:
-                array = np.asarray(value)
-            except (ValueError, OverflowError):
-                array = np.empty(0, dtype=object)
-            if array.dtype.kind in "biuf":
-                return array
-            if array.dtype.kind == "U" and array.ndim == 0:
-                return str(array)
+        if isinstance(found, np.ndarray) and found.dtype.kind in "biuf":
+            if isinstance(found, np.ma.MaskedArray):
+                raise self._error(
+                    f"gives a masked array as {place}",
+                    remedy="fill in what is masked, or leave the sample out",
+                )
+            return found
         raise self._error(
             f"gives {kind_of(value)} as {place}",
             remedy="give tensors, arrays, numbers or text; convert images with ToTensor",
@@ -242,6 +240,44 @@ class LoaderReader:
             remedy=remedy or "look at what the dataset gives for this sample",
             location=self._ref.location,
         )
+
+
+def _columns_of(item: Any) -> dict[str, Any] | str:
+    """The columns of an item; where it has none, what it is."""
+    if isinstance(item, Mapping):
+        return {str(name): value for name, value in item.items()}
+    if not isinstance(item, tuple | list):
+        return kind_of(item)
+    values = list(item)
+    if len(values) not in {2, 3}:
+        return f"{kind_of(item)} of {len(values)}"
+    return dict(zip(("input", "target", "id"), values, strict=False))
+
+
+def _copied(value: Any) -> Any:
+    """A tensor, an array or text of our own: a dataset may refill the one that it gives.
+
+    What cannot be a column's value comes back as it is.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone() if _is_plain(value) else value
+    if isinstance(value, str):
+        return str(value)
+    numbers = isinstance(value, bool | int | float | list | tuple | np.generic | np.ndarray)
+    if not numbers or isinstance(value, np.ma.MaskedArray):
+        return value
+    try:
+        array = np.array(value)
+    except (ValueError, OverflowError):
+        return value
+    if array.dtype.kind == "U" and array.ndim == 0:
+        return str(array)
+    return array if array.dtype.kind in "biuf" else value
+
+
+def _is_plain(value: torch.Tensor) -> bool:
+    strange = value.is_nested or value.is_quantized or value.is_complex() or value.is_meta
+    return not strange and value.layout == torch.strided
 
 
 def _stack(values: list[Value]) -> Column:

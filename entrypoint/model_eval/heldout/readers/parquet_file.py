@@ -1,5 +1,6 @@
 """Parquet, streamed."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -56,12 +57,17 @@ class ParquetReader:
 
     def _open(self) -> Any:
         try:
-            names = pq.read_schema(self._ref.path)
+            with self._file() as file:
+                names = pq.read_schema(file)
             # Kept as dictionaries, one long text repeated a million times stays one text.
             texts = [f.name for f in names if f.type in (pa.string(), pa.large_string())]
-            return pq.ParquetFile(self._ref.path, read_dictionary=texts)
+            return pq.ParquetFile(self._file(), read_dictionary=texts)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._broken(error) from error
+
+    def _file(self) -> Any:
+        # As bytes: a folder's name may be something that UTF-8 cannot write.
+        return pa.OSFile(os.fsencode(self._ref.path), "rb")
 
     def _broken(self, error: BaseException) -> HeldOutError:
         return HeldOutError(

@@ -39,7 +39,14 @@ class SafetensorsReader:
     def _read(self, name: str, source: Any, start: int, rows: int) -> torch.Tensor:
         try:
             tensor: torch.Tensor = source[start : start + rows]
-        except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        except (
+            SafetensorError,
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+        ) as error:
             raise self._broken(error) from error
         if tensor.is_complex():
             raise HeldOutError(

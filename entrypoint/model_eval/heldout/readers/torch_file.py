@@ -15,6 +15,9 @@ from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
 
+# A checkpoint's archive and pickle are scanned by model_eval.checkpoint, which is none of this
+# layer's. The lists differ on purpose: a dict of columns needs fewer names than a checkpoint, and
+# each name less is one less to be wrong about.
 _HARMLESS = frozenset(
     {
         "torch._utils _rebuild_tensor_v2",
@@ -65,7 +68,8 @@ class TorchReader:
     def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
         """See `Reader.chunks`."""
         for start in range(0, self.rows, rows):
-            yield {name: self._values[name][start : start + rows] for name in columns}
+            # Copies: a model may change its inputs in place, and the next pass reads these again.
+            yield {name: _copy(self._values[name][start : start + rows]) for name in columns}
 
     def _column(self, name: str, value: Any) -> Column:
         if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -106,6 +110,10 @@ class TorchReader:
         return HeldOutError(
             f"{quote(self._ref.display)} {what}", remedy=_REMEDY, location=self._ref.location
         )
+
+
+def _copy(value: Column) -> Column:
+    return value.clone() if isinstance(value, torch.Tensor) else value.copy()
 
 
 def _fault_of(archive: zipfile.ZipFile) -> str | None:
