@@ -7,15 +7,19 @@ must be the file's. Otherwise the model is built for real and `load_state_dict` 
 """
 
 import gc
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from model_eval.checkpoint.slots import Slot, tensors_of
-from model_eval.errors import UserCodeError
+from model_eval.errors import Interrupted, UserCodeError
+from model_eval.usercode import describe
 from model_eval.wording import kind_of, quote
 
 Weights = Mapping[str, torch.Tensor]
@@ -35,14 +39,15 @@ class MetaBuild:
     def __enter__(self) -> Self:
         gc.freeze()
         try:
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            with _draws_given_back(), torch.device("meta"):
                 model = self._build()
+            usable = isinstance(model, nn.Module) and _cycle(model) is None
+            if usable and _can_be_assigned(model):
+                self.model = model
         # Whatever a factory does that the meta device does not allow; if it is a fault of the
         # factory's own, the real build says so.
         except Exception:  # noqa: BLE001
             return self
-        if isinstance(model, nn.Module) and _can_be_assigned(model):
-            self.model = model
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,8 +62,10 @@ class MetaBuild:
             model.load_state_dict(_owned(weights, tensors_of(model)), strict=True, assign=True)
             _tie_again(model, slots)
             model.to(device)
+        except Interrupted:
+            raise
         # An override that cannot assign: the ordinary way is still open.
-        except Exception:  # noqa: BLE001
+        except BaseException:  # noqa: BLE001 - `sys.exit` in it is no reason to end
             return False
         return differing(model, weights) is None and not _leaves_meta(model)
 
@@ -66,20 +73,27 @@ class MetaBuild:
 def build_real(build: Callable[[], Any], device: torch.device) -> nn.Module:
     """Builds the model in the ordinary way.
 
-    The random numbers that its initial weights take are given back, so that a model that draws
-    some in `forward` draws the same ones however it was built.
+    The random numbers that its initial weights take are given back, so that code that draws some
+    later draws the same ones however the model was built.
 
     Raises:
-        UserCodeError: the factory failed or returned something else than a module.
+        UserCodeError: the factory failed or returned something else than a module, one that
+            contains itself, or one whose own `to` failed.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _draws_given_back():
         model = build()
     if not isinstance(model, nn.Module):
         raise UserCodeError(
             f"model.factory returned {kind_of(model)}, not a torch.nn.Module",
             remedy="return the model itself; the weights come from the checkpoint",
         )
-    return model.to(device)
+    if (name := _cycle(model)) is not None:
+        raise UserCodeError(
+            f"{quote(name)} of the model is a module that it is itself a part of",
+            remedy="keep such a reference in a tuple: `self.parent = (parent,)`",
+        )
+    with _own_method("to"):
+        return model.to(device)
 
 
 def copy_weights(model: nn.Module, weights: Weights) -> None:
@@ -145,10 +159,13 @@ def ready(model: nn.Module) -> nn.Module:
     """The model as it is evaluated: in eval mode, without gradients.
 
     Raises:
-        UserCodeError: a part of it stays in training mode, where dropout and batch norm differ.
+        UserCodeError: a part of it stays in training mode, where dropout and batch norm differ,
+            or its own `eval` failed.
     """
-    model.requires_grad_(requires_grad=False)
-    model.eval()
+    with _own_method("requires_grad_"):
+        model.requires_grad_(requires_grad=False)
+    with _own_method("eval"):
+        model.eval()
     training = next((name for name, part in model.named_modules() if part.training), None)
     if training is not None:
         raise UserCodeError(
@@ -157,6 +174,57 @@ def ready(model: nn.Module) -> nn.Module:
             remedy="correct its `eval` or `train` method",
         )
     return model
+
+
+@contextmanager
+def _draws_given_back() -> Iterator[None]:
+    drawn, numpy_drawn = random.getstate(), np.random.get_state()  # noqa: NPY002 - a factory's too
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(drawn)
+        np.random.set_state(numpy_drawn)  # noqa: NPY002
+
+
+@contextmanager
+def _own_method(name: str) -> Iterator[None]:
+    """What a method that a model may override raises is the model's fault."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except BaseException as error:
+        raise UserCodeError(
+            f"the model's `{name}` raised {describe(error)}",
+            remedy=f"call `{name}` on the model that the factory returns to see it fail",
+        ) from error
+
+
+def _cycle(model: nn.Module) -> str | None:
+    """The name of a module that is a part of itself, which nothing of torch's can walk."""
+    done: set[int] = set()
+    above = {id(model)}
+    path = [(model, "", _parts(model))]
+    while path:
+        module, prefix, parts = path[-1]
+        name, part = next(parts, ("", None))
+        if part is None:
+            if not name:
+                path.pop()
+                above.discard(id(module))
+                done.add(id(module))
+        elif id(part) in above:
+            return prefix + name
+        elif id(part) not in done:
+            above.add(id(part))
+            path.append((part, f"{prefix}{name}.", _parts(part)))
+    return None
+
+
+def _parts(module: nn.Module) -> Iterator[tuple[str, nn.Module | None]]:
+    # Not `named_children`, which a model can override; none where `__init__` was not called.
+    return iter(vars(module).get("_modules", {}).items())
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -11,11 +11,12 @@ from model_eval.checkpoint import build as building
 from model_eval.checkpoint.file import CheckpointFile, open_checkpoint, reading
 from model_eval.checkpoint.fit import casts, check_values, compare, fit_error
 from model_eval.checkpoint.inspect import Format, identify
+from model_eval.checkpoint.outside import outside
 from model_eval.checkpoint.read_safetensors import read_safetensors, read_sharded
 from model_eval.checkpoint.read_torch import read_torch
 from model_eval.checkpoint.slots import Slot, slots_of, tensors_of
 from model_eval.checkpoint.state_dict import StateDict, find_state_dict
-from model_eval.errors import FitError
+from model_eval.errors import FitError, Interrupted
 from model_eval.spec.eval_spec import CheckpointSpec
 from model_eval.types import CheckpointInfo, FileInfo
 from model_eval.usercode import describe
@@ -57,7 +58,16 @@ def load_model(
                 opened, model, build=build, meta=meta, slots=slots, state=state, device=device
             )
         opened.check_unchanged()  # once more: the factory is code of the pull request
-    return building.ready(model), _info(
+    model = building.ready(model)
+    if (found := outside(model)) is not None:
+        raise FitError(
+            f"{quote(opened.ref.display)} does not hold all of the model's weights: {found} "
+            "is no part of its state dict",
+            remedy="keep modules in an `nn.ModuleList` or `nn.ModuleDict` and tensors in an "
+            "`nn.ParameterList` or `register_buffer`",
+            location=opened.ref.location,
+        )
+    return model, _info(
         model, slots, state, files=files, kind=kind, on_meta=on_meta, pinned=spec.sha256 is not None
     )
 
@@ -108,7 +118,9 @@ def _filled(
         model = building.build_real(build, device)
     try:
         building.copy_weights(model, weights)
-    except Exception as error:
+    except Interrupted:
+        raise
+    except BaseException as error:
         raise FitError(
             f"{quote(opened.ref.display)} fits, but the model's own `load_state_dict` "
             f"raised {describe(error)}",
@@ -133,8 +145,10 @@ def _with_older_names(
     model = building.build_real(build, device)
     try:
         building.copy_weights(model, state.tensors)
+    except Interrupted:
+        raise
     # It does not; the table of names says all there is to say.
-    except Exception:  # noqa: BLE001
+    except BaseException:  # noqa: BLE001
         return None
     return model if building.renamed(model, state.tensors) else None
 
@@ -149,8 +163,9 @@ def _info(
     on_meta: bool,
     pinned: bool,
 ) -> CheckpointInfo:
-    # All of these were proved to be the file's; tied tensors count once.
-    once = {id(tensor): tensor for tensor in tensors_of(model).values()}.values()
+    filled = _filled_from(state, slots)
+    # Tied tensors count once.
+    once = {id(t): t for name, t in tensors_of(model).items() if name in filled}.values()
     parameters = sum(t.numel() for t in once if isinstance(t, nn.Parameter))
     dtypes = Counter(str(t.dtype).removeprefix("torch.") for t in state.tensors.values())
     return CheckpointInfo(
@@ -167,3 +182,11 @@ def _info(
         built_on_meta=on_meta,
         pinned=pinned,
     )
+
+
+def _filled_from(state: StateDict, slots: Mapping[str, Slot]) -> set[str]:
+    """The names in the model whose values are the file's, directly or by a tie."""
+    if any(name not in slots for name in state.tensors):
+        return set(slots)  # by older names: every one was found among the file's by its values
+    given = {slots[name].tied_to for name in state.tensors}
+    return {name for name, slot in slots.items() if slot.tied_to in given}

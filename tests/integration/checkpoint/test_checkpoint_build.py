@@ -1,7 +1,9 @@
 """A model that was built on the meta device gives the same numbers as an ordinary one."""
 
 import gc
+import random
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_model
@@ -9,7 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from builders.checkpoints import Net, a_state, loaded, refusal, saved
-from model_eval.errors import UserCodeError
+from model_eval.errors import Interrupted, UserCodeError
 
 
 class Rotary(nn.Module):
@@ -225,6 +227,21 @@ def test_random_numbers_do_not_depend_on_how_it_was_built(tmp_path):
     assert drawn[0][1] == drawn[1][1]
 
 
+def test_numbers_of_python_and_numpy_do_not_depend_on_how_it_was_built(tmp_path):
+    drawn = []
+
+    def on_meta():
+        random.random(), np.random.rand()  # noqa: NPY002 - the global generator is meant
+        return Net()
+
+    for build in (Net, on_meta, lambda: (torch.ones(1).item(), on_meta())[1]):
+        random.seed(5)
+        np.random.seed(5)  # noqa: NPY002 - the global generator is meant
+        loaded(saved(tmp_path / "model.pt", a_state()), build)
+        drawn.append((random.random(), np.random.rand()))  # noqa: NPY002 - the global generator is meant
+    assert len(set(drawn)) == 1
+
+
 def test_no_tensor_is_left_on_the_meta_device(tmp_path):
     loaded(saved(tmp_path / "model.pt", a_state()))
     gc.collect()
@@ -333,6 +350,20 @@ def test_a_model_whose_loading_raises(tmp_path):
     assert message.endswith("; run `model.load_state_dict(state_dict, strict=True)` to see it fail")
 
 
+class Exits(Net):
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        raise SystemExit(0)
+
+
+def test_a_model_whose_loading_exits(tmp_path):
+    path = saved(tmp_path / "model.pt", a_state())
+    assert refusal(path, Exits).startswith(
+        "`model.pt` fits, but the model's own `load_state_dict` raised SystemExit: 0 "
+    )
+    older = saved(tmp_path / "older.pt", older_state())
+    assert refusal(older, Exits).startswith("`older.pt` does not fit the model: 2 missing,")
+
+
 class HidesAPart(Net):
     """A `state_dict` that leaves a layer out: it would never be loaded."""
 
@@ -434,6 +465,7 @@ def test_batch_counts_may_be_missing(tmp_path):
     assert model.norm.num_batches_tracked.item() == 0
     assert info.built_on_meta
     assert info.parameters_from_file == 15
+    assert info.buffers_from_file == 6  # and not the count that the file lacks
 
 
 # --- factories ------------------------------------------------------------------------------
@@ -473,3 +505,54 @@ def test_a_model_that_stays_in_training_mode_is_refused(tmp_path):
         loaded(saved(tmp_path / "model.pt", a_state()), Stubborn)
     assert caught.value.message == "the model stays in training mode after `model.eval()`"
     assert caught.value.remedy == "correct its `eval` or `train` method"
+
+
+def raising(error):
+    def method(self, *args, **kwargs):
+        raise error
+
+    return method
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit("no"), KeyboardInterrupt("no")])
+@pytest.mark.parametrize("name", ["eval", "to", "requires_grad_"])
+def test_a_method_of_the_models_that_raises(tmp_path, name, error):
+    broken = type("Broken", (Net,), {name: raising(error)})
+    with pytest.raises(UserCodeError) as caught:
+        loaded(saved(tmp_path / "model.pt", a_state()), broken)
+    assert caught.value.message.startswith(
+        f"the model's `{name}` raised {type(error).__name__}: no (test_checkpoint_build.py:"
+    )
+    assert caught.value.remedy == (
+        f"call `{name}` on the model that the factory returns to see it fail"
+    )
+
+
+def test_a_module_that_contains_itself(tmp_path):
+    def build():
+        model = Net()
+        model.norm.parent = model
+        return model
+
+    with pytest.raises(UserCodeError) as caught:
+        loaded(saved(tmp_path / "model.pt", a_state()), build)
+    assert str(caught.value) == (
+        "`norm.parent` of the model is a module that it is itself a part of; "
+        "keep such a reference in a tuple: `self.parent = (parent,)`"
+    )
+
+
+def test_a_module_without_its_init(tmp_path):
+    class Bare(nn.Module):
+        def __init__(self):
+            pass
+
+    with pytest.raises(UserCodeError, match="the model's `to` raised AttributeError"):
+        loaded(saved(tmp_path / "model.pt", a_state()), Bare)
+
+
+@pytest.mark.parametrize("name", ["eval", "to", "load_state_dict"])
+def test_an_interruption_is_not_the_models_fault(tmp_path, name):
+    path = saved(tmp_path / "model.pt", a_state())
+    with pytest.raises(Interrupted):
+        loaded(path, type("Broken", (Net,), {name: raising(Interrupted())}))
