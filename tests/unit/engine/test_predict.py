@@ -219,11 +219,11 @@ def test_a_prepared_process_draws_the_same_numbers():
     assert drawn[0] == drawn[1]
 
 
-@pytest.mark.parametrize(("precision", "expected"), [("fp32", "ieee"), ("tf32", "tf32")])
-def test_fp32_means_ieee(precision, expected):
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True)])
+def test_fp32_means_ieee(precision, allowed):
     prepare(seed=0, precision=precision)
     try:
-        assert torch.backends.cuda.matmul.fp32_precision == expected
-        assert torch.backends.cudnn.conv.fp32_precision == expected
+        assert torch.backends.cuda.matmul.allow_tf32 is allowed
+        assert torch.backends.cudnn.allow_tf32 is allowed
     finally:
         prepare(seed=0, precision="fp32")
