@@ -143,7 +143,7 @@ def _evaluate(
     )
     # torch comes in here: a wrong spec is answered without it.
     from model_eval import engine, metrics
-    from model_eval.checkpoint import load_model
+    from model_eval.checkpoint import load_model, unchanged
     from model_eval.heldout import open_heldout
     from model_eval.tasks import Scorer
 
@@ -169,7 +169,7 @@ def _evaluate(
         transform=_called(spec.heldout.transform, resolve),
         postprocess=_called(spec.model.postprocess, resolve),
     )
-    with progress(heldout.expected) as advance, _placed(_places(spec)):
+    with progress(heldout.expected) as advance, _placed(_places(spec)), unchanged(model):
 
         def count(rows: int) -> None:
             draft.done += rows
