@@ -7,16 +7,18 @@ pull request cannot stand in for the real one.
 
 import importlib
 import importlib.util
+import os
 import sys
 import sysconfig
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from model_eval.errors import Interrupted, UserCodeError
 from model_eval.spec.eval_spec import CodeRef
-from model_eval.wording import printable
+from model_eval.wording import printable, quote
 
 _LONGEST_MESSAGE = 500
 _NOT_THE_USERS = (
@@ -33,12 +35,13 @@ def resolve(ref: CodeRef, *, base: Path) -> Callable[..., Any]:
         base: the spec's folder, from which the user's packages are importable.
 
     Raises:
-        UserCodeError: the file or the name is missing, or importing it raised.
+        UserCodeError: the file or the name is missing, importing it raised, or a module of the
+            repository's has the name of an installed one, which Python prefers.
     """
     _make_importable(base)
     try:
-        module = _import_file(ref.file) if ref.file else importlib.import_module(str(ref.module))
-    except Interrupted:
+        module = _import_file(ref.file) if ref.file else _import_module(ref)
+    except (Interrupted, UserCodeError):
         raise
     except BaseException as error:  # user code may raise classes that are no `Exception`
         raise UserCodeError(
@@ -118,6 +121,36 @@ def _import_file(file: Path) -> Any:
         del sys.modules[name]
         raise
     return module
+
+
+def _import_module(ref: CodeRef) -> Any:
+    name = str(ref.module)
+    if ref.source is None:
+        return importlib.import_module(name)
+    top = name.partition(".")[0]
+    try:
+        found = importlib.util.find_spec(name)  # imports the packages it is in
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise  # one of these packages lacks something else
+        found = None
+    if found is None or not found.origin or os.path.realpath(found.origin) != str(ref.source.path):
+        other = found or importlib.util.find_spec(top)
+        raise UserCodeError(
+            f"`{ref.text}` is not {quote(ref.source.display)}: Python finds "
+            f"{_origin(other)} by that name",
+            remedy=f"rename `{top}` in the repository, or write the path of the file: "
+            f"`file.py:{ref.attribute}`",
+            location=ref.location,
+        )
+    return importlib.import_module(name)
+
+
+def _origin(found: ModuleSpec | None) -> str:
+    origin = found.origin if found else None
+    if found and not origin and found.submodule_search_locations:
+        origin = next(iter(found.submodule_search_locations), None)
+    return f"`{printable(origin, _LONGEST_MESSAGE)}`" if origin else "nothing"
 
 
 def _make_importable(folder: Path) -> None:

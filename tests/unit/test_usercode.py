@@ -1,12 +1,13 @@
 """Finding the user's callables, and how each way of not finding one reads."""
 
+import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
 from model_eval.errors import Interrupted, UserCodeError
-from model_eval.spec.eval_spec import CodeRef
+from model_eval.spec.eval_spec import CodeRef, PathRef
 from model_eval.types import Location
 from model_eval.usercode import blame, call, describe, resolve
 from model_eval.wording import kind_of
@@ -20,11 +21,15 @@ def _clean_imports(monkeypatch):
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
-        if name.startswith("model_eval_user_") or name in {"helper", "package_of_user"}:
+        if name.startswith("model_eval_user_") or name.partition(".")[0] in {
+            "helper",
+            "package_of_user",
+        }:
             del sys.modules[name]
+    importlib.invalidate_caches()
 
 
-def ref(text, folder=None):
+def ref(text, folder=None, source=None):
     place, _, attribute = text.partition(":")
     file = folder / place if folder else None
     return CodeRef(
@@ -34,6 +39,7 @@ def ref(text, folder=None):
         attribute=attribute,
         kwargs={},
         location=HERE,
+        source=source and PathRef(path=source, display=source.name, location=HERE),
     )
 
 
@@ -72,6 +78,49 @@ def test_the_users_folders_come_last_on_the_path(tmp_path):
     before = list(sys.path)
     resolve(ref("net.py:make", tmp_path), base=tmp_path)
     assert sys.path == [*before, str(tmp_path)]
+
+
+def test_an_installed_module_in_place_of_the_repositorys(tmp_path, monkeypatch):
+    installed, repository = tmp_path / "installed", tmp_path / "repository"
+    for folder in (installed, repository):
+        (folder / "package_of_user").mkdir(parents=True)
+        (folder / "package_of_user/__init__.py").write_text("def make(): return __file__")
+    (installed / "package_of_user/net.py").write_text("raise SystemExit('was run')")
+    for name in ("net.py", "other.py"):
+        (repository / "package_of_user" / name).write_text("def make(): return __file__")
+    monkeypatch.syspath_prepend(installed)
+    for name, found in (("net", "net.py"), ("other", "__init__.py")):
+        theirs = ref(
+            f"package_of_user.{name}:make", source=repository / f"package_of_user/{name}.py"
+        )
+        assert refusal(theirs, repository) == (
+            f"`package_of_user.{name}:make` is not `{name}.py`: Python finds "
+            f"`{installed}/package_of_user/{found}` by that name"
+        )
+    with pytest.raises(UserCodeError) as caught:
+        resolve(theirs, base=repository)
+    assert caught.value.remedy == (
+        "rename `package_of_user` in the repository, or write the path of the file: `file.py:make`"
+    )
+
+
+def test_the_repositorys_own_module(tmp_path):
+    (tmp_path / "package_of_user").mkdir()
+    source = tmp_path / "package_of_user/net.py"
+    source.write_text("def make(): return 7")
+    found = ref("package_of_user.net:make", source=source)
+    assert resolve(found, base=tmp_path)() == 7
+
+
+def test_a_package_that_lacks_something_says_what(tmp_path):
+    (tmp_path / "package_of_user").mkdir()
+    (tmp_path / "package_of_user/__init__.py").write_text("import nothing_like_this")
+    source = tmp_path / "package_of_user/net.py"
+    source.write_text("")
+    assert refusal(ref("package_of_user.net:make", source=source), tmp_path) == (
+        "`package_of_user.net:make` cannot be imported: ModuleNotFoundError: "
+        "No module named 'nothing_like_this' (__init__.py:1)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`file.py:callable` and `package.module:callable`."""
 
 import keyword
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ def find_code(
             "write `file.py:callable`, for example `model.py:Net`",
         )
         return None
-    file = None
+    file = source = None
     if where.endswith(".py"):
         found = places.find_text(where, node.location, faults)
         if found is None:
@@ -41,6 +42,10 @@ def find_code(
             "write `file.py:callable` or `package.module:callable`",
         )
         return None
+    elif (path := _file_of_module(where, places)) is not None:
+        source = places.find_text(path, node.location, faults)
+        if source is None:
+            return None
     return CodeRef(
         text=text,
         file=file,
@@ -48,6 +53,15 @@ def find_code(
         attribute=attribute,
         kwargs=kwargs or {},
         location=node.location,
+        source=source,
+    )
+
+
+def _file_of_module(module: str, places: Places) -> str | None:
+    """Where below the spec's folder the module is, in the order in which Python looks."""
+    path = module.replace(".", "/")
+    return next(
+        (p for p in (f"{path}/__init__.py", f"{path}.py") if os.path.lexists(places.base / p)), None
     )
 
 

@@ -12,8 +12,22 @@ from model_eval.types import Location, MetricRef, OutputKind, Severity, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PathRef:
+    """A file or folder named in the spec: where it is, and how to write it for people."""
+
+    path: Path
+    display: str
+    location: Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CodeRef:
-    """A callable of the user's: `file.py:callable` (file set) or `package.module:callable`."""
+    """A callable of the user's: `file.py:callable` (file set) or `package.module:callable`.
+
+    Attributes:
+        source: the module's file below the spec's folder, which is the one that must be imported;
+            None where there is none, so that the module can only be an installed one.
+    """
 
     text: str
     file: Path | None
@@ -21,15 +35,7 @@ class CodeRef:
     attribute: str
     kwargs: Mapping[str, Any]
     location: Location
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PathRef:
-    """A file or folder named in the spec: where it is, and how to write it for people."""
-
-    path: Path
-    display: str
-    location: Location
+    source: PathRef | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

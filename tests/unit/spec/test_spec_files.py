@@ -225,3 +225,41 @@ def test_named_files_that_are_none(make, expected, workspace):
     (workspace.root / "heldout.csv").unlink()
     make(workspace.root / "heldout.csv")
     assert workspace.faults() == [f"spec.yaml:7:9: `heldout.csv` {expected}"]
+
+
+# --- modules of the repository ---------------------------------------------------------------
+
+
+def factory(workspace, text):
+    return workspace.load(workspace.valid.replace("model.py:Net", text)).model.factory
+
+
+def put(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    return path
+
+
+def test_a_module_of_the_repository_is_found(workspace):
+    plain = put(workspace.root / "nets/small.py")
+    assert factory(workspace, "nets.small:Net").source.path == plain
+    package = put(workspace.root / "nets/small/__init__.py")
+    found = factory(workspace, "nets.small:Net")
+    assert (found.source.path, found.source.display) == (package, "nets/small/__init__.py")
+    assert (found.file, found.module) == (None, "nets.small")
+
+
+def test_a_module_that_is_not_in_the_repository_may_be_installed(workspace):
+    assert factory(workspace, "nets.small:Net").source is None
+    assert factory(workspace, "model.py:Net").source is None
+
+
+def test_a_module_outside_of_the_root(workspace):
+    outside = put(workspace.root.parent / "elsewhere.py")
+    (workspace.root / "nets.py").symlink_to(outside)
+    assert workspace.faults(workspace.valid.replace("model.py:Net", "nets:Net")) == [
+        (
+            f"spec.yaml:4:18: `nets.py` is outside of `{workspace.root}`; it is a symlink to "
+            f"`{outside}`; put the file itself there, or name its folder with `--allow-path`"
+        )
+    ]
