@@ -37,7 +37,7 @@ def look_like_probabilities(values: Tensor) -> Tensor:
 
     Within `PROBABILITY_TOLERANCE`, as half precision needs.
     """
-    inside = ((values >= 0) & (values <= 1)).all(dim=1)
+    inside = (values.amin(dim=1) >= 0) & (values.amax(dim=1) <= 1)
     if values.shape[1] == 1:
         return inside
     return inside & ((values.sum(dim=1) - 1).abs() <= PROBABILITY_TOLERANCE)
