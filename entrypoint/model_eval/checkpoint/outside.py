@@ -27,7 +27,7 @@ def outside(model: nn.Module) -> str | None:
     """Says which weights of the model are in no state dict; None where there are none.
 
     Weights are modules with parameters or persistent buffers, parameters, and other tensors that
-    ask for a gradient. Searched are the attributes of every module, and from them lists, dicts,
+    ask for a gradient. Searched are the attributes of every module and its class, and from them lists, dicts,
     objects, closures and the like, to a limited depth. Other tensors are constants of the model's
     code. The model's own weights may be anywhere a second time.
     """
@@ -38,7 +38,7 @@ def outside(model: nn.Module) -> str | None:
     waiting = deque(
         ((names[id(module)], attribute), value, 0)
         for module in model.modules()
-        for attribute, value in vars(module).items()
+        for attribute, value in _attributes(module)
     )
     while waiting:
         place, thing, steps = waiting.popleft()
@@ -51,6 +51,14 @@ def outside(model: nn.Module) -> str | None:
         if steps < _MAX_STEPS:
             waiting.extend((place, held, steps + 1) for held in _held_by(thing))
     return None
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, object]]:
+    for kind in type(module).__mro__:
+        if kind in {nn.Module, object}:
+            break
+        yield from vars(kind).items()
+    yield from vars(module).items()
 
 
 def _weights(thing: Any) -> Iterator[tuple[str, torch.Tensor]]:

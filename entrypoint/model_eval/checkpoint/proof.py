@@ -1,6 +1,6 @@
 """The proof, after the pass, that the weights which were judged are those of the file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
@@ -31,7 +31,16 @@ def unchanged(model: nn.Module) -> Iterator[None]:
         EvaluationError: naming the first module or tensor that differs.
     """
     before = _prints(model)
-    yield
+    try:
+        yield
+    except EvaluationError as error:
+        if error.__cause__ is None:  # not what the model raised: this may be why
+            _require_unchanged(model, before)
+        raise
+    _require_unchanged(model, before)
+
+
+def _require_unchanged(model: nn.Module, before: Mapping[str, Print]) -> None:
     after = _prints(model)
     if (name := next((name for name in after if name not in before), None)) is not None:
         raise EvaluationError(

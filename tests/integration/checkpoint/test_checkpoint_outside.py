@@ -43,6 +43,17 @@ def test_a_layer_that_is_not_registered(keep):
     assert outside(holding(keep(nn.Linear(2, 1)), below=True)) == "a Linear in `norm.h`"
 
 
+def test_a_layer_of_the_class():
+    class Shared(Net):
+        shared = nn.Linear(2, 1)
+
+    class Below(Shared):
+        pass
+
+    assert outside(Below()) == "a Linear in `shared`"
+    assert outside(nn.Sequential(Below())) == "a Linear in `0.shared`"
+
+
 @pytest.mark.parametrize(
     ("value", "what"),
     [

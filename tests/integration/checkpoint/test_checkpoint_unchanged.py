@@ -1,13 +1,18 @@
 """After the pass the model must be what was loaded, and every way of not being it is named."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 
 from builders.checkpoints import Net, a_state, loaded, saved
+from builders.projects import MODEL, make_project
 from model_eval.checkpoint import unchanged
 from model_eval.checkpoint.proof import _factors, fingerprint
 from model_eval.errors import EvaluationError
+from model_eval.run import evaluate
+from model_eval.types import Verdict
 
 X = torch.ones(4, 2)
 
@@ -147,6 +152,63 @@ def test_an_error_of_the_pass_is_not_hidden(model):
 
     with pytest.raises(ZeroDivisionError), unchanged(model):
         fail(model)
+
+
+def test_a_change_explains_what_the_engine_found(model):
+    def differs(model):
+        model.train()
+        raise EvaluationError("the model gives different outputs for the same inputs")
+
+    assert refusal(model, differs).startswith("the model went into training mode")
+
+    def raises(model):
+        model.train()
+        raise EvaluationError("the model raised ValueError") from ValueError()
+
+    assert refusal(model, raises).startswith("the model raised ValueError")
+
+    def fails(model):
+        raise EvaluationError("nothing to do with it")
+
+    model.eval()
+    assert refusal(model, fails).startswith("nothing to do with it")
+
+
+# --- a whole run ----------------------------------------------------------------------------
+
+FORWARD = "return self.layer(x)"
+
+
+@pytest.mark.parametrize(
+    ("forward", "code", "message"),
+    [
+        (
+            "self.layer.weight.data.mul_(2); return self.layer(x)",
+            4,
+            "`layer.weight` changed during the evaluation: it is the checkpoint's no more",
+        ),
+        ("self.train(); return self.layer(x)", 4, "the model went into training mode"),
+        (
+            "self.late = getattr(self, 'late', torch.nn.Linear(2, 1)); return self.layer(x)",
+            4,
+            "`late.weight` was made during the evaluation",
+        ),
+        (
+            "return self.layer(x)\n    hidden = [torch.nn.Linear(2, 1)]",
+            3,
+            "`model.safetensors` does not hold all of the model's weights: a Linear in `hidden`",
+        ),
+    ],
+)
+def test_a_run_with_other_weights_is_no_pass(tmp_path, forward, code, message):
+    project = make_project(tmp_path, model=MODEL.replace(FORWARD, forward))
+    ended = evaluate(
+        project.spec, roots=[tmp_path], progress=lambda _: nullcontext(lambda _: None), clock=float
+    )
+    assert ended.ledger is None
+    assert (ended.report.verdict, ended.report.exit_code) == (Verdict.ERROR, code)
+    assert ended.report.faults[0].message.startswith(message)
+    assert ended.report.faults[0].location.file == "model-eval.yaml"
 
 
 # --- fingerprints ---------------------------------------------------------------------------
