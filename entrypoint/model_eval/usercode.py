@@ -136,11 +136,12 @@ def _import_module(ref: CodeRef) -> Any:
         found = None
     if found is None or not found.origin or os.path.realpath(found.origin) != str(ref.source.path):
         other = found or importlib.util.find_spec(top)
+        package = ref.source.display.endswith("/__init__.py")
+        path = name.replace(".", "/") + ("/__init__.py" if package else ".py")
         raise UserCodeError(
             f"`{ref.text}` is not {quote(ref.source.display)}: Python finds "
             f"{_origin(other)} by that name",
-            remedy=f"rename `{top}` in the repository, or write the path of the file: "
-            f"`file.py:{ref.attribute}`",
+            remedy=f"rename `{top}` in the repository, or write `{path}:{ref.attribute}`",
             location=ref.location,
         )
     return importlib.import_module(name)

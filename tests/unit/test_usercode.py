@@ -100,7 +100,7 @@ def test_an_installed_module_in_place_of_the_repositorys(tmp_path, monkeypatch):
     with pytest.raises(UserCodeError) as caught:
         resolve(theirs, base=repository)
     assert caught.value.remedy == (
-        "rename `package_of_user` in the repository, or write the path of the file: `file.py:make`"
+        "rename `package_of_user` in the repository, or write `package_of_user/other.py:make`"
     )
 
 
