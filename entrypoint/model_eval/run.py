@@ -183,7 +183,7 @@ def _evaluate(
             progress=count,
         )
     evaluated = clock()
-    draft.learn(heldout=heldout.info())
+    draft.learn(heldout=heldout.info(), notes=heldout.notes)
     return Evaluation(
         report=_judged(
             draft.report,
@@ -230,7 +230,7 @@ def _judged(
 
 
 def _notes(known: Report, completion: Completion, classes: Sequence[ClassRow]) -> tuple[str, ...]:
-    notes = []
+    notes = list(known.notes)
     if known.checkpoint and not known.checkpoint.pinned:
         notes.append("the checkpoint is not pinned: add checkpoint.sha256 to fix which file")
     if known.heldout and not known.heldout.pinned:
