@@ -1,8 +1,10 @@
 """How messages write what comes from outside: names, values, counts, each in one line."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 
 _LONGEST_NAME = 100
+_LONGEST_PATH = 4096
 _MAX_LISTED = 3
 
 
@@ -10,6 +12,11 @@ def printable(text: str, limit: int = 80) -> str:
     """The text in one line, without anything that a terminal would act on, cut at `limit`."""
     short = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in short)
+
+
+def printable_path(path: PurePath) -> str:
+    """A path as `printable`, whole: a place that is cut cannot be looked at."""
+    return printable(str(path), _LONGEST_PATH)
 
 
 def quote(name: object) -> str:

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from model_eval.wording import printable
+from model_eval.wording import printable_path
 
 
 class NotRegularError(OSError):
@@ -58,7 +58,7 @@ def explain(error: OSError | ValueError, path: Path) -> tuple[str, str]:
     if number in {errno.ENOENT, errno.ENOTDIR}:
         if path.is_symlink():
             return (
-                f"is a symlink to `{printable(str(path.readlink()))}`, which does not exist",
+                f"is a symlink to `{printable_path(path.readlink())}`, which does not exist",
                 "commit the file that it points to",
             )
         return "does not exist", "check the path; it must be committed, or made before this step"

@@ -11,7 +11,7 @@ from model_eval.spec import schema, semantics, source
 from model_eval.spec.eval_spec import EvalSpec, PathRef
 from model_eval.spec.paths import make_places
 from model_eval.types import Fault, Location
-from model_eval.wording import printable
+from model_eval.wording import printable, printable_path
 
 
 def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:
@@ -29,7 +29,7 @@ def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:
     if not roots:
         raise ValueError("load_spec needs at least one root")
     if "\0" in str(path):
-        message = f"the spec `{printable(str(path))}` cannot be read: its name holds a NUL"
+        message = f"the spec `{printable_path(path)}` cannot be read: its name holds a NUL"
         raise SpecError((Fault(code=SpecError.code, message=message, remedy="correct the path"),))
     absolute = path.absolute()
     places = make_places(absolute, roots)
@@ -44,7 +44,7 @@ def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:
                 Fault(
                     code=SpecError.code,
                     message=f"the spec `{display}` is outside of "
-                    + " or ".join(f"`{printable(str(root))}`" for root in places.roots),
+                    + " or ".join(f"`{printable_path(root)}`" for root in places.roots),
                     remedy="move it inside, or name its folder with `--allow-path`",
                 ),
             )

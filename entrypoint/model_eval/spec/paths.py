@@ -13,7 +13,7 @@ from model_eval.spec.files import NotRegularError, explain, kind_of
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import closest
 from model_eval.types import Location
-from model_eval.wording import printable
+from model_eval.wording import printable, printable_path
 
 _MAX_SIBLINGS = 1000
 
@@ -73,10 +73,10 @@ class Places:
 
     def _add_escape(self, text: str, path: Path, location: Location, faults: Faults) -> None:
         shown = printable(text)
-        roots = " or ".join(f"`{printable(str(root), 400)}`" for root in self.roots)
+        roots = " or ".join(f"`{printable_path(root)}`" for root in self.roots)
         if Path(os.path.normpath(self.base / text)) != path:
             remedy = (
-                f"it is a symlink to `{printable(str(path), 400)}`; "
+                f"it is a symlink to `{printable_path(path)}`; "
                 "put the file itself there, or name its folder with `--allow-path`"
             )
         else:
