@@ -20,6 +20,7 @@ demo: $(VENV)/.program  ## install into $(VENV) and judge the digits example
 	$(BIN)/model-eval run examples/digits/model-eval.yaml --output out/demo
 	$(SAY) "the three files it wrote are in out/demo"
 	@ls -l out/demo
+	$(SAY) "to call model-eval yourself: . $(BIN)/activate"
 
 test: $(VENV)/.test  ## install what tests need and run them all
 	$(SAY) "running the tests (what needs Docker or Node.js and finds none is skipped, and says so)"

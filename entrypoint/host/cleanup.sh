@@ -11,6 +11,6 @@ if [[ -n $MODEL_EVAL_CONTAINER ]]; then
     done
 fi
 if [[ -n $MODEL_EVAL_OUTPUT_DIR && -d $MODEL_EVAL_OUTPUT_DIR ]]; then
-    chmod -R u+rwX -- "$MODEL_EVAL_OUTPUT_DIR"
+    chmod -R u+rwX,a-st -- "$MODEL_EVAL_OUTPUT_DIR"
     find "$MODEL_EVAL_OUTPUT_DIR" -mindepth 1 ! -type f ! -type d -delete
 fi

@@ -5,6 +5,8 @@ source "${BASH_SOURCE[0]%/*}/common.sh"
 
 [[ ${RUNNER_OS:-} == Linux ]] ||
     fail 4 "this action runs on Linux runners only, and this one is \`${RUNNER_OS:-unknown}\`; use runs-on: ubuntu-latest or a self-hosted Linux runner"
+[[ -n $MODEL_EVAL_IMAGE || ${RUNNER_ARCH:-X64} == X64 ]] ||
+    fail 4 "the images are for x86-64, and this runner is \`$RUNNER_ARCH\`; use another runner, or build an image and pass it as \`image\`"
 if inside "$GITHUB_WORKSPACE" /__w; then
     fail 4 "this job runs in a container, where the paths of the workspace are not those of the Docker engine; remove \`container:\` from the job"
 fi
@@ -55,7 +57,7 @@ if [[ -z $image ]]; then
         [[ $name != "$variant" ]] || image=$reference
     done <"${BASH_SOURCE[0]%/*}/../../image.lock"
     [[ -n $image ]] ||
-        fail 4 "no $variant image has been released with this version of the action; build one (\`docker build -t model-eval:local .\` in the action's repository) and pass \`image: model-eval:local\`"
+        fail 4 "no $variant image has been released with this version of the action; build one (\`make wheels image\` in the action's repository; see its README, Before a release) and pass \`image: model-eval:local\`"
 fi
 [[ $image =~ ^[A-Za-z0-9][A-Za-z0-9._/:@-]*$ ]] ||
     fail 2 "\`image: $image\` is not the name of an image; correct the input"

@@ -21,7 +21,7 @@ for variable in \
     arguments+=(--env "$variable")
 done
 # A GitHub Enterprise Server with a certificate of its own.
-if [[ -n ${REQUESTS_CA_BUNDLE:-} ]]; then
+if [[ -f ${REQUESTS_CA_BUNDLE:-} ]]; then
     arguments+=(--env REQUESTS_CA_BUNDLE --mount "$(bind "$REQUESTS_CA_BUNDLE" "$REQUESTS_CA_BUNDLE" readonly)")
 fi
 if [[ -f $report && ! -L $report ]]; then
@@ -42,4 +42,6 @@ if [[ ${MODEL_EVAL_EXIT_STATUS:-} != "$published" ]]; then
     annotate error "no verdict: the evaluation ended with status \`${MODEL_EVAL_EXIT_STATUS:-none}\` and its publication with \`$published\`; see the log above"
     set_output verdict error
     set_output exit-code 4
+    set_output report ""
+    set_output metrics "{}"
 fi

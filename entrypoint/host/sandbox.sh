@@ -31,7 +31,8 @@ for proxy in HTTP_PROXY HTTPS_PROXY FTP_PROXY NO_PROXY ALL_PROXY; do
 done
 
 # actions/checkout leaves the token in .git/config. Every git directory, whatever its name, is covered
-# by an empty folder; a search that cannot see everything is an error.
+# by an empty folder; a search that cannot see everything is an error. -H, because a folder that is itself
+# a link would be searched as the link, and nothing found.
 hide_git_directories() {
     local folder=$1 found
     shift
@@ -43,7 +44,7 @@ hide_git_directories() {
                 ;;
         esac
         arguments+=(--mount "type=tmpfs,\"target=${found//\"/\"\"}\",tmpfs-size=4096,tmpfs-mode=0555")
-    done < <(find "$folder" "$@" \( -type d -name .git -prune -o -name HEAD \) -print0)
+    done < <(find -H "$folder" "$@" \( -type d -name .git -prune -o -name HEAD \) -print0)
     wait $! ||
         fail 4 "\`$folder\` cannot be searched for git credentials; give the runner's user access to all of it"
 }

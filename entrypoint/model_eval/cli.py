@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from model_eval import __version__
 from model_eval.errors import Interrupted, ModelEvalError, ReportError, SpecError, UsageError
-from model_eval.github.commands import group, stopped_commands
+from model_eval.github.commands import Annotation, Level, annotate, group, stopped_commands
 from model_eval.settings import Settings
+from model_eval.wording import place_in
 
 if TYPE_CHECKING:
     from model_eval.run import Evaluation
@@ -34,6 +35,7 @@ exit status:
 
 _BUG = "this is a bug in model-eval; please report it with the lines above\n"
 _PR_SET_PDEATHSIG = 1
+_OWN_FILES = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
     publish = commands.add_parser("publish", help="publish a report.json to GitHub")
     publish.add_argument("--report", type=Path, required=True, metavar="FILE")
-    publish.add_argument("--comment-key", default="", metavar="KEY", help="one comment per key; the spec's name by default")  # fmt: skip
+    publish.add_argument("--comment-key", default="", metavar="KEY", help="one comment per key; the spec's path by default")  # fmt: skip
     publish.add_argument("--no-comment", action="store_true", help="no comment on the pull request")
     publish.add_argument("--exit-status", type=int, metavar="N", help="the status that `model-eval run` ended with: a report that says otherwise is refused")  # fmt: skip
     return top
@@ -190,8 +192,7 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
 
     roots = _roots(args)
     with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="model-eval-"))
-        output = _writable(args.output or Path(scratch)).absolute()
+        output = _writable(args.output or _scratch(stack)).absolute()
         remove_stale(output)  # before anything can be wrong: an old pass must not outlive an error
         settings = read_settings(environ)
         arguments = [
@@ -199,7 +200,9 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
             *(word for path in roots[1:] for word in ("--allow-path", str(path))),
         ]  # fmt: skip
         with _untrusted_output(settings, stdout, title=f"model-eval run {args.spec}"):
-            report = supervise(arguments, name=args.spec.name, output=output, environ=environ)
+            report = supervise(
+                arguments, name=place_in(args.spec, roots[0]), output=output, environ=environ
+            )
         stdout.write(render_terminal(report))
         publish(
             report,
@@ -211,6 +214,16 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
         )
     stdout.flush()
     return report.exit_code
+
+
+def _scratch(stack: ExitStack) -> Path:
+    try:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-eval-")))
+    except OSError as error:
+        raise UsageError(
+            "there is no temporary folder that can be written to",
+            remedy="name a folder with --output, or give the container `--tmpfs /tmp`",
+        ) from error
 
 
 @contextmanager
@@ -229,18 +242,25 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
     from model_eval.report import error_report
     from model_eval.settings import read_settings
 
-    settings = read_settings(environ)
+    try:
+        settings = read_settings(environ)
+    except UsageError as error:  # nothing that is wrong with a comment changes the verdict
+        settings = read_settings({name: environ.get(name, "") for name in _OWN_FILES})
+        message = f"nothing is left on the pull request: {error}"
+        annotate(stdout, [Annotation(level=Level.WARNING, title="model-eval", message=message)])
+    report_path: Path | None = args.report
     try:
         report = read_report(args.report, exit_status=args.exit_status)
     except ReportError as error:
-        report = error_report(args.report.name, error.faults, exit_code=error.exit_code)
+        name = args.comment_key or args.report.name
+        report, report_path = error_report(name, error.faults, exit_code=error.exit_code), None
         sys.stderr.write(f"{error}\n")
     if args.comment_key:
         settings = replace(settings, comment_key=args.comment_key)
     publish(
         report,
         settings,
-        report_path=args.report,
+        report_path=report_path,
         comment=None if args.no_comment else sticky_comment,
         stdout=stdout,
         stderr=sys.stderr,

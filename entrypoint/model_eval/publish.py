@@ -30,7 +30,7 @@ def publish(
     report: Report,
     settings: Settings,
     *,
-    report_path: Path,
+    report_path: Path | None,
     comment: Comment | None,
     stdout: TextIO,
     stderr: TextIO,
@@ -40,12 +40,17 @@ def publish(
     Args:
         report: validated, whoever wrote it.
         settings: which of GitHub's files, and which pull request, there are.
-        report_path: what the output `report` says.
+        report_path: what the output `report` says; None where there is no valid report.
         comment: leaves the comment; None where none is wanted.
         stdout: takes workflow commands.
         stderr: takes warnings outside of GitHub Actions.
     """
-    footer = f"[The run that made this]({settings.run_url})" if settings.run_url else ""
+    footer = _footer(settings)
+
+    if not (settings.in_actions or settings.step_summary or settings.output) and (
+        comment is None or settings.pull_request is None
+    ):
+        stderr.write("nothing to publish to: no GitHub Actions, no pull request\n")
 
     def attempt(action: Callable[[], object]) -> None:
         try:
@@ -60,19 +65,27 @@ def publish(
     if (outputs := settings.output) is not None:
         attempt(lambda: set_outputs(outputs, step_outputs(report, report_path)))
     if comment is not None and settings.pull_request is not None:
-        key = settings.comment_key or report.name
+        # The spec's path, because it is known however the run ended, and two specs may share a name.
+        key = settings.comment_key or (report.spec.path if report.spec else report.name)
         attempt(lambda: comment(settings, key, lambda n: render(report, limit=n, footer=footer)))
 
 
-def step_outputs(report: Report, report_path: Path) -> dict[str, str]:
+def step_outputs(report: Report, report_path: Path | None) -> dict[str, str]:
     """The step's outputs: `metrics` is JSON, label → value or null where undefined."""
     values = {estimate.metric.label: estimate.value for estimate in report.estimates}
     return {
         "verdict": str(report.verdict),
         "exit-code": str(report.exit_code),
-        "report": str(report_path),
+        "report": str(report_path or ""),
         "metrics": json.dumps(values, allow_nan=False),
     }
+
+
+def _footer(settings: Settings) -> str:
+    """Which commit and which run this is of: an old comment must be recognisable as old."""
+    commit = f"Commit {settings.sha[:12]}" if settings.sha else ""
+    run = f"[the run that made this]({settings.run_url})" if settings.run_url else ""
+    return " · ".join(part for part in (commit, run) if part)
 
 
 def sticky_comment(settings: Settings, key: str, body: Callable[[int], str]) -> str:

@@ -38,7 +38,7 @@ from model_eval.types import (
     Task,
     Timings,
 )
-from model_eval.wording import first_few
+from model_eval.wording import first_few, place_in
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
@@ -69,7 +69,7 @@ def evaluate(
     Returns:
         A report, and the ledger where every sample was evaluated.
     """
-    draft = _Draft(report=error_report(path.name, (), exit_code=4), started=clock())
+    draft = _Draft(report=error_report(place_in(path, roots[0]), (), exit_code=4), started=clock())
     try:
         return _evaluate(path, roots=roots, progress=progress, clock=clock, draft=draft)
     except ModelEvalError as error:

@@ -1,7 +1,7 @@
 """How messages write what comes from outside: names, values, counts, each in one line."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 _LONGEST_NAME = 100
 _LONGEST_PATH = 4096
@@ -17,6 +17,12 @@ def printable(text: str, limit: int = 80) -> str:
 def printable_path(path: PurePath) -> str:
     """A path as `printable`, whole: a place that is cut cannot be looked at."""
     return printable(str(path), _LONGEST_PATH)
+
+
+def place_in(path: Path, root: Path) -> str:
+    """The path below the root, as people write it; its name where it lies elsewhere."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else path.name
 
 
 def quote(name: object) -> str:

@@ -264,8 +264,8 @@ class TestRefusals:
             " fork, whose token is read-only, or the job lacks the permission"
         )
         assert error.remedy == (
-            "add `permissions: {contents: read, pull-requests: write}` to the job; for forks publish"
-            " from a `workflow_run` workflow, see docs/security.md"
+            "add `permissions: {contents: read, pull-requests: write}` to the job; for forks the job"
+            " summary stands in for the comment"
         )
         assert time.waits == []
         assert error.exit_code == 0

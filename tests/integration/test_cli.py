@@ -136,6 +136,22 @@ def test_publish_refuses_a_report_that_disagrees_with_the_exit_status(tmp_path):
     assert "the report says exit status 0, and the evaluation ended with 137" in done.stderr
 
 
+def test_what_is_wrong_with_the_comment_does_not_change_the_verdict(tmp_path):
+    save_report(report(), tmp_path)
+    summary = tmp_path / "summary"
+    done = cli(
+        "publish", "--report", tmp_path / REPORT,
+        GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary), MODEL_EVAL_TOKEN="bad token",
+        MODEL_EVAL_PULL_REQUEST="7",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.startswith(
+        "::warning title=model-eval::nothing is left on the pull request: "
+    )
+    assert "bad token" not in done.stdout
+    assert summary.exists()
+
+
 def test_files_outside_of_the_root_need_to_be_allowed(tmp_path):
     project = make_project(tmp_path / "project")
     data = tmp_path / "data"

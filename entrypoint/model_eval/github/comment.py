@@ -274,7 +274,7 @@ def _refusal(error: Exception, settings: Settings, *, wait: float) -> PublishErr
             f"GitHub does not let this token comment on {place} {answer}: either the pull request"
             " comes from a fork, whose token is read-only, or the job lacks the permission",
             remedy="add `permissions: {contents: read, pull-requests: write}` to the job; for forks"
-            " publish from a `workflow_run` workflow, see docs/security.md",
+            " the job summary stands in for the comment",
         )
     if error.status in {404, 410}:
         return PublishError(

@@ -6,6 +6,7 @@ test holds that the two agree.
 
 import json
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from model_eval.types import Fault, GateResult, GateStatus, Report, Verdict
 SCHEMA_VERSION = 1
 MAX_BYTES = 8 * 1024 * 1024
 """A report over this size is refused: the publisher reads what a pull request may have written."""
+
+MAX_ITEMS = 100_000
+"""A report with a longer list than this is refused."""
 
 _SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "report.schema.json"
 
@@ -53,14 +57,16 @@ def from_json(data: bytes) -> Report:
     if len(data) > MAX_BYTES:
         raise ReportError(f"the report has {len(data)} bytes; at most {MAX_BYTES} are read")
     try:
-        document = json.loads(data, parse_constant=_refuse_constant)
+        document = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ReportError("the report is not JSON") from error
-    _validate(document)
     try:
+        # First, because it stops at the first fault, whatever the size.
         report: Report = msgspec.convert(document, Report)
     except msgspec.ValidationError as error:
         raise ReportError(f"the report does not match its schema: {error}") from error
+    _require_short(report)
+    _validate(document)
     _require_consistent(report)
     return report
 
@@ -84,14 +90,19 @@ def _validate(document: Any) -> None:
     import jsonschema
 
     schema = json.loads(_SCHEMA_FILE.read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema).iter_errors(document)
-    )
+    error = next(jsonschema.Draft202012Validator(schema).iter_errors(document), None)
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "the top level"
         raise ReportError(
             f"the report does not match its schema at {place}: {error.message[:200]}"
         ) from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{text} is too large")
+    return value
 
 
 def _refuse_constant(name: str) -> Any:
@@ -120,6 +131,25 @@ def _require_consistent(report: Report) -> None:
             f"and its gates show `{verdict}`"
         )
     _require_square(report)
+    _require_counts(report)
+
+
+def _require_short(report: Report) -> None:
+    for name in ("estimates", "classes", "gates", "faults", "notes"):
+        if len(getattr(report, name)) > MAX_ITEMS:
+            raise ReportError(f"the report has more than {MAX_ITEMS} {name}")
+
+
+def _require_counts(report: Report) -> None:
+    done = report.completion
+    counts = [e.n for e in report.estimates] + [g.n for g in report.gates]
+    counts += [n for row in report.classes for n in (row.support, row.predicted)]
+    if done is not None:
+        counts += [done.expected, done.rows, done.distinct, done.finite]
+    if min(counts, default=0) < 0 or (
+        done is not None and max(counts) > max(done.rows, done.expected)
+    ):
+        raise ReportError("the report counts more samples than there are, or fewer than none")
 
 
 def _require_square(report: Report) -> None:

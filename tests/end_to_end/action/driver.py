@@ -156,7 +156,8 @@ class Runner:
         log = self.temp / f"step-{number}.log"
         script_file.write_text(script)
         for path in (*paths.values(), script_file, log):
-            path.touch()
+            if path != script_file:
+                path.write_bytes(b"")  # as the runner does: nothing of an earlier step
             os.chown(path, self.user, self.user if os.getuid() == 0 else -1)
         environment = self._runner_environment() | {key: str(path) for key, path in paths.items()}
         with log.open("wb") as output:

@@ -9,6 +9,7 @@ import pytest
 from builders.reports import estimate, gate, report
 from model_eval.errors import PublishError
 from model_eval.publish import publish, step_outputs
+from model_eval.report import error_report
 from model_eval.settings import Settings
 from model_eval.types import MetricRef, Severity
 
@@ -42,16 +43,18 @@ class Shown:
 
 def test_in_a_pull_request(tmp_path):
     failing = report([estimate(0.85)])
-    shown = Shown(tmp_path, failing, in_actions=True, pull_request=7, run_id=42)
+    shown = Shown(
+        tmp_path, failing, in_actions=True, pull_request=7, run_id=42, sha="0123456789abcdef"
+    )
     assert shown.stdout.getvalue() == (
         "::error file=model-eval.yaml,line=20,col=5,title=model-eval%3A accuracy fail::0.85 < 0.9\n"
     )
     assert shown.summary.read_text().startswith("## ❌ `digits`: fail")
     [(key, body)] = shown.comments
-    assert key == "digits"
+    assert key == "model-eval.yaml"
     assert body.startswith("## ❌ `digits`: fail")
     assert body.endswith(
-        "\n[The run that made this](https://github.com/octo/demo/actions/runs/42/attempts/1)\n"
+        "\nCommit 0123456789ab · [the run that made this](https://github.com/octo/demo/actions/runs/42/attempts/1)\n"
     )
     assert "verdict<<" in shown.outputs.read_text()
 
@@ -114,6 +117,31 @@ def test_outputs_are_the_verdict_and_numbers(tmp_path):
         "report": str(path),
         "metrics": {"accuracy": 0.95, "f1": None},
     }
+
+
+def test_without_a_valid_report_there_is_no_path_of_one():
+    assert step_outputs(report(), None)["report"] == ""
+
+
+def test_an_error_updates_the_comment_of_the_same_spec(tmp_path):
+    """A report that failed early has no spec, and its name is the spec's path."""
+    early = error_report("model-eval.yaml", [], exit_code=4)
+    [(key, _)] = Shown(tmp_path, early, pull_request=7).comments
+    [(same, _)] = Shown(tmp_path, report(), pull_request=7).comments
+    assert key == same
+
+
+def test_nowhere_to_publish_to_is_said(tmp_path):
+    stderr = io.StringIO()
+    publish(
+        report(),
+        Settings(),
+        report_path=tmp_path,
+        comment=None,
+        stdout=io.StringIO(),
+        stderr=stderr,
+    )
+    assert stderr.getvalue() == "nothing to publish to: no GitHub Actions, no pull request\n"
 
 
 def test_the_summary_of_a_long_run_fits_what_is_left(tmp_path):

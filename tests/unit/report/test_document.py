@@ -57,9 +57,10 @@ def refusal(data):
         (b"\xff\xfe", "the report is not JSON"),
         (b"[" * 100_000, "the report is not JSON"),
         (b'{"value": NaN}', "the report is not JSON"),
+        (b'{"value": 1e400}', "the report is not JSON"),
         (
             b"[]",
-            "the report does not match its schema at the top level: [] is not of type 'object'",
+            "the report does not match its schema: Expected `object`, got `array`",
         ),
         (b" " * (MAX_BYTES + 1), "the report has 8388609 bytes; at most 8388608 are read"),
     ],
@@ -73,8 +74,8 @@ def test_what_is_no_report(data, message):
     [
         ({"surprise": 1}, "Additional properties are not allowed ('surprise' was unexpected)"),
         ({"schema_version": 2}, "1 was expected"),
-        ({"verdict": "excellent"}, "'excellent' is not one of"),
-        ({"exit_code": "0"}, "'0' is not of type 'integer'"),
+        ({"verdict": "excellent"}, "Invalid enum value 'excellent'"),
+        ({"exit_code": "0"}, "Expected `int`, got `str`"),
     ],
 )
 def test_what_does_not_match_the_schema(changes, message):
@@ -131,6 +132,10 @@ def broken(change):
         (lambda d: d["confusion_matrix"]["counts"][0].pop(), "the confusion matrix is not square"),
         (lambda d: d["confusion_matrix"]["labels"].append("x"), "the confusion matrix is not square"),
         (lambda d: d["confusion_matrix"]["counts"][0].__setitem__(0, 99), "the confusion matrix does not count every sample once"),
+        (lambda d: d["completion"].__setitem__("finite", -1), "the report counts more samples than there are, or fewer than none"),
+        (lambda d: d["completion"].__setitem__("finite", 101), "the report counts more samples than there are, or fewer than none"),
+        (lambda d: d["classes"][0].__setitem__("support", -1), "the report counts more samples than there are, or fewer than none"),
+        (lambda d: d.__setitem__("notes", ["x"] * 100_001), "the report has more than 100000 notes"),
         (lambda d: d["gates"][0].__setitem__("margin", 0.5), "the status of gate accuracy does not follow from it"),
     ],
 )  # fmt: skip
