@@ -32,6 +32,9 @@ command=(publish --report "$report" --exit-status "$evaluated"
     "--comment-key=${MODEL_EVAL_COMMENT_KEY:-$MODEL_EVAL_SPEC}")
 [[ $MODEL_EVAL_COMMENT != false ]] || command+=(--no-comment)
 
+# The evaluation did not even start, and its step has said why.
+[[ -n ${MODEL_EVAL_EXIT_STATUS:-} ]] || command+=(--quiet)
+
 name=$MODEL_EVAL_CONTAINER-publish
 published=0
 run_container "$name" "${arguments[@]}" "$MODEL_EVAL_IMAGE" "${command[@]}" || published=$?
@@ -39,7 +42,8 @@ docker rm --force "$name" >/dev/null 2>&1 || true
 
 # A pass needs both: the evaluation said so, and its report was found to be valid and to say the same.
 if [[ ${MODEL_EVAL_EXIT_STATUS:-} != "$published" ]]; then
-    annotate error "no verdict: the evaluation ended with status \`${MODEL_EVAL_EXIT_STATUS:-none}\` and its publication with \`$published\`; see the log above"
+    [[ -z ${MODEL_EVAL_EXIT_STATUS:-} ]] ||
+        annotate error "no verdict: the evaluation ended with status \`$MODEL_EVAL_EXIT_STATUS\` and its publication with \`$published\`; see the log above"
     set_output verdict error
     set_output exit-code 4
     set_output report ""

@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     publish.add_argument("--report", type=Path, required=True, metavar="FILE")
     publish.add_argument("--comment-key", default="", metavar="KEY", help="one comment per key; the spec's path by default")  # fmt: skip
     publish.add_argument("--no-comment", action="store_true", help="no comment on the pull request")
+    publish.add_argument("--quiet", action="store_true", help="no annotations")
     publish.add_argument("--exit-status", type=int, metavar="N", help="the status that `model-eval run` ended with: a report that says otherwise is refused")  # fmt: skip
     return top
 
@@ -257,6 +258,8 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
         sys.stderr.write(f"{error}\n")
     if args.comment_key:
         settings = replace(settings, comment_key=args.comment_key)
+    if args.quiet:
+        settings = replace(settings, in_actions=False)
     publish(
         report,
         settings,

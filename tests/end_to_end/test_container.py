@@ -118,6 +118,35 @@ print(json.dumps({
     }  # fmt: skip
 
 
+def test_healthy_without_any_folder_to_write_to(image, workspace):
+    """No /tmp, no root: with an output folder it runs, without one it says what is missing."""
+    bare = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+        "--user",
+        "4321:0",
+    ]
+    there = workspace / "out"
+    there.mkdir()
+    there.chmod(0o777)
+    mounts = [f"--volume={workspace}:{workspace}:ro", f"--volume={there}:{there}"]
+    spec = str(workspace / "examples/digits/model-eval.yaml")
+    done = docker(*bare, *mounts, image, "run", spec, "--output", str(there), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("digits-cnn: pass (exit 0): all 3 required gates passed\n")
+    done = docker(*bare, *mounts, image, "run", spec, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "there is no temporary folder that can be written to; "
+        "name a folder with --output, or give the container `--tmpfs /tmp`\n"
+    )
+
+
 def test_a_user_without_an_entry_in_passwd(image):
     script = "import getpass, os, pathlib, tempfile; print(getpass.getuser(), pathlib.Path.home(), tempfile.mkdtemp()[:5], os.getuid())"
     assert python(image, script) == f"model-eval /tmp /tmp/ {UID}"

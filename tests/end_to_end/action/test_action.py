@@ -119,6 +119,20 @@ def test_the_comment_is_left_and_updated(runner, image, github_api):
 
 
 @pytest.mark.node
+def test_a_comment_does_not_outlive_a_push_on_which_nothing_was_judged(runner, image, github_api):
+    runner.environment |= github_api.environment | {"MODEL_EVAL_PUBLISH_NETWORK": "host"}
+    runner.event = {"pull_request": {"number": github_api.pull_request}}
+    for variable in ("MODEL_EVAL_TOKEN", "MODEL_EVAL_PULL_REQUEST"):
+        del runner.environment[variable]
+    runner.environment["TEST_TOKEN"] = github_api.token
+    assert run(runner, image).conclusion == "success"
+    assert run(runner, image, memory="1x").conclusion == "failure"
+    (comment,) = github_api.comments()
+    assert "Nothing was judged" in comment["body"]
+    assert "✅" not in comment["body"]
+
+
+@pytest.mark.node
 def test_a_refused_comment_warns_and_changes_nothing(runner, image, github_api):
     runner.environment |= github_api.environment | {"MODEL_EVAL_PUBLISH_NETWORK": "host"}
     runner.event = {"pull_request": {"number": github_api.pull_request}}
@@ -171,6 +185,38 @@ attempt("uid", lambda: [os.getuid(), os.getgid()])
 attempt("capabilities", lambda: [l.split()[1] for l in open("/proc/self/status") if l.startswith(("CapBnd", "NoNewPrivs"))])
 print("PROBE " + json.dumps(found), flush=True)
 """  # fmt: skip
+
+
+READ_GIT = """
+import os, pathlib
+for folder in FOLDERS:
+    for found in pathlib.Path(folder).glob(".git/*"):
+        print("READ", found.read_text() if found.is_file() else found)
+"""
+
+
+def test_git_is_hidden_where_the_workspace_is_a_link(runner, image):
+    """On self-hosted runners the work folder often is one."""
+    write_project(runner, READ_GIT.replace("FOLDERS", repr([str(runner.workspace)])))
+    real = runner.workspace.with_name("real")
+    runner.workspace.rename(real)
+    runner.workspace.symlink_to(real)
+    result = run(runner, image, comment="false")
+    assert result.outputs["verdict"] == "pass", result.log
+    assert "READ" not in result.log
+    assert TOKEN not in result.log
+
+
+def test_git_is_hidden_where_a_data_path_is_a_link(runner, image):
+    real, link = runner.folder / "real data", runner.folder / "linked data"
+    real.mkdir()
+    link.symlink_to(real)
+    check_out(real)
+    write_project(runner, READ_GIT.replace("FOLDERS", repr([str(link)])))
+    result = run(runner, image, comment="false", data_paths=str(link))
+    assert result.outputs["verdict"] == "pass", result.log
+    assert "READ" not in result.log
+    assert TOKEN not in result.log
 
 
 def test_hostile_code_is_contained(runner, image):
@@ -346,7 +392,7 @@ def test_a_killed_step_is_cleaned_up(runner, image):
     )
     result = run(runner, image)
     assert [step.outcome for step in result.steps] == [
-        "success", "failure", "skipped", "success", "skipped",
+        "success", "failure", "success", "success", "skipped",
     ]  # fmt: skip
     assert docker("ps", "--all", "--quiet", "--filter", "name=model-eval-4242").stdout == ""
     assert result.outputs["verdict"] == "error"
