@@ -5,7 +5,9 @@ test holds that the two agree.
 """
 
 import json
+import re
 from collections.abc import Sequence
+from inspect import cleandoc
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -75,8 +77,12 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a report, strict about unknown keys."""
     schema = msgspec.json.schema(Report)
     for definition in schema["$defs"].values():
+        summary, attributes = _documented(definition.get("description", ""))
+        definition["description"] = summary
         if "properties" in definition:
             definition["additionalProperties"] = False
+            for name, meaning in attributes.items():
+                definition["properties"][name]["description"] = meaning
     schema["$defs"]["Report"]["properties"]["schema_version"]["const"] = SCHEMA_VERSION
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -84,6 +90,13 @@ def json_schema() -> dict[str, Any]:
         "description": "Everything that is known after a run of model-eval.",
         **schema,
     }
+
+
+def _documented(docstring: str) -> tuple[str, dict[str, str]]:
+    """A class's docstring as its text and the meaning of each of its attributes."""
+    text, _, listed = cleandoc(docstring).partition("\nAttributes:\n")
+    meanings = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE)
+    return text.strip(), {name: " ".join(meaning.split()) for name, meaning in meanings}
 
 
 def _validate(document: Any) -> None:
