@@ -21,7 +21,20 @@ index=()
 [[ -z "${TORCH_INDEX_URL:-}" ]] || index=(--index-url "$TORCH_INDEX_URL")
 echo "wheels: $torch ($variant)"
 case "$variant" in
-    cpu) "${download[@]}" --no-deps "${index[@]}" "$torch" ;;
+    cpu)
+        "${download[@]}" --no-deps "${index[@]}" "$torch"
+        # A CUDA build without CUDA's libraries would be an image that cannot import torch.
+        for wheel in wheels/torch-*.whl; do
+            if "${PYTHON:-python3}" -c 'import sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    name = next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
+    sys.exit(b"nvidia-" not in wheel.read(name))' "$wheel"; then
+                rm "$wheel"
+                echo "\`$wheel\` was a CUDA build and is removed: set TORCH_INDEX_URL to the index of PyTorch's CPU builds, or VARIANT=cuda" >&2
+                exit 2
+            fi
+        done
+        ;;
     # The CUDA libraries are torch's own dependencies, pinned exactly by its metadata.
     cuda) "${download[@]}" "${index[@]}" "$torch" ;;
     *) echo "VARIANT is \`$variant\`; it is cpu or cuda" >&2 && exit 2 ;;

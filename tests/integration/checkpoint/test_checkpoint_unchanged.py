@@ -30,7 +30,8 @@ def refusal(model, change):
 
 def test_an_ordinary_pass_changes_nothing(model):
     with unchanged(model), torch.inference_mode():
-        model(X)
+        outputs = model(X)
+    assert torch.equal(outputs, model(X))  # and the check itself changed nothing
 
 
 def data(model):

@@ -36,7 +36,7 @@ def deep(request, tmp_path_factory):
     return opened(source, args=(an_input("x", dtype="float32"),), id="key")
 
 
-def same(batch, columns):
+def assert_same(batch, columns):
     np.testing.assert_array_equal(batch.args[0].numpy(), columns["x"])
     np.testing.assert_array_equal(batch.labels.target, columns["y"])
     np.testing.assert_array_equal(batch.labels.ids, columns["key"])
@@ -45,11 +45,11 @@ def same(batch, columns):
 
 def test_flat_columns_come_back(flat):
     assert flat.expected == N
-    same(everything(flat), FLAT)
+    assert_same(everything(flat), FLAT)
 
 
 def test_columns_with_axes_come_back(deep):
-    same(everything(deep), DEEP)
+    assert_same(everything(deep), DEEP)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -58,7 +58,7 @@ def test_batches_of_any_size_are_the_same_samples(deep, size):
     batches = list(deep.batches(size))
     assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
     assert 1 <= len(batches[-1]) <= size
-    same(everything(deep, size), DEEP)
+    assert_same(everything(deep, size), DEEP)
 
 
 def test_a_second_pass_gives_the_same(flat):
@@ -69,14 +69,14 @@ def test_a_second_pass_gives_the_same(flat):
 
 def test_an_abandoned_pass_does_not_shorten_the_next(flat):
     next(flat.batches(5))
-    same(everything(flat, 5), FLAT)
+    assert_same(everything(flat, 5), FLAT)
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 64])
 def test_chunks_of_any_size_are_the_same_samples(tmp_path, monkeypatch, chunk):
     # A chunk is one batch when its bytes allow no more.
     monkeypatch.setattr("model_eval.heldout.heldout_set._CHUNK_BYTES", 1)
-    same(
+    assert_same(
         everything(
             opened(
                 written(tmp_path, "parquet", DEEP), id="key", args=(an_input("x", dtype="float32"),)
@@ -163,7 +163,7 @@ def test_arrays_in_fortran_order_and_of_foreign_byte_order(tmp_path):
 
 def test_compressed_npz_is_read(tmp_path):
     np.savez_compressed(tmp_path / "t.npz", x=DEEP["x"], y=DEEP["y"], key=DEEP["key"])
-    same(everything(opened(tmp_path / "t.npz", id="key"), 5), DEEP)
+    assert_same(everything(opened(tmp_path / "t.npz", id="key"), 5), DEEP)
 
 
 def test_a_pt_file_may_hold_lists_of_text(tmp_path):

@@ -86,7 +86,7 @@ def values(ledger, weights=None):
     )
 
 
-def same(some, others, rel=1e-9):
+def assert_same(some, others, rel=1e-9):
     """Equal, NaN with NaN. R² far below 0 has an absolute error of its own size, as do all."""
     np.testing.assert_allclose(some, others, rtol=rel, atol=1e-13, equal_nan=True)
 
@@ -128,21 +128,21 @@ def test_the_order_of_the_rows_does_not_matter(drawn, random):
     ledger, weights = drawn
     order = list(range(len(ledger)))
     random.shuffle(order)
-    same(values(take(ledger, order), weights[order]), values(ledger, weights))
-    same(values(take(ledger, order)), values(ledger))
+    assert_same(values(take(ledger, order), weights[order]), values(ledger, weights))
+    assert_same(values(take(ledger, order)), values(ledger))
 
 
 @given(weighted(weight=WHOLE, numbers=TAME))
 def test_a_whole_weight_is_that_many_copies(drawn):
     ledger, weights = drawn
     copies = take(ledger, np.repeat(np.arange(len(ledger)), weights.astype(int)))
-    same(values(copies), values(ledger, weights))
+    assert_same(values(copies), values(ledger, weights))
 
 
 @given(weighted(numbers=TAME), st.sampled_from([1e-300, 1e-3, 3.0, 1e307]))
 def test_only_the_ratio_of_weights_matters(drawn, factor):
     ledger, weights = drawn
-    same(values(ledger, weights * factor), values(ledger, weights))
+    assert_same(values(ledger, weights * factor), values(ledger, weights))
 
 
 @given(weighted())
@@ -150,7 +150,7 @@ def test_weight_zero_is_absence(drawn):
     ledger, weights = drawn
     there = weights > 0
     found = values(take(ledger, there), weights[there])
-    same(values(ledger, weights), found, rel=1e-12)
+    assert_same(values(ledger, weights), found, rel=1e-12)
 
 
 @given(weighted())
@@ -167,7 +167,7 @@ def test_weight_zero_is_absence_of_rows_without_finite_outputs_too(drawn):
         task=ledger.task, columns=broken, classes=ledger.classes, outputs=ledger.outputs
     )
     found = values(take(ledger, there), weights[there])
-    same(values(spoiled, weights), found, rel=1e-12)
+    assert_same(values(spoiled, weights), found, rel=1e-12)
     if not there.all():
         assert np.isnan(values(spoiled)).all()
         assert np.isnan(values(spoiled, weights + 1)).all()
