@@ -25,10 +25,9 @@ case "$variant" in
         "${download[@]}" --no-deps "${index[@]}" "$torch"
         # A CUDA build without CUDA's libraries would be an image that cannot import torch.
         for wheel in wheels/torch-*.whl; do
-            if "${PYTHON:-python3}" -c 'import sys, zipfile
-with zipfile.ZipFile(sys.argv[1]) as wheel:
-    name = next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
-    sys.exit(b"nvidia-" not in wheel.read(name))' "$wheel"; then
+            if ! "${PYTHON:-python3}" -c 'import re, sys, zipfile
+version = zipfile.ZipFile(sys.argv[1]).read("torch/version.py")
+sys.exit(not re.search(rb"(?m)^cuda\b.*= *None", version))' "$wheel"; then
                 rm "$wheel"
                 echo "\`$wheel\` was a CUDA build and is removed: set TORCH_INDEX_URL to the index of PyTorch's CPU builds, or VARIANT=cuda" >&2
                 exit 2
