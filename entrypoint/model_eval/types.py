@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+MAIN_HELDOUT = "heldout"
+"""What the held-out set is called that a spec describes under `heldout`."""
+
+
 class Task(StrEnum):
     """What the model predicts, and so which columns its ledger has."""
 
@@ -76,17 +80,48 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricRef:
-    """A metric as a spec names it, with the class or the output it is restricted to."""
+    """A metric as a spec names it, with the class or the output it is restricted to.
+
+    Attributes:
+        params: what else the metric needs, by name in alphabetical order: `(("k", 3.0),)`.
+    """
 
     name: str
     of_class: str | None = None
     of_output: str | None = None
+    params: tuple[tuple[str, float], ...] = ()
 
     @property
     def label(self) -> str:
-        """The name that people read: `f1[cat]`, `r2[height]`, `accuracy`."""
+        """The name that people read: `f1[cat]`, `r2[height]`, `top_k_accuracy(k=3)`."""
         part = self.of_class if self.of_class is not None else self.of_output
-        return self.name if part is None else f"{self.name}[{part}]"
+        given = ", ".join(f"{name}={value:g}" for name, value in self.params)
+        return f"{self.name}{f'({given})' if given else ''}{'' if part is None else f'[{part}]'}"
+
+    def param(self, name: str) -> float:
+        """The value of a parameter.
+
+        Raises:
+            KeyError: the metric has none of this name.
+        """
+        return dict(self.params)[name]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """Where the value would be on all data of this kind, at a stated confidence.
+
+    Attributes:
+        low: finite.
+        high: finite.
+        confidence: of the two sides together, between 0 and 1.
+        method: how it was found, as docs/statistics.md calls it.
+    """
+
+    low: float
+    high: float
+    confidence: float
+    method: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,12 +132,20 @@ class Estimate:
         value: finite, or None where the metric is undefined.
         undefined: None where there is a value, else the reason, as a clause.
         n: how many samples the value rests on.
+        heldout: which held-out set it is of.
+        slice: which of its samples, as people read it; None is all of them.
+        interval: None where there is none.
+        no_interval: where there is a value and no interval, the reason, as a clause.
     """
 
     metric: MetricRef
     value: float | None
     undefined: str | None
     n: int
+    heldout: str = MAIN_HELDOUT
+    slice: str | None = None
+    interval: Interval | None = None
+    no_interval: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

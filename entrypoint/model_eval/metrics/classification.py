@@ -73,6 +73,22 @@ def micro(ratio: Ratio, rows: Rows) -> FloatArray:
     return ratio(rows.counts.total())
 
 
+def hits_of_all(rows: Rows) -> tuple[FloatArray, FloatArray]:
+    """Rows whose prediction is the target, out of all, each (B,)."""
+    counts = rows.counts.total()
+    return counts.hits, counts.support
+
+
+def hits_of_class(rows: Rows, index: int) -> tuple[FloatArray, FloatArray]:
+    """Rows of a class that are predicted as it, out of those of the class, each (B,)."""
+    return rows.counts.hits[:, index], rows.counts.support[:, index]
+
+
+def hits_of_predicted(rows: Rows, index: int) -> tuple[FloatArray, FloatArray]:
+    """Rows of a class that are predicted as it, out of those that are predicted, each (B,)."""
+    return rows.counts.hits[:, index], rows.counts.predicted[:, index]
+
+
 def divide(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> FloatArray:
     """The quotient, NaN where the denominator is 0."""
     quotient = np.full(np.shape(numerator), np.nan)

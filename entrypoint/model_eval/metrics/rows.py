@@ -12,6 +12,7 @@ from model_eval.ledger import Array, Ledger
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intc]
 
 BATCH_ELEMENTS = 1 << 20
 """Temporaries hold about this many numbers, whatever the number of weight vectors."""
@@ -43,13 +44,33 @@ class Counts:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resample:
+    """B weight vectors that are the same for all rows of a group: w[b, i] = multiplicity[b, group[i]].
+
+    Sums over rows are sums over groups, so that their cost does not grow with B times N.
+
+    Attributes:
+        group: (N,) from 0 to G - 1.
+        multiplicity: float64 (B, G), finite and not negative.
+    """
+
+    group: npt.NDArray[np.intp]
+    multiplicity: FloatArray
+
+
 class Rows:
     """The rows with finite outputs, weighted. What several metrics need is computed once.
+
+    The weight of row i in vector b is `base[i] * weights[b, i]`, or with a resample
+    `base[i] * multiplicity[b, group[i]]`.
 
     Args:
         ledger: N rows.
         weights: (B, N), B weight vectors; None counts each row once (B is 1). A row of weight 0
             is not there: whatever its numbers, it has no influence on that vector's values.
+        base: (N,), the weights of the samples themselves; None is 1 for each.
+        resample: weight vectors by groups, in the place of `weights`.
 
     Attributes:
         ledger: all the rows, also those without finite outputs.
@@ -58,18 +79,35 @@ class Rows:
             Elsewhere no metric has a value.
 
     Raises:
-        ValueError: the weights have another shape, or one is negative or not finite.
+        ValueError: the weights have another shape, or one is negative or not finite; there are
+            both weights and a resample, or a resample of rows that are not all finite.
     """
 
-    def __init__(self, ledger: Ledger, weights: npt.ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        weights: npt.ArrayLike | None = None,
+        *,
+        base: FloatArray | None = None,
+        resample: Resample | None = None,
+    ) -> None:
         self.ledger = ledger
         self._memory: dict[tuple[str, str | int], Array] = {}
         finite: BoolArray = ledger["finite"]
         self._kept = None if finite.all() else finite
         self._weights: FloatArray | None = None
+        self._base, self._resample = base, resample
+        if resample is not None:
+            if weights is not None or self._kept is not None:
+                raise ValueError("a resample takes finite rows and no other weights")
+            self.spoiled: BoolArray = np.zeros(len(resample.multiplicity), dtype=bool)
+            self.defined: BoolArray = self.size > 0
+            return
+        if base is not None:
+            weights = base[None] * (1.0 if weights is None else np.asarray(weights, np.float64))
         if weights is None:
-            self.spoiled: BoolArray = np.array([self._kept is not None])
-            self.defined: BoolArray = ~self.spoiled & (len(ledger) > 0)
+            self.spoiled = np.array([self._kept is not None])
+            self.defined = ~self.spoiled & (len(ledger) > 0)
             return
         checked = _checked(weights, len(ledger))
         self.spoiled = checked[:, ~finite].max(axis=1, initial=0) > 0
@@ -91,19 +129,70 @@ class Rows:
         """
         return self.once(("column", name), lambda: self._column(name))
 
+    @cached_property
+    def size(self) -> FloatArray:
+        """(B,) the sum of the weights."""
+        if self._resample is not None:
+            total: FloatArray = self._resample.multiplicity @ self._by_group(np.ones(1))
+            return total
+        found: FloatArray = self.map(lambda weights: weights.sum(axis=1))
+        return found
+
     def mean(self, values: FloatArray) -> FloatArray:
         """Weighted means (B,) of values (N,); infinite where a row of positive weight is."""
+        return self._over_size(self.sums(values[:, None])[:, 0])
+
+    def sums(self, values: FloatArray) -> FloatArray:
+        """Weighted sums (B, K) of values (N, K); infinite where a row of positive weight is.
+
+        The values must not be NaN, and a column must not have infinities of both signs.
+        """
+        columns = np.ascontiguousarray(values.T)
+        if self._resample is not None:
+            return np.stack([self._grouped_sum(column) for column in columns], axis=1)
+        if self._weights is None:
+            return columns.sum(axis=1)[None]
 
         def batch(weights: FloatArray) -> FloatArray:
             kept = weights > 0
-            present = values if kept.all() else np.where(kept, values, 0)
-            mean: FloatArray = (weights * present).sum(axis=1) / weights.sum(axis=1)
-            return mean
+            every = kept.all()
+            return np.stack(
+                [
+                    (weights * (column if every else np.where(kept, column, 0))).sum(axis=1)
+                    for column in columns
+                ],
+                axis=1,
+            )
 
         return self.map(batch)
 
+    def moments(self, values: FloatArray, *, central: bool = False) -> "Moments":
+        """Weighted mean squares (B,) of values (N,), around 0 or around their weighted mean.
+
+        Values are divided by a power of two where their squares would overflow or underflow: an
+        error of 1e-170 is not a perfect prediction. Sums around the mean are the corrected two-pass
+        ones (Chan, Golub & LeVeque 1983), which large offsets do not spoil.
+        """
+        if self._resample is not None:
+            return self._grouped_moments(values, central=central)
+        found = [_moments(values, weights, central=central) for weights in self._batches()]
+        return Moments(
+            square=np.concatenate([part.square for part in found]),
+            exponent=np.concatenate([part.exponent for part in found]),
+        )
+
+    def constant(self, values: FloatArray) -> BoolArray:
+        """(B,) whether all values (N,) that are present are the same number.
+
+        Not whether their spread comes out as 0: the mean of ten times 0.1 need not be 0.1.
+        """
+        if self._resample is not None:
+            return self._grouped_constant(values)
+        found = [_constant(values, weights > 0) for weights in self._batches()]
+        return np.concatenate(found)
+
     def map(self, function: Callable[[FloatArray], FloatArray]) -> FloatArray:
-        """Applies a function of weights (b, N) to a few vectors at a time; (B,) in all."""
+        """Applies a function of weights (b, N) to a few vectors at a time; (B, …) in all."""
         found = [function(weights) for weights in self._batches()]
         return np.concatenate(found) if found else np.empty(0)
 
@@ -115,8 +204,14 @@ class Rows:
             ValueError: a label is no class of the ledger's.
         """
         target, prediction = self._labels
-        hit = target[target == prediction]
         size = len(self.ledger.classes)
+        if self._resample is not None:
+            return Counts(
+                hits=self._grouped_counts(np.where(target == prediction, target, size), size),
+                predicted=self._grouped_counts(prediction, size),
+                support=self._grouped_counts(target, size),
+            )
+        hit = target[target == prediction]
         if self._weights is None:
             return Counts(
                 hits=np.bincount(hit, minlength=size)[None],
@@ -162,13 +257,123 @@ class Rows:
         return column
 
     def _batches(self) -> Iterator[FloatArray]:
-        if self._weights is None:
+        if self._weights is None and self._resample is None:
             yield np.ones((1, len(self.ledger)))
             return
-        count, length = self._weights.shape
-        step = max(1, BATCH_ELEMENTS // max(1, length))
+        count = len(self.defined)
+        step = max(1, BATCH_ELEMENTS // max(1, len(self.ledger)))
         for start in range(0, count, step):
-            yield self._weights[start : start + step]
+            yield self._some(slice(start, start + step))
+
+    def _some(self, vectors: slice) -> FloatArray:
+        if self._resample is None:
+            return self._weights[vectors]  # type: ignore[index]  # `_batches` has asked
+        weights = self._resample.multiplicity[vectors].take(self._resample.group, axis=1)
+        return weights if self._base is None else weights * self._base
+
+    def _over_size(self, sums: FloatArray) -> FloatArray:
+        mean = np.full(len(sums), np.nan)
+        np.divide(sums, self.size, out=mean, where=self.size > 0)
+        return mean
+
+    def _by_group(self, values: FloatArray) -> FloatArray:
+        """(G,) sums over the rows of each group, of values (N,) or of one number for all rows."""
+        resample = self._given_resample()
+        weights = values if self._base is None else values * self._base
+        groups = resample.multiplicity.shape[1]
+        sums = np.bincount(
+            resample.group,
+            weights=np.broadcast_to(weights, resample.group.shape),
+            minlength=groups,
+        )
+        return sums.astype(np.float64)
+
+    def _grouped_sum(self, values: FloatArray) -> FloatArray:
+        multiplicity = self._given_resample().multiplicity
+        sums = self._by_group(values)
+        finite = np.isfinite(sums)
+        total: FloatArray = multiplicity @ np.where(finite, sums, 0)
+        for endless in (np.inf, -np.inf):
+            if (there := sums == endless).any():
+                total[(multiplicity[:, there] > 0).any(axis=1)] = endless
+        return total
+
+    def _grouped_moments(self, values: FloatArray, *, central: bool) -> "Moments":
+        scaled, exponent = _scaled(values[None], np.ones((1, 1), dtype=bool))
+        shifted = scaled[0] - (scaled[0].mean() if central and len(values) else 0)
+        sums = self.sums(np.stack([shifted * shifted, shifted], axis=1))
+        square = self._over_size(sums[:, 0])
+        if central:
+            square = np.maximum(square - self._over_size(sums[:, 1]) ** 2, 0)
+        return Moments(square=square, exponent=np.repeat(exponent, len(square)))
+
+    def _grouped_constant(self, values: FloatArray) -> BoolArray:
+        resample = self._given_resample()
+        count, groups = resample.multiplicity.shape
+        present = np.ones(len(values), dtype=bool) if self._base is None else self._base > 0
+        low, high = np.full(groups, np.inf), np.full(groups, -np.inf)
+        np.minimum.at(low, resample.group[present], values[present])
+        np.maximum.at(high, resample.group[present], values[present])
+        constant = np.empty(count, dtype=bool)
+        for row, vector in enumerate(resample.multiplicity):
+            drawn = vector > 0
+            constant[row] = low[drawn].min(initial=np.inf) >= high[drawn].max(initial=-np.inf)
+        return constant
+
+    def _grouped_counts(self, label: Array, size: int) -> FloatArray:
+        """(B, size); a label of `size` is none."""
+        resample = self._given_resample()
+        groups = resample.multiplicity.shape[1]
+        cells = np.bincount(
+            resample.group * (size + 1) + label,
+            weights=self._base,
+            minlength=groups * (size + 1),
+        ).reshape(groups, size + 1)[:, :size]
+        counts: FloatArray = resample.multiplicity @ cells.astype(np.float64)
+        return counts
+
+    def _given_resample(self) -> Resample:
+        if self._resample is None:
+            raise ValueError("these rows are not resampled")
+        return self._resample
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moments:
+    """Mean squares, each `square` times 4 to the power of `exponent`, both (B,)."""
+
+    square: FloatArray
+    exponent: IntArray
+
+
+def _moments(values: FloatArray, weights: FloatArray, *, central: bool) -> Moments:
+    present = weights > 0
+    total = weights.sum(axis=1)
+    scaled, exponent = _scaled(values[None], present)
+    if central:
+        mean = (weights * scaled).sum(axis=1) / total
+        scaled, more = _scaled(scaled - mean[:, None], present)
+        exponent = exponent + more
+    weighted = weights * scaled
+    square = (weighted * scaled).sum(axis=1) / total
+    if central:
+        square = square - (weighted.sum(axis=1) / total) ** 2
+    return Moments(square=square, exponent=exponent)
+
+
+def _scaled(values: FloatArray, present: BoolArray) -> tuple[FloatArray, IntArray]:
+    """Values, 0 where not present, divided by 2^exponent (b,) where their squares need it."""
+    kept = values if present.all() else np.where(present, values, 0)
+    _, exponent = np.frexp(np.abs(kept).max(axis=1, initial=0))
+    if np.abs(exponent).max(initial=0) <= TAME_EXPONENT:
+        return kept, np.zeros_like(exponent)
+    return np.ldexp(kept, -exponent[:, None]), exponent
+
+
+def _constant(values: FloatArray, present: BoolArray) -> BoolArray:
+    first = values[present.argmax(axis=1)]
+    constant: BoolArray = ~(present & (values != first[:, None])).any(axis=1)
+    return constant
 
 
 def _checked(weights: npt.ArrayLike, length: int) -> FloatArray:
