@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _spec_arguments(run)
     run.add_argument("--output", type=Path, metavar="DIR", help="write report.json, summary.md and ledger.parquet here")  # fmt: skip
     run.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
+    run.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
     run.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
 
     validate = commands.add_parser("validate", help="check a spec without loading anything")
@@ -166,6 +167,7 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
         roots=_roots(args),
         progress=partial(show_progress, stream=sys.stderr, clock=time.monotonic),
         clock=time.monotonic,
+        compare=not args.no_baseline,
     )
     if args.output is not None:
         save(evaluation, args.output)

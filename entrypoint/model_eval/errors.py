@@ -7,6 +7,8 @@
      │   └─ FitError          3   checkpoint-fit   it loads, but is not this model's
      ├─ HeldOutError          3   heldout          the held-out set cannot be used
      │   └─ LeakError         3   heldout-leak     it shares samples with training data
+     ├─ BaselineError         3   baseline         what is compared with cannot be used
+     ├─ PowerError            3   heldout-power    too few samples for a gate to pass
      ├─ UserCodeError         3   user-code        a factory, loader or transform failed
      ├─ DeviceError           3   device           the named device is not there
      ├─ EvaluationError       4   evaluation       the evaluation did not finish
@@ -116,6 +118,22 @@ class LeakError(HeldOutError):
 
     code = "heldout-leak"
     default_remedy = "remove the shared samples from one of the two"
+
+
+class BaselineError(ModelEvalError):
+    """The baseline cannot be read or evaluated."""
+
+    code = "baseline"
+    exit_code = 3
+    default_remedy = "name a checkpoint or a ledger.parquet that an earlier run left"
+
+
+class PowerError(ModelEvalError):
+    """A required gate could not pass on so few samples, however good the model."""
+
+    code = "heldout-power"
+    exit_code = 3
+    default_remedy = "add samples, lower the threshold, or write `decide_on: point`"
 
 
 class UserCodeError(ModelEvalError):

@@ -10,6 +10,7 @@
 | `score`         | float64 / float32| [N]    | [N, C]     |            |
 | `log_loss`      | float64          | [N]    | [N]        |            |
 | `cluster`       | int64/float64/str| if the spec names it |||
+| `weight`        | float64          | if the spec names it |||
 | `slice:<name>`  | int64/float64/str| if the spec names it |||
 
 `score` is what rankings order by, where the model gives logits: the log-odds of the positive
@@ -69,6 +70,8 @@ class Ledger:
         classes: class names in the order of the columns of `probability` (binary: negative,
             positive); empty for regression.
         outputs: names of a regression's outputs; empty for classification.
+        heldout: the digest of the held-out set; None where it is not known.
+        checkpoint: the digest of the checkpoint's files; None where it is not known.
 
     Raises:
         ValueError: a column is missing, unknown, or of another shape or dtype than the task's.
@@ -78,6 +81,8 @@ class Ledger:
     columns: Mapping[str, Array]
     classes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    heldout: str | None = None
+    checkpoint: str | None = None
 
     def __post_init__(self) -> None:
         _require_columns(self.task, self.columns)
@@ -142,6 +147,8 @@ def save(ledger: Ledger, path: Path) -> None:
         "task": str(ledger.task),
         "classes": list(ledger.classes),
         "outputs": list(ledger.outputs),
+        "heldout": ledger.heldout,
+        "checkpoint": ledger.checkpoint,
     }
     table = pa.table(arrays).replace_schema_metadata({_METADATA_KEY: json.dumps(metadata)})
     pq.write_table(table, path, compression="zstd", write_page_checksum=True)
@@ -187,6 +194,8 @@ def _require_columns(task: Task, columns: Mapping[str, Array]) -> None:
             axes, kinds = required[name]
         elif name in _OPTIONAL[task]:
             axes, kinds = _OPTIONAL[task][name]
+        elif name == "weight":
+            axes, kinds = 1, _FLOAT
         elif name == "cluster" or name.startswith(_SLICE):
             axes, kinds = 1, _INTEGER + _FLOAT + _TEXT
         else:
@@ -214,6 +223,10 @@ def _require_names(ledger: Ledger) -> None:
 def _require_consistent(ledger: Ledger) -> None:
     """Refuses numbers that no evaluation writes, which metrics would take at their word."""
     finite = ledger["finite"]
+    if "weight" in ledger.columns and not (
+        np.isfinite(ledger["weight"]).all() and ledger["weight"].min(initial=0) >= 0
+    ):
+        raise ValueError("column `weight` has numbers that are negative or not finite")
     if ledger.task is Task.REGRESSION:
         if not np.isfinite(ledger["target"]).all():
             raise ValueError("column `target` has numbers that are not finite")
@@ -257,6 +270,8 @@ def _read(file: IO[bytes]) -> Ledger:
         columns={name: _to_numpy(name, table.column(name)) for name in table.column_names},
         classes=_names(metadata["classes"]),
         outputs=_names(metadata["outputs"]),
+        heldout=_digest(metadata.get("heldout")),
+        checkpoint=_digest(metadata.get("checkpoint")),
     )
 
 
@@ -275,6 +290,12 @@ def _names(found: Any) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise ValueError("its classes or outputs are not a list of names")
     return tuple(found)
+
+
+def _digest(found: Any) -> str | None:
+    if found is not None and not isinstance(found, str):
+        raise ValueError("what it says about itself is incomplete")
+    return found
 
 
 def _width(field: Any) -> int:

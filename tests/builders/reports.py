@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from model_eval.gates import EXIT_CODES, decide, judge
-from model_eval.spec.eval_spec import GateSpec
+from model_eval.gates import EXIT_CODES, Evidence, decide, judge
+from model_eval.types import Gate
 from model_eval.types import (
     CheckpointInfo,
     ClassRow,
@@ -30,13 +30,18 @@ HERE = Location(file="model-eval.yaml", line=20, column=5)
 
 def gate(metric=ACCURACY, *, bound="min", threshold=0.9, severity=Severity.REQUIRED, line=20):
     location = replace(HERE, line=line)
-    return GateSpec(
+    return Gate(
         metric=metric, bound=bound, threshold=threshold, severity=severity, location=location
     )
 
 
 def estimate(value, metric=ACCURACY, *, n=100, undefined=None):
     return Estimate(metric=metric, value=value, undefined=undefined, n=n)
+
+
+def evidence(*estimates, **more):
+    """What gates are held against, from estimates."""
+    return Evidence(estimates={(e.heldout, e.slice, e.metric): e for e in estimates}, **more)
 
 
 def complete(n=100):
@@ -46,9 +51,9 @@ def complete(n=100):
 def report(estimates=None, gates=None, completion=None, **changes):
     """A whole, consistent report of these estimates and gates."""
     estimates = tuple(estimates or (estimate(0.95),))
-    results = judge(gates or (gate(),), {e.metric: e for e in estimates})
+    results = judge(gates or (gate(),), evidence(*estimates))
     completion = completion or complete()
-    verdict, reason = decide(results, completion)
+    verdict, reason = decide(results, [completion])
     known = Report(
         schema_version=1,
         name="digits",

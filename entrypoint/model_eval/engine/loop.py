@@ -100,6 +100,9 @@ def _label_columns(labels: list[Labels]) -> dict[str, Array]:
     clusters = [part.cluster for part in labels if part.cluster is not None]
     if clusters:
         columns["cluster"] = np.concatenate(clusters)
+    weights = [part.weight for part in labels if part.weight is not None]
+    if weights:
+        columns["weight"] = np.concatenate(weights)
     for name in labels[0].slices:
         columns[f"slice:{name}"] = np.concatenate([part.slices[name] for part in labels])
     return columns

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TextIO
 
 from model_eval.errors import PublishError
-from model_eval.types import GateResult, GateStatus, Location, Report, Severity
+from model_eval.gates import label
+from model_eval.types import GateResult, GateStatus, Location, Report
 
 ANNOTATIONS_PER_LEVEL = 10
 """GitHub shows so many of each level for a step; the steps of a composite action share them."""
@@ -194,10 +195,10 @@ def clip(text: str, limit: int) -> str:
 
 
 def _of_gate(gate: GateResult) -> Annotation:
-    advisory = gate.severity is Severity.ADVISORY
+    advisory = not gate.blocks
     return Annotation(
         level=Level.WARNING if advisory else Level.ERROR,
-        title=f"model-eval: {gate.metric.label} {gate.status}",
+        title=f"model-eval: {label(gate)} {gate.status}",
         message=gate.reason,
         location=gate.location,
     )

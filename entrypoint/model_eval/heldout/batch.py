@@ -21,12 +21,14 @@ class Labels:
         target: int64 [n] of class indexes, or float64 [n, K] for regression.
         cluster: [n], int64, float64 or object (str); None where the spec names none.
         slices: column name → [n], int64, float64 or object (str).
+        weight: float64 [n], finite and not negative; None where the spec names none.
     """
 
     ids: Array
     target: Array
     cluster: Array | None
     slices: Mapping[str, Array]
+    weight: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,6 +82,7 @@ def _cut(batch: Batch, start: int, stop: int) -> Batch:
             target=labels.target[part],
             cluster=None if labels.cluster is None else labels.cluster[part],
             slices={name: value[part] for name, value in labels.slices.items()},
+            weight=None if labels.weight is None else labels.weight[part],
         ),
     )
 
@@ -90,6 +93,7 @@ def _join(pieces: Sequence[Batch]) -> Batch:
     first = pieces[0]
     labels = [piece.labels for piece in pieces]
     clusters = [label.cluster for label in labels if label.cluster is not None]
+    weights = [label.weight for label in labels if label.weight is not None]
     return Batch(
         args=tuple(torch.cat(values) for values in zip(*(p.args for p in pieces), strict=True)),
         kwargs={name: torch.cat([p.kwargs[name] for p in pieces]) for name in first.kwargs},
@@ -101,5 +105,6 @@ def _join(pieces: Sequence[Batch]) -> Batch:
                 name: np.concatenate([label.slices[name] for label in labels])
                 for name in first.labels.slices
             },
+            weight=np.concatenate(weights) if weights else None,
         ),
     )

@@ -52,6 +52,7 @@ class LabelReader:
         roles += [(id_column, "id")] if id_column is not None else []
         roles += [(spec.cluster, "cluster")] if spec.cluster is not None else []
         roles += [(name, "slices") for name in spec.slices]
+        roles += [(spec.weight, "weight")] if spec.weight is not None else []
         for name, role in roles:
             find_column(name, known, role=role, location=place_of(spec, role))
         if task is not Task.REGRESSION and len(spec.targets) != 1:
@@ -88,7 +89,14 @@ class LabelReader:
         slices = {
             name: group(self._numpy(chunk, name, "slices"), name, rows, at) for name in spec.slices
         }
-        return Labels(ids=ids, target=target, cluster=cluster, slices=slices), rows
+        weight = None
+        if spec.weight is not None:
+            at = place_of(spec, "weight")
+            weight = sample_weights(
+                self._numpy(chunk, spec.weight, "weight"), spec.weight, rows, at
+            )
+        labels = Labels(ids=ids, target=target, cluster=cluster, slices=slices, weight=weight)
+        return labels, rows
 
     def _numpy(self, chunk: Mapping[str, Column], name: str, role: str) -> Array:
         return _numpy(chunk[name], name, place_of(self._spec, role))
@@ -260,6 +268,31 @@ def group(values: Array, name: str, rows: Rows, location: Location) -> Array:
         remedy="write it as text or numbers",
         location=location,
     )
+
+
+def sample_weights(values: Array, name: str, rows: Rows, location: Location) -> Array:
+    """Checks a column of weights: float64 [n], finite and not negative.
+
+    Raises:
+        HeldOutError: it has something else in it.
+    """
+    values = _one_axis(values, name, location, hint="give each sample one weight")
+    if values.dtype.kind not in "iuf":
+        raise HeldOutError(
+            f"the weight column {quote(name)} is {values.dtype}, and weights are numbers",
+            remedy="write the weights as numbers",
+            location=location,
+        )
+    weights = values.astype(np.float64)
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        worst = int(wrong.argmax())
+        raise HeldOutError(
+            f"the weight in {rows.name(worst)} is {weights[worst]:g}",
+            remedy="weights are finite and not negative; 0 leaves a sample out",
+            location=location,
+        )
+    return weights
 
 
 class UniqueIds:

@@ -14,17 +14,20 @@ import numpy.typing as npt
 from model_eval.ledger import Ledger
 from model_eval.metrics.classification import f1, precision, recall
 from model_eval.metrics.registry import REGISTRY
-from model_eval.metrics.rows import FloatArray, Rows
+from model_eval.metrics.rows import FloatArray, Resample, Rows, Sample
 from model_eval.spec.catalog import CATALOG
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
 
 __all__ = [
+    "Resample",
+    "Sample",
     "class_rows",
     "compute",
     "confusion",
     "confusion_matrix",
     "estimate",
     "estimates",
+    "values_of",
 ]
 
 _NO_SAMPLES = "there are no samples"
@@ -50,7 +53,12 @@ def compute(ledger: Ledger, ref: MetricRef, weights: npt.ArrayLike | None = None
     """
     if missing := _missing_part(ledger, ref):
         raise ValueError(missing)
-    values = _values(Rows(ledger, weights), ref)
+    return values_of(Rows(ledger, weights), ref)
+
+
+def values_of(rows: Rows, ref: MetricRef) -> FloatArray:
+    """`compute` of rows that are there already, and share what they need between metrics."""
+    values = _values(rows, ref)
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -60,13 +68,13 @@ def estimate(ledger: Ledger, ref: MetricRef) -> Estimate:
     Raises:
         ValueError: the ledger's task has no such metric.
     """
-    return estimates(ledger, (ref,))[0]
+    return estimates(Sample(ledger=ledger), (ref,))[0]
 
 
-def estimates(ledger: Ledger, refs: Iterable[MetricRef]) -> tuple[Estimate, ...]:
+def estimates(sample: Sample, refs: Iterable[MetricRef]) -> tuple[Estimate, ...]:
     """`estimate` of several metrics, which share the counts and rankings that they need."""
-    rows = Rows(ledger)
-    return tuple(_estimate(rows, ref) for ref in refs)
+    rows = sample.rows()
+    return tuple(_estimate(rows, sample, ref) for ref in refs)
 
 
 def confusion_matrix(ledger: Ledger, weights: npt.ArrayLike | None = None) -> npt.NDArray[Any]:
@@ -119,8 +127,8 @@ def class_rows(ledger: Ledger) -> tuple[ClassRow, ...]:
     )
 
 
-def _estimate(rows: Rows, ref: MetricRef) -> Estimate:
-    ledger = rows.ledger
+def _estimate(rows: Rows, sample: Sample, ref: MetricRef) -> Estimate:
+    ledger = sample.ledger
     undefined = _missing_part(ledger, ref) or _unusable(ledger)
     value = float(_values(rows, ref)[0]) if undefined is None else np.nan
     if undefined is None and not isfinite(value):
@@ -129,7 +137,7 @@ def _estimate(rows: Rows, ref: MetricRef) -> Estimate:
         metric=ref,
         value=value if undefined is None else None,
         undefined=undefined,
-        n=len(ledger),
+        n=len(ledger) if sample.base is None else int(np.count_nonzero(sample.base)),
     )
 
 

@@ -37,6 +37,9 @@ class Metric:
         trials: where the metric is a share of independent rows, the successes and the number of
             trials, each (B,); None where it is something else.
         trials_of_part: the same for the class or output of that index.
+        influence: (N,) how much each row moves the metric, around 0, where that is known; with
+            many rows it takes the place of a bootstrap of `RANKS`.
+        influence_of_part: the same for the class or output of that index.
     """
 
     needs: Needs
@@ -44,6 +47,8 @@ class Metric:
     of_part: Callable[[Rows, int], FloatArray] | None = None
     trials: Callable[[Rows], Trials] | None = None
     trials_of_part: Callable[[Rows, int], Trials] | None = None
+    influence: Callable[[Rows], FloatArray] | None = None
+    influence_of_part: Callable[[Rows, int], FloatArray] | None = None
 
 
 def _registry() -> dict[str, Metric]:
@@ -82,8 +87,19 @@ def _registry() -> dict[str, Metric]:
             )
     areas = {"auroc": ranking.auroc_of, "average_precision": ranking.average_precision_of}
     for name, area in areas.items():
-        found[name] = Metric(needs=Needs.RANKS, whole=partial(ranking.of_all, area), of_part=area)
-        found[f"{name}_macro"] = Metric(needs=Needs.RANKS, whole=partial(ranking.macro, area))
+        influence = name == "auroc"
+        found[name] = Metric(
+            needs=Needs.RANKS,
+            whole=partial(ranking.of_all, area),
+            of_part=area,
+            influence=ranking.influence_of_all if influence else None,
+            influence_of_part=ranking.auroc_influence if influence else None,
+        )
+        found[f"{name}_macro"] = Metric(
+            needs=Needs.RANKS,
+            whole=partial(ranking.macro, area),
+            influence=ranking.influence_of_all if influence else None,
+        )
         found[f"{name}_weighted"] = Metric(needs=Needs.RANKS, whole=partial(ranking.weighted, area))
     errors = {
         "mse": regression.mse,

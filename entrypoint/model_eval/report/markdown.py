@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from model_eval.gates import decide, number
+from model_eval.gates import BOUNDS, completions_of, decide, label, number
 from model_eval.report.inert import block, code
 from model_eval.types import (
     ConfusionMatrix,
@@ -27,7 +27,6 @@ ICONS = {
     Verdict.ERROR: "🛑",
 }
 _GATE_ICONS = {GateStatus.PASS: "✅", GateStatus.FAIL: "❌", GateStatus.UNDECIDED: "⚠️"}
-_BOUNDS = {"min": "≥", "max": "≤"}
 _MATRIX_CLASSES = 25
 _NONE = "–"  # noqa: RUF001 — an en dash, on purpose
 
@@ -93,7 +92,7 @@ def _reason(report: Report) -> str:
     """Derived again from the gates: the report's own sentence may hold names that are not ours."""
     if report.verdict is Verdict.ERROR:
         return f"Nothing was judged (exit {report.exit_code})."
-    _, reason = decide(report.gates, report.completion)
+    _, reason = decide(report.gates, completions_of(report))
     clause, _, labels = reason.partition(": ")
     samples = f" on {report.completion.rows:,} samples" if report.completion else ""
     return f"{clause[0].upper()}{clause[1:]}{samples}{f': {code(labels)}' if labels else ''}."
@@ -107,9 +106,9 @@ def _gates(gates: Sequence[GateResult]) -> str:
     rows = [
         [
             _GATE_ICONS[gate.status],
-            code(gate.metric.label) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
+            code(label(gate)) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
             number(gate.value, unlike=gate.threshold) if gate.value is not None else _NONE,
-            f"{_BOUNDS[gate.bound]} {number(gate.threshold)}",
+            f"{BOUNDS[gate.bound]} {number(gate.threshold)}",
             f"{gate.margin:+.4g}" if gate.margin is not None else code(gate.reason),
         ]
         for gate in gates

@@ -2,11 +2,11 @@
 
 from tabulate import tabulate
 
-from model_eval.gates import number
+from model_eval.gates import BOUNDS, label, number
 from model_eval.report.inert import plain_line, plain_line_keeping_spaces
 from model_eval.types import Report, Severity, Verdict
 
-_BOUNDS = {"min": ">=", "max": "<="}
+_SIGNS = {"≥": ">=", "≤": "<="}
 
 
 def render_terminal(report: Report) -> str:
@@ -53,7 +53,7 @@ def _gates(report: Report) -> str:
         [
             str(gate.status) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
             (
-                f"{plain_line(gate.metric.label, limit=60)} {_BOUNDS[gate.bound]} "
+                f"{plain_line(label(gate), limit=80)} {_SIGNS[BOUNDS[gate.bound]]} "
                 f"{number(gate.threshold)}"
             ),
             plain_line(gate.reason, limit=200),

@@ -168,6 +168,20 @@ def _regression() -> list[MetricInfo]:
     ]
 
 
+def _golden() -> list[MetricInfo]:
+    return [
+        MetricInfo(
+            name="golden_difference",
+            tasks=frozenset(),
+            low=0,
+            high=inf,
+            higher_is_better=False,
+            undefined_when="the output of a case is not finite",
+            summary="largest difference of a golden case's output from the recorded one",
+        )
+    ]
+
+
 CATALOG: dict[str, MetricInfo] = {m.name: m for m in (*_classification(), *_regression())}
 
 EXPANDING = frozenset({"precision_per_class", "recall_per_class", "f1_per_class"})

@@ -11,6 +11,7 @@ from model_eval.spec.columns import column_names
 from model_eval.spec.eval_spec import CodeRef, HeldOutSpec, ImageSpec, InputSpec, PathRef
 from model_eval.spec.faults import Faults
 from model_eval.spec.paths import Places
+from model_eval.spec.slice_families import columns_of, find_families
 from model_eval.spec.source import MAX_FAULTS, Node
 from model_eval.spec.suggest import did_you_mean, listed
 from model_eval.types import Location, Task
@@ -64,7 +65,9 @@ def find_heldout(
     targets = _targets(node, defaults, task, where, faults)
     id_ = _text(node, "id", defaults.get("id"))
     cluster = _text(node, "cluster")
-    slices = _unique(node.get("slices"), faults)
+    known = where.columns()
+    families = find_families(node.get("slices"), known, faults)
+    slices = tuple(dict.fromkeys(name for family in families for name in columns_of(family)))
     _check_columns(node, where, faults, inputs=(*args, *kwargs.values()), targets=targets, id_=id_)
     transform = node.get("transform")
     sha256 = node.get("sha256")
@@ -85,13 +88,47 @@ def find_heldout(
         targets=targets,
         id=id_,
         cluster=cluster,
+        weight=_text(node, "weight"),
         slices=slices,
+        families=families,
         classes=classes,
         count=count.value if count else None,
         image=image,
         transform=found_transform,
         sha256=digest(sha256) if sha256 else None,
         disjoint_from=disjoint_from,
+        location=node.key_location,
+        locations={str(child.path[-1]): child.location for child in node.entries()},
+    )
+
+
+def find_golden(node: Node, places: Places, faults: Faults) -> HeldOutSpec | None:
+    """Golden cases: a held-out set of a regression, whose targets are the recorded outputs."""
+    where = _where(node, places, faults)
+    args, kwargs = _inputs(node, {}, where, faults)
+    outputs = node.get("outputs")
+    targets = _names(outputs, faults) if outputs else ()
+    id_ = _text(node, "id")
+    _check_columns(node, where, faults, inputs=(*args, *kwargs.values()), targets=targets, id_=id_)
+    if where.format is None or where.format == "image_folder":
+        return None
+    return HeldOutSpec(
+        format=where.format,
+        path=where.path,
+        columns_from={},
+        loader=None,
+        args=args,
+        kwargs=kwargs,
+        targets=targets,
+        id=id_,
+        cluster=None,
+        slices=(),
+        classes=None,
+        count=None,
+        image=None,
+        transform=None,
+        sha256=None,
+        disjoint_from=(),
         location=node.key_location,
         locations={str(child.path[-1]): child.location for child in node.entries()},
     )
@@ -317,19 +354,33 @@ def _check_columns(
                 f"the held-out set has no column `{printable(name)}`",
                 did_you_mean(name, known, otherwise="its columns are"),
             )
-    hidden = {**({id_: "the id"} if id_ else {}), **dict.fromkeys(targets, "the target")}
+    weight = _text(node, "weight")
+    hidden = {
+        **({id_: "the id"} if id_ else {}),
+        **({weight: "the weight"} if weight else {}),
+        **dict.fromkeys(targets, "the target"),
+    }
     for source in inputs:
         for name in source.columns:
             _check_input(name, source.location, known, hidden, faults)
 
 
 def _named_columns(node: Node) -> Iterator[tuple[str, Location]]:
-    for key in ("target", "id", "cluster", "slices"):
+    for key in ("target", "outputs", "id", "cluster", "weight"):
         child = node.get(key)
         if child is None:
             continue
         for item in child.entries() if isinstance(child.value, list) else [child]:
             yield item.value, item.location
+    slices = node.get("slices")
+    for item in slices.entries() if slices else ():
+        if isinstance(item.value, str):
+            yield item.value, item.location
+            continue
+        for key in ("column", "columns"):
+            if (child := item.get(key)) is not None:
+                for one in child.entries() if isinstance(child.value, list) else [child]:
+                    yield one.value, one.location
 
 
 def _check_input(

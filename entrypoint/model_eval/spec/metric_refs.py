@@ -1,15 +1,15 @@
-"""The `metrics` and `gates` sections: names → `MetricRef` and `GateSpec`, and bounds that mean something."""
+"""The `metrics` and `gates` sections: names → `MetricRef` and `Gate`, and bounds that mean something."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isinf
 
 from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX, EXPANDING, MetricInfo, metrics_of
-from model_eval.spec.eval_spec import GateSpec
 from model_eval.spec.faults import Faults
+from model_eval.spec.gate_section import Surroundings, find_bound, find_decision, find_scope
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import did_you_mean
-from model_eval.types import MetricRef, Severity, Task
+from model_eval.types import Gate, MetricRef, Severity, Task
 from model_eval.wording import printable
 
 DEFAULTS: dict[Task, tuple[str, ...]] = {
@@ -43,7 +43,7 @@ class Parts:
 
 
 def find_metrics(
-    nodes: Sequence[Node] | None, gates: Sequence[GateSpec], parts: Parts, faults: Faults
+    nodes: Sequence[Node] | None, gates: Sequence[Gate], parts: Parts, faults: Faults
 ) -> tuple[MetricRef, ...]:
     """What to report: the metrics asked for, or the task's usual ones, then those of the gates."""
     if nodes is None:
@@ -63,11 +63,13 @@ def find_metrics(
     return tuple(dict.fromkeys([*found, *(gate.metric for gate in gates)]))
 
 
-def find_gates(nodes: Sequence[Node], parts: Parts, faults: Faults) -> tuple[GateSpec, ...]:
+def find_gates(
+    nodes: Sequence[Node], parts: Parts, around: Surroundings, faults: Faults
+) -> tuple[Gate, ...]:
     """The gates that are sound by themselves; faults for the others, and for contradictions."""
-    found: list[GateSpec] = []
+    found: list[Gate] = []
     for node in nodes:
-        gate = _gate(node, parts, faults)
+        gate = _gate(node, parts, around, faults)
         if gate is not None:
             _check_against(found, gate, faults)
             found.append(gate)
@@ -200,7 +202,7 @@ def _is_output(node: Node, parts: Parts, faults: Faults) -> bool:
     return False
 
 
-def _gate(node: Node, parts: Parts, faults: Faults) -> GateSpec | None:
+def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gate | None:
     named = node.get("metric")
     if named is None:
         return None
@@ -219,16 +221,26 @@ def _gate(node: Node, parts: Parts, faults: Faults) -> GateSpec | None:
         return None
     info = CATALOG[name]
     metric = _restricted(node, named, info, parts, faults)
-    bound = "min" if "min" in node.value else "max"
-    threshold = node.get(bound)
-    if threshold is None or not _can_decide(info, bound, threshold, faults) or metric is None:
+    threshold = find_bound(node, info, around, faults)
+    scope = find_scope(node, around, faults)
+    if threshold is None or metric is None or scope is None:
         return None
-    return GateSpec(
+    bound = str(threshold.path[-1])
+    if bound in {"min", "max"} and not _can_decide(info, bound, threshold, faults):
+        return None
+    decide_on, on_undecided, min_samples = find_decision(node, around.decisions)
+    return Gate(
         metric=metric,
         bound=bound,
         threshold=float(threshold.value),
         severity=Severity(node.value.get("severity", Severity.REQUIRED)),
         location=node.location,
+        heldout=scope.heldout,
+        slice=scope.slice,
+        slices=scope.slices,
+        decide_on=decide_on,
+        on_undecided=on_undecided,
+        min_samples=min_samples,
     )
 
 
@@ -261,12 +273,12 @@ def _range(info: MetricInfo) -> str:
     return f"at least {info.low:g}" if info.high == inf else f"{info.low:g} to {info.high:g}"
 
 
-def _check_against(before: Sequence[GateSpec], gate: GateSpec, faults: Faults) -> None:
+def _check_against(before: Sequence[Gate], gate: Gate, faults: Faults) -> None:
     for other in before:
-        if other.metric != gate.metric:
+        if _of(other) != _of(gate):
             continue
         label = printable(gate.metric.label)
-        line = other.location.line
+        line = other.location.line if other.location else 0
         if other.bound == gate.bound:
             if other.severity == gate.severity:
                 faults.add(
@@ -275,6 +287,8 @@ def _check_against(before: Sequence[GateSpec], gate: GateSpec, faults: Faults) -
                     f"keep one; the first is in line {line}",
                 )
                 return
+            continue
+        if {gate.bound, other.bound} != {"min", "max"}:
             continue
         low, high = sorted((gate, other), key=lambda g: g.bound == "max")
         if low.threshold > high.threshold:
@@ -285,3 +299,7 @@ def _check_against(before: Sequence[GateSpec], gate: GateSpec, faults: Faults) -
                 f"correct this gate or the one in line {line}",
             )
             return
+
+
+def _of(gate: Gate) -> tuple[MetricRef, str, str | None, str | None]:
+    return gate.metric, gate.heldout, gate.slice, gate.slices

@@ -6,20 +6,30 @@ spec is still checked.
 
 from model_eval.spec.code import find_code
 from model_eval.spec.eval_spec import (
+    BaselineSpec,
     CheckpointSpec,
     EvalSpec,
-    GateSpec,
+    GoldenSpec,
     HeldOutSpec,
     ModelSpec,
     PathRef,
     RunSpec,
 )
 from model_eval.spec.faults import Faults
-from model_eval.spec.heldout_section import digest, find_heldout
+from model_eval.spec.gate_section import Surroundings, find_decisions
+from model_eval.spec.heldout_section import digest, find_golden, find_heldout
 from model_eval.spec.metric_refs import Parts, find_gates, find_metrics
 from model_eval.spec.paths import Places
 from model_eval.spec.source import Node
-from model_eval.types import MetricRef, OutputKind, Severity, Task
+from model_eval.types import (
+    GOLDEN_HELDOUT,
+    MAIN_HELDOUT,
+    Gate,
+    MetricRef,
+    OutputKind,
+    Severity,
+    Task,
+)
 from model_eval.wording import printable
 
 _DEFAULT_THRESHOLD = 0.5
@@ -46,7 +56,13 @@ def build(
     heldout = find_heldout(heldout_node, task, places, faults) if heldout_node else None
     run = _run(root, root.get("run"))
     threshold = _threshold(root.get("threshold"), task, faults)
-    metrics, gates = _metrics_and_gates(root, task, heldout, faults)
+    more = _more_heldout(root.section("more_heldout"), task, places, faults)
+    golden = _golden(root.get("golden"), places, faults)
+    baseline = _baseline(root.get("baseline"), places, faults)
+    decisions = find_decisions(root.get("decisions"))
+    known = None if heldout is None or more is None else {MAIN_HELDOUT: heldout, **more}
+    around = Surroundings(heldouts=known, baseline="baseline" in root.value, decisions=decisions)
+    metrics, gates = _metrics_and_gates(root, task, heldout, around, faults)
     _refuse_loose_kwargs(root, faults)
     complete = not (root.source.unsound or faults.found)
     if not complete or not (task and model and checkpoint and heldout):
@@ -66,6 +82,10 @@ def build(
             threshold=threshold,
             metrics=metrics,
             gates=gates,
+            more_heldout=more or {},
+            golden=golden,
+            baseline=baseline,
+            decisions=decisions,
         ),
         faults,
     )
@@ -134,6 +154,65 @@ def _checkpoint(node: Node | None, places: Places, faults: Faults) -> Checkpoint
     )
 
 
+def _more_heldout(
+    node: Node | None, task: Task | None, places: Places, faults: Faults
+) -> dict[str, HeldOutSpec] | None:
+    """The further sets; None where one of them has a fault."""
+    found: dict[str, HeldOutSpec] = {}
+    for child in node.entries() if node else ():
+        name = str(child.path[-1])
+        if name in {MAIN_HELDOUT, GOLDEN_HELDOUT}:
+            faults.add(
+                child.key_location,
+                f"a held-out set cannot be called `{name}`",
+                "give it another name",
+            )
+        spec = find_heldout(child, task, places, faults)
+        if spec is None or not child.is_sound:
+            return None
+        found[name] = spec
+    return found
+
+
+def _golden(node: Node | None, places: Places, faults: Faults) -> GoldenSpec | None:
+    if node is None:
+        return None
+    heldout = find_golden(node, places, faults)
+    if heldout is None:
+        return None
+    return GoldenSpec(heldout=heldout, tolerance=float(node.value.get("tolerance", 1e-4)))
+
+
+def _baseline(node: Node | None, places: Places, faults: Faults) -> BaselineSpec | None:
+    if node is None:
+        return None
+    given = [key for key in ("checkpoint", "ledger", "git") if key in node.value]
+    if len(given) > 1:
+        faults.add(
+            node.key_location,
+            f"`baseline` has both `{given[0]}` and `{given[1]}`",
+            "keep one of them",
+        )
+        return None
+    path, ledger, git = node.get("checkpoint"), node.get("ledger"), node.get("git")
+    factory_node, kwargs = node.get("factory"), node.get("kwargs")
+    state_key = node.get("state_key")
+    checkpoint = places.find(path, faults) if path else None
+    return BaselineSpec(
+        checkpoint=None
+        if checkpoint is None
+        else CheckpointSpec(
+            path=checkpoint, sha256=None, state_key=state_key.value if state_key else None
+        ),
+        factory=None
+        if factory_node is None
+        else find_code(factory_node, places, faults, kwargs=kwargs.value if kwargs else None),
+        ledger=places.find(ledger, faults) if ledger else None,
+        git=git.value if git else None,
+        location=node.key_location,
+    )
+
+
 def _run(root: Node, node: Node | None) -> RunSpec:
     given = node.value if node else {}
     device = node.get("device") if node else None
@@ -159,8 +238,12 @@ def _threshold(node: Node | None, task: Task | None, faults: Faults) -> float | 
 
 
 def _metrics_and_gates(
-    root: Node, task: Task | None, heldout: HeldOutSpec | None, faults: Faults
-) -> tuple[tuple[MetricRef, ...], tuple[GateSpec, ...]]:
+    root: Node,
+    task: Task | None,
+    heldout: HeldOutSpec | None,
+    around: Surroundings,
+    faults: Faults,
+) -> tuple[tuple[MetricRef, ...], tuple[Gate, ...]]:
     if task is None:
         return (), ()
     parts = Parts(
@@ -170,7 +253,7 @@ def _metrics_and_gates(
         at_fault=heldout is None or root.get("heldout") is None,
         targets=heldout.targets if heldout else (),
     )
-    gates = find_gates(_items(root, "gates") or (), parts, faults)
+    gates = find_gates(_items(root, "gates") or (), parts, around, faults)
     whole = root.get("gates")
     if whole is not None and not any(
         item.value.get("severity") != Severity.ADVISORY for item in whole.entries()

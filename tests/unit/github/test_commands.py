@@ -112,8 +112,10 @@ def gate(
         severity=severity,
         status=status,
         value=0.9,
+        interval=None,
         margin=-0.05,
         n=100,
+        blocks=severity is Severity.REQUIRED and status is not GateStatus.PASS,
         reason=REASON,
         location=location,
     )

@@ -108,7 +108,7 @@ def test_weighted_values_lie_in_the_catalogues_range(drawn):
 
 @given(ledgers())
 def test_an_estimate_has_a_finite_value_or_a_reason(ledger):
-    for found in estimates(ledger, refs(ledger.task)):
+    for found in estimates(Sample(ledger=ledger), refs(ledger.task)):
         if found.value is None:
             assert found.undefined
         else:
@@ -225,7 +225,7 @@ def test_ledgers_behind_one_another_are_one_ledger(data):
 @given(ledgers())
 @settings(max_examples=50)
 def test_metrics_that_share_rows_are_as_by_themselves(ledger):
-    together = [found.value for found in estimates(ledger, refs(ledger.task))]
+    together = [found.value for found in estimates(Sample(ledger=ledger), refs(ledger.task))]
     alone = [None if np.isnan(value) else value for value in values(ledger)[:, 0]]
     assert together == alone
 
