@@ -24,7 +24,7 @@ from model_eval.gates import EXIT_CODES, decide, judge
 from model_eval.ledger import Ledger
 from model_eval.report import error_report
 from model_eval.spec import load_spec
-from model_eval.spec.catalog import CONFUSION_MATRIX
+from model_eval.spec.catalog import CLASSIFICATION, CONFUSION_MATRIX, LABELLED
 from model_eval.spec.eval_spec import CodeRef, EvalSpec
 from model_eval.types import (
     ClassRow,
@@ -181,6 +181,7 @@ def _evaluate(
             _scorer(Scorer, spec, heldout.classes),
             batch_size=spec.run.batch_size,
             progress=count,
+            causal=spec.heldout.shift,
         )
     evaluated = clock()
     draft.learn(heldout=heldout.info(), notes=heldout.notes)
@@ -211,9 +212,10 @@ def _judged(
     estimates = metrics.estimates(rows, asked)
     gates = judge(spec.gates, {estimate.metric: estimate for estimate in estimates})
     verdict, reason = decide(gates, completion)
-    classification = spec.task is not Task.REGRESSION and completion.finite == completion.rows
-    matrix = len(rows.classes) <= _MATRIX_CLASSES or len(asked) != len(spec.metrics)
-    classes = metrics.class_rows(rows) if classification else ()
+    countable = completion.finite == completion.rows
+    matrix = countable and spec.task in CLASSIFICATION
+    matrix &= len(rows.classes) <= _MATRIX_CLASSES or len(asked) != len(spec.metrics)
+    classes = metrics.class_rows(rows) if countable and spec.task in LABELLED else ()
     return replace(
         known,
         verdict=verdict,
@@ -222,7 +224,7 @@ def _judged(
         completion=completion,
         estimates=estimates,
         classes=classes,
-        confusion_matrix=metrics.confusion(rows) if classification and matrix else None,
+        confusion_matrix=metrics.confusion(rows) if matrix else None,
         gates=gates,
         notes=_notes(known, completion, classes),
         timings=timings,
@@ -290,6 +292,7 @@ def _scorer(scorer: Any, spec: EvalSpec, classes: tuple[str, ...] | None) -> Any
         threshold=spec.threshold,
         classes=classes,
         outputs=spec.heldout.targets if spec.task is Task.REGRESSION else (),
+        ignore_index=spec.heldout.ignore_index,
     )
 
 

@@ -18,15 +18,19 @@ class Labels:
 
     Attributes:
         ids: [n], int64 or object (str); the row's index where the spec names no id.
-        target: int64 [n] of class indexes, or float64 [n, K] for regression.
+        target: int64 [n] of class indexes; float64 [n, K] for regression; bool [n, L] for
+            multilabel; class indexes [n, ...] of pixels, in the file's integers, for segmentation;
+            int64 [n, T] of next tokens for language_modeling.
         cluster: [n], int64, float64 or object (str); None where the spec names none.
         slices: column name → [n], int64, float64 or object (str).
+        bytes: int64 [n], the length of each document; None where the spec names none.
     """
 
     ids: Array
     target: Array
     cluster: Array | None
     slices: Mapping[str, Array]
+    bytes: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,6 +84,7 @@ def _cut(batch: Batch, start: int, stop: int) -> Batch:
             target=labels.target[part],
             cluster=None if labels.cluster is None else labels.cluster[part],
             slices={name: value[part] for name, value in labels.slices.items()},
+            bytes=None if labels.bytes is None else labels.bytes[part],
         ),
     )
 
@@ -90,6 +95,7 @@ def _join(pieces: Sequence[Batch]) -> Batch:
     first = pieces[0]
     labels = [piece.labels for piece in pieces]
     clusters = [label.cluster for label in labels if label.cluster is not None]
+    lengths = [label.bytes for label in labels if label.bytes is not None]
     return Batch(
         args=tuple(torch.cat(values) for values in zip(*(p.args for p in pieces), strict=True)),
         kwargs={name: torch.cat([p.kwargs[name] for p in pieces]) for name in first.kwargs},
@@ -101,5 +107,6 @@ def _join(pieces: Sequence[Batch]) -> Batch:
                 name: np.concatenate([label.slices[name] for label in labels])
                 for name in first.labels.slices
             },
+            bytes=np.concatenate(lengths) if lengths else None,
         ),
     )

@@ -119,7 +119,8 @@ def _one_against_rest(
     rows: Rows, index: int, name: str, area: Callable[[Ranking, FloatArray], FloatArray]
 ) -> FloatArray:
     def make() -> FloatArray:
-        positive = rows.column("target") == index
+        target = rows.column("target")
+        positive = target == index if target.ndim == 1 else np.ascontiguousarray(target[:, index])
         if not positive.any():
             return np.full(len(rows.defined), np.nan)
         ranking = rank(_score(rows, index), positive)

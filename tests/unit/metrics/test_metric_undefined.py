@@ -217,7 +217,7 @@ def test_classes_cannot_be_counted_where_predictions_mean_nothing():
         )
     assert confusion_matrix(ledger, [[1, 0]]).tolist() == [[[1, 0], [0, 0]]]
     assert confusion_matrix(ledger, [[0, 0]]).tolist() == [[[0, 0], [0, 0]]]
-    with pytest.raises(ValueError, match=r"^a regression has no classes$"):
+    with pytest.raises(ValueError, match=r"^a regression ledger has no class for each sample$"):
         confusion_matrix(regression_ledger([1.0], [1.0]))
 
 
