@@ -4,7 +4,12 @@ import torch
 from torch import Tensor
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import ELEMENTS_AT_ONCE, like_distribution, to_float64
+from model_eval.tasks.shapes import (
+    ELEMENTS_AT_ONCE,
+    like_distribution,
+    look_like_probabilities,
+    to_float64,
+)
 from model_eval.types import OutputKind
 
 
@@ -40,37 +45,53 @@ def columns(
     wanted = torch.where(counted, target, 0).reshape(-1)
     flat = outputs.reshape(-1, outputs.shape[-1])
     step = max(1, ELEMENTS_AT_ONCE // flat.shape[1])
+    function = _of_logits if kind is OutputKind.LOGITS else _of_probabilities
     parts = [
-        _positions(flat[start : start + step], wanted[start : start + step], kind)
+        function(flat[start : start + step], wanted[start : start + step])
         for start in range(0, len(flat), step)
     ]
-    loss, hit, finite, likely = (
-        torch.cat(part).reshape(target.shape) for part in zip(*parts, strict=True)
-    )
+    found = {
+        name: torch.cat([part[name] for part in parts]).reshape(target.shape) for name in parts[0]
+    }
+    if kind is OutputKind.LOGITS:
+        # One position tells what outputs are that are not meant to be probabilities.
+        like_probability = look_like_probabilities(to_float64(outputs[:, 0]))
+    else:
+        like_probability = (found["likely"] | ~counted).all(dim=1)
     return {
-        "finite": (finite | ~counted).all(dim=1),
-        "like_probability": (likely | ~counted).all(dim=1),
+        "finite": (found["finite"] | ~counted).all(dim=1),
+        "like_probability": like_probability,
         # Not times 0: what is not counted may be NaN.
-        "nll": torch.where(counted, loss, 0.0).sum(dim=1),
+        "nll": torch.where(counted, found["loss"], 0.0).sum(dim=1),
         "tokens": counted.sum(dim=1),
-        "hits": (hit & counted).sum(dim=1),
+        "hits": (found["hit"] & counted).sum(dim=1),
     }
 
 
-def _positions(
-    outputs: Tensor, target: Tensor, kind: OutputKind
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The loss, and whether it is a hit, finite and like probabilities, each (P,)."""
+def _of_logits(outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """The loss, and whether it is finite and a hit, each (P,)."""
+    values = to_float64(outputs)
+    top = values.max(dim=1)
+    # As in `multiclass`: a position's total is not finite just where it is of no use.
+    below = values - top.values[:, None]
+    of_target = _at(below, target)
+    total = below.exp_().sum(dim=1).log_()
+    return {"loss": total - of_target, "finite": total.isfinite(), "hit": top.indices == target}
+
+
+def _of_probabilities(outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """The loss, and whether it is finite, a hit and of probabilities, each (P,)."""
     values = to_float64(outputs)
     top = values.max(dim=1)
     total = values.sum(dim=1)
-    likely = like_distribution(values.amin(dim=1), top.values, total)
-    of_target = values.gather(1, target[:, None]).squeeze(1)
-    if kind is OutputKind.LOGITS:
-        # As in `multiclass`: a position's total is not finite just where it is of no use.
-        spread = (values - top.values[:, None]).exp_().sum(dim=1).log_()
-        loss, finite = spread - (of_target - top.values), spread.isfinite()
-    else:
-        eps = torch.finfo(torch.float64).eps
-        loss, finite = -of_target.clamp(eps, 1 - eps).log(), total.isfinite()
-    return loss, top.indices == target, finite, likely
+    eps = torch.finfo(torch.float64).eps
+    return {
+        "loss": -_at(values, target).clamp(eps, 1 - eps).log(),
+        "finite": total.isfinite(),
+        "hit": top.indices == target,
+        "likely": like_distribution(values.amin(dim=1), top.values, total),
+    }
+
+
+def _at(values: Tensor, index: Tensor) -> Tensor:
+    return values.gather(1, index[:, None]).squeeze(1)

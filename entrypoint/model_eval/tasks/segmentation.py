@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import ELEMENTS_AT_ONCE, like_distribution, require_real
+from model_eval.tasks.shapes import (
+    ELEMENTS_AT_ONCE,
+    inside_unit,
+    like_distribution,
+    look_like_probabilities,
+    require_real,
+)
 from model_eval.types import OutputKind
 
 DEFAULT_THRESHOLD = 0.5
@@ -100,20 +106,23 @@ def _images(
 ) -> dict[str, Tensor]:
     counted = target != ignore_index
     if values.shape[1] == 1:
-        value = values[:, 0].double()
-        largest = value
-        probability = value.sigmoid() if kind is OutputKind.LOGITS else value
+        largest = values[:, 0].double()
+        probability = largest.sigmoid() if kind is OutputKind.LOGITS else largest
         prediction = (probability >= threshold).long()
-        likely = (value >= 0) & (value <= 1)
+        like_probability = inside_unit(torch.where(counted, largest, 0.0))
     else:
         largest, prediction = values.max(dim=1)
-        total = values.sum(dim=1, dtype=torch.float64)
-        likely = like_distribution(values.amin(dim=1), largest, total)
-        if kind is OutputKind.PROBABILITIES:
+        if kind is OutputKind.LOGITS:
+            # One pixel tells what outputs are that are not meant to be probabilities.
+            like_probability = look_like_probabilities(values[:, :, 0].double())
+        else:
+            total = values.sum(dim=1, dtype=torch.float64)
+            likely = like_distribution(values.amin(dim=1), largest, total)
+            like_probability = (likely | ~counted).all(dim=1)
             largest = total
     return {
         "finite": (largest.isfinite() | ~counted).all(dim=1),
-        "like_probability": (likely | ~counted).all(dim=1),
+        "like_probability": like_probability,
         "hits": _count(target, counted & (prediction == target), classes),
         "predicted": _count(prediction, counted, classes),
         "support": _count(target, counted, classes),
