@@ -29,8 +29,8 @@ Segmentation and language modelling keep what their pixels and tokens add up to,
 | `bytes`         | int64 [N]        | its length, if the spec names it                        |
 
 `score` is what rankings order by, where the model gives logits: the log-odds of the positive
-class or of each label, or the log-probability of each class. Probabilities near 1 run together long before these
-do. Without the column rankings order by `probability`.
+class or of each label, or the log-probability of each class. Probabilities near 1 run together
+long before these do. Without the column rankings order by `probability`.
 
 `finite` is False for a row whose model output held NaN or an infinity that makes its
 prediction meaningless; its other numbers must not be used, and metrics refuse to.

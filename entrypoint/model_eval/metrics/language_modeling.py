@@ -16,7 +16,7 @@ def log_loss(rows: Rows) -> FloatArray:
 
 
 def perplexity(rows: Rows) -> FloatArray:
-    """exp of the mean over tokens of -ln(probability of the target)."""
+    """The exponential of the mean over tokens of -ln(probability of the target)."""
     value: FloatArray = np.exp(log_loss(rows))
     return value
 
