@@ -148,6 +148,15 @@ class Ledger:
         """How many rows have finite model outputs."""
         return int(np.count_nonzero(self["finite"]))
 
+    @property
+    def uncounted(self) -> int:
+        """How many rows are of no pixel or token that counts, and so have no say in metrics."""
+        column = {Task.SEGMENTATION: "support", Task.LANGUAGE_MODELING: "tokens"}.get(self.task)
+        if column is None:
+            return 0
+        counted = self[column] > 0
+        return len(self) - np.count_nonzero(counted if counted.ndim == 1 else counted.any(axis=1))
+
 
 def concatenate(ledgers: Sequence[Ledger]) -> Ledger:
     """Puts the rows of several ledgers of one run behind one another.

@@ -226,12 +226,14 @@ def _judged(
         classes=classes,
         confusion_matrix=metrics.confusion(rows) if matrix else None,
         gates=gates,
-        notes=_notes(known, completion, classes),
+        notes=_notes(known, completion, classes, uncounted=rows.uncounted),
         timings=timings,
     )
 
 
-def _notes(known: Report, completion: Completion, classes: Sequence[ClassRow]) -> tuple[str, ...]:
+def _notes(
+    known: Report, completion: Completion, classes: Sequence[ClassRow], *, uncounted: int
+) -> tuple[str, ...]:
     notes = list(known.notes)
     if known.checkpoint and not known.checkpoint.pinned:
         notes.append("the checkpoint is not pinned: add checkpoint.sha256 to fix which file")
@@ -241,6 +243,10 @@ def _notes(known: Report, completion: Completion, classes: Sequence[ClassRow]) -
         notes.append("nothing was checked against training data: name it in heldout.disjoint_from")
     if lacking := completion.rows - completion.finite:
         notes.append(f"{lacking} of {completion.rows} samples have outputs that are not finite")
+    if uncounted:
+        notes.append(
+            f"{uncounted} of {completion.rows} samples have no say: every target is ignored"
+        )
     if absent := [row.name for row in classes if row.support == 0]:
         notes.append(
             f"no sample is of {first_few(absent)}: macro averages leave out what is neither a target "

@@ -194,6 +194,7 @@ def test_language_modeling(shift, tmp_path):
     tokens = rng.integers(1, 20, (23, 9))
     for row, length in enumerate(rng.integers(2, 10, 23)):
         tokens[row, length:] = 0
+    tokens[5, 1:] = 0  # of which no token has a next one
     following = np.concatenate([tokens[:, 1:], np.zeros((23, 1), int)], axis=1)
     size = rng.integers(20, 60, 23)
     written(tmp_path, "parquet", {"tokens": tokens, "next": following, "size": size})
@@ -227,3 +228,4 @@ def test_language_modeling(shift, tmp_path):
     )
     assert got["perplexity"] == pytest.approx(float(perplexity(logits, target, 0)), rel=1e-5)
     assert report.completion.rows == 23
+    assert "1 of 23 samples have no say: every target is ignored" in report.notes

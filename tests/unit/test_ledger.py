@@ -133,6 +133,15 @@ def test_other_tools_read_the_columns(tmp_path):
     assert (rows[1]["id"], rows[1]["target"], rows[1]["prediction"]) == (1, 1, 0)
 
 
+def test_rows_of_which_nothing_counts_are_counted():
+    assert {task: ledger.uncounted for task, ledger in LEDGERS.items() if ledger.uncounted} == {
+        Task.LANGUAGE_MODELING: 1
+    }
+    ignored = segmentation_ledger([[9, 9], [0, 9]], [[0, 1], [1, 1]], "ab", ignore_index=9)
+    assert ignored.uncounted == 1
+    assert take(ignored, []).uncounted == 0
+
+
 @pytest.mark.parametrize("task", Task)
 def test_parts_of_a_ledger_make_the_whole(task):
     ledger = LEDGERS[task]
