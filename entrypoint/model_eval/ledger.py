@@ -155,7 +155,8 @@ class Ledger:
         if column is None:
             return 0
         counted = self[column] > 0
-        return len(self) - np.count_nonzero(counted if counted.ndim == 1 else counted.any(axis=1))
+        rows = counted if counted.ndim == 1 else counted.any(axis=1)
+        return len(self) - int(np.count_nonzero(rows))
 
 
 def concatenate(ledgers: Sequence[Ledger]) -> Ledger:
