@@ -101,7 +101,12 @@ class Evaluator:
         found = {}
         for name, heldout in sets.items():
             with placed(_places(self.spec, self.spec.heldouts[name])):
-                rows = self._run(predict, heldout, self._scorer(heldout.classes))
+                rows = self._run(
+                    predict,
+                    heldout,
+                    self._scorer(heldout.classes),
+                    causal=self.spec.heldouts[name].shift,
+                )
                 found[name] = replace(
                     rows, heldout=heldout.info().sha256, checkpoint=digest_of(checkpoint)
                 )
@@ -137,7 +142,9 @@ class Evaluator:
         with same:
             return self.ledgers(predict, sets, info), info
 
-    def _run(self, predict: engine.Predict, heldout: HeldOut, scorer: Scorer) -> Ledger:
+    def _run(
+        self, predict: engine.Predict, heldout: HeldOut, scorer: Scorer, *, causal: bool = False
+    ) -> Ledger:
         with self.progress(heldout.expected) as advance:
 
             def count(rows: int) -> None:
@@ -145,7 +152,12 @@ class Evaluator:
                 advance(rows)
 
             return engine.evaluate(
-                predict, heldout, scorer, batch_size=self.spec.run.batch_size, progress=count
+                predict,
+                heldout,
+                scorer,
+                batch_size=self.spec.run.batch_size,
+                progress=count,
+                causal=causal,
             )
 
     def _scorer(self, classes: tuple[str, ...] | None) -> Scorer:
@@ -156,6 +168,7 @@ class Evaluator:
             threshold=spec.threshold,
             classes=classes,
             outputs=spec.heldout.targets if spec.task is Task.REGRESSION else (),
+            ignore_index=spec.heldout.ignore_index,
         )
 
 

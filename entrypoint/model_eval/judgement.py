@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from model_eval import metrics, stats
 from model_eval.gates import EXIT_CODES, completions_of, decide, evidence_of, judge
 from model_eval.ledger import Ledger
-from model_eval.spec.catalog import CONFUSION_MATRIX
+from model_eval.spec.catalog import CLASSIFICATION, CONFUSION_MATRIX, LABELLED
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.types import (
     MAIN_HELDOUT,
@@ -18,14 +18,11 @@ from model_eval.types import (
     Gap,
     Report,
     SliceInfo,
-    Task,
 )
 from model_eval.wording import first_few
 
 MATRIX_CLASSES = 100
 """With more classes than this the confusion matrix is reported only where it is asked for."""
-
-_LABELLED = frozenset({Task.BINARY, Task.MULTICLASS})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,19 +97,20 @@ def judged(known: Report, spec: EvalSpec, evaluated: Evaluated) -> Report:
     )
     results = judge(gates, evidence_of(report))
     verdict, reason = decide(results, completions_of(report))
-    labelled = spec.task in _LABELLED and main.finite == len(main)
-    matrix = len(main.classes) <= MATRIX_CLASSES or len(asked) != len(spec.metrics)
-    classes = metrics.class_rows(main) if labelled else ()
+    countable = main.finite == len(main)
+    single = countable and spec.task in CLASSIFICATION
+    matrix = single and (len(main.classes) <= MATRIX_CLASSES or len(asked) != len(spec.metrics))
+    classes = metrics.class_rows(main) if countable and spec.task in LABELLED else ()
     return replace(
         report,
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
         reason=reason,
         classes=classes,
-        confusion_matrix=metrics.confusion(main) if labelled and matrix else None,
-        calibration=stats.reliability(main) if labelled else (),
+        confusion_matrix=metrics.confusion(main) if matrix else None,
+        calibration=stats.reliability(main) if single else (),
         gates=results,
-        notes=_notes(report, classes),
+        notes=_notes(report, classes, uncounted=main.uncounted),
     )
 
 
@@ -123,7 +121,7 @@ def completion_of(ledger: Ledger, expected: int) -> Completion:
     )
 
 
-def _notes(known: Report, classes: Sequence[ClassRow]) -> tuple[str, ...]:
+def _notes(known: Report, classes: Sequence[ClassRow], *, uncounted: int) -> tuple[str, ...]:
     notes = list(known.notes)
     done = known.completion
     if known.checkpoint and not known.checkpoint.pinned:
@@ -134,6 +132,8 @@ def _notes(known: Report, classes: Sequence[ClassRow]) -> tuple[str, ...]:
         notes.append("nothing was checked against training data: name it in heldout.disjoint_from")
     if done and (lacking := done.rows - done.finite):
         notes.append(f"{lacking} of {done.rows} samples have outputs that are not finite")
+    if done and uncounted:
+        notes.append(f"{uncounted} of {done.rows} samples have no say: every target is ignored")
     if absent := [row.name for row in classes if row.support == 0]:
         notes.append(
             f"no sample is of {first_few(absent)}: macro averages leave out what is neither a target "

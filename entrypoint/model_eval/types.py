@@ -20,6 +20,9 @@ class Task(StrEnum):
     BINARY = "binary"
     MULTICLASS = "multiclass"
     REGRESSION = "regression"
+    MULTILABEL = "multilabel"
+    SEGMENTATION = "segmentation"
+    LANGUAGE_MODELING = "language_modeling"
 
 
 class OutputKind(StrEnum):

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from model_eval.gates import EXIT_CODES, Evidence, decide, judge
-from model_eval.types import Gate
 from model_eval.types import (
     CheckpointInfo,
     ClassRow,
@@ -14,6 +13,7 @@ from model_eval.types import (
     Environment,
     Estimate,
     FileInfo,
+    Gate,
     HeldOutInfo,
     Location,
     MetricRef,

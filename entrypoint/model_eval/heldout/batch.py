@@ -18,10 +18,13 @@ class Labels:
 
     Attributes:
         ids: [n], int64 or object (str); the row's index where the spec names no id.
-        target: int64 [n] of class indexes, or float64 [n, K] for regression.
+        target: int64 [n] of class indexes; float64 [n, K] for regression; bool [n, L] for
+            multilabel; class indexes [n, ...] of pixels, in the file's integers, for segmentation;
+            int64 [n, T] of next tokens for language_modeling.
         cluster: [n], int64, float64 or object (str); None where the spec names none.
         slices: column name → [n], int64, float64 or object (str).
         weight: float64 [n], finite and not negative; None where the spec names none.
+        bytes: int64 [n], the length of each document; None where the spec names none.
     """
 
     ids: Array
@@ -29,6 +32,7 @@ class Labels:
     cluster: Array | None
     slices: Mapping[str, Array]
     weight: Array | None = None
+    bytes: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,6 +87,7 @@ def _cut(batch: Batch, start: int, stop: int) -> Batch:
             cluster=None if labels.cluster is None else labels.cluster[part],
             slices={name: value[part] for name, value in labels.slices.items()},
             weight=None if labels.weight is None else labels.weight[part],
+            bytes=None if labels.bytes is None else labels.bytes[part],
         ),
     )
 
@@ -94,6 +99,7 @@ def _join(pieces: Sequence[Batch]) -> Batch:
     labels = [piece.labels for piece in pieces]
     clusters = [label.cluster for label in labels if label.cluster is not None]
     weights = [label.weight for label in labels if label.weight is not None]
+    lengths = [label.bytes for label in labels if label.bytes is not None]
     return Batch(
         args=tuple(torch.cat(values) for values in zip(*(p.args for p in pieces), strict=True)),
         kwargs={name: torch.cat([p.kwargs[name] for p in pieces]) for name in first.kwargs},
@@ -106,5 +112,6 @@ def _join(pieces: Sequence[Batch]) -> Batch:
                 for name in first.labels.slices
             },
             weight=np.concatenate(weights) if weights else None,
+            bytes=np.concatenate(lengths) if lengths else None,
         ),
     )

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from model_eval.ledger import Ledger
 from model_eval.metrics.classification import f1, precision, recall
-from model_eval.metrics.registry import REGISTRY
+from model_eval.metrics.registry import metric_of
 from model_eval.metrics.rows import FloatArray, Resample, Rows, Sample
-from model_eval.spec.catalog import CATALOG
+from model_eval.spec.catalog import CATALOG, CLASSIFICATION, LABELLED
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
 
 __all__ = [
@@ -88,8 +88,8 @@ def confusion_matrix(ledger: Ledger, weights: npt.ArrayLike | None = None) -> np
         (B, C, C): int64 counts without weights, else float64 sums of weights.
 
     Raises:
-        ValueError: the weights are not as above, the ledger is a regression's, or a row of
-            positive weight has outputs that are not finite, so that its prediction means nothing.
+        ValueError: the weights are not as above, the task has no one class of a sample, or a row
+            of positive weight has outputs that are not finite, so that its prediction means nothing.
     """
     return _countable(ledger, weights).confusion_matrix()
 
@@ -107,12 +107,12 @@ def confusion(ledger: Ledger) -> ConfusionMatrix:
 
 
 def class_rows(ledger: Ledger) -> tuple[ClassRow, ...]:
-    """Each class against the rest, in the order of the ledger's classes.
+    """Each class against the rest, in the order of the ledger's classes, or each label.
 
     Raises:
-        ValueError: the ledger is a regression's, or a row's outputs are not finite.
+        ValueError: the task has no class or labels of a sample, or a row's outputs are not finite.
     """
-    counts = _countable(ledger, None).counts
+    counts = _countable(ledger, None, LABELLED).counts
     ratios = [ratio(counts)[0].tolist() for ratio in (precision, recall, f1)]
     return tuple(
         ClassRow(
@@ -151,7 +151,7 @@ def _values(rows: Rows, ref: MetricRef) -> FloatArray:
 
 
 def _function(ledger: Ledger, ref: MetricRef) -> Callable[[Rows], FloatArray]:
-    metric, part = REGISTRY[ref.name], _part(ledger, ref)
+    metric, part = metric_of(ref.name, ledger.task), _part(ledger, ref)
     if part is None:
         return metric.whole
     of_part = metric.of_part
@@ -175,7 +175,7 @@ def _missing_part(ledger: Ledger, ref: MetricRef) -> str | None:
     info = CATALOG.get(ref.name)
     if info is None or ledger.task not in info.tasks:
         raise ValueError(f"a {ledger.task} task has no metric `{ref.name}`")
-    needs_class = info.needs_part and ledger.task is Task.MULTICLASS
+    needs_class = info.needs_part and ledger.task is not Task.BINARY
     if (
         (ref.of_class is not None and info.part != "class")
         or (ref.of_output is not None and info.part != "output")
@@ -186,6 +186,8 @@ def _missing_part(ledger: Ledger, ref: MetricRef) -> str | None:
         return f"there is no class `{ref.of_class}`"
     if ref.of_output is not None and ref.of_output not in ledger.outputs:
         return f"there is no output `{ref.of_output}`"
+    if info.needs_bytes and "bytes" not in ledger.columns:
+        return "the length of the documents in bytes is not known"
     return None
 
 
@@ -202,9 +204,11 @@ def _unusable(ledger: Ledger) -> str | None:
     return f"{lacking} of {count} samples have outputs that are not finite (first id: {first})"
 
 
-def _countable(ledger: Ledger, weights: npt.ArrayLike | None) -> Rows:
-    if ledger.task is Task.REGRESSION:
-        raise ValueError("a regression has no classes")
+def _countable(
+    ledger: Ledger, weights: npt.ArrayLike | None, tasks: frozenset[Task] = CLASSIFICATION
+) -> Rows:
+    if ledger.task not in tasks:
+        raise ValueError(f"a {ledger.task} ledger has no class for each sample")
     rows = Rows(ledger, weights)
     if rows.spoiled.any():
         raise ValueError("classes cannot be counted over rows whose outputs are not finite")

@@ -165,7 +165,8 @@ def _one_against_rest(
     rows: Rows, index: int, name: str, area: Callable[[Ranking, FloatArray], FloatArray]
 ) -> FloatArray:
     def make() -> FloatArray:
-        positive = rows.column("target") == index
+        target = rows.column("target")
+        positive = target == index if target.ndim == 1 else np.ascontiguousarray(target[:, index])
         if not positive.any():
             return np.full(len(rows.defined), np.nan)
         return rows.map(lambda weights: area(_ranking(rows, index), weights))

@@ -1,12 +1,20 @@
 """Which function computes which metric of the catalogue."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
 
-from model_eval.metrics import classification, ranking, regression
+from model_eval.metrics import (
+    classification,
+    language_modeling,
+    multilabel,
+    ranking,
+    regression,
+    segmentation,
+)
 from model_eval.metrics.rows import FloatArray, Rows
+from model_eval.types import Task
 
 Trials = tuple[FloatArray, FloatArray]
 """Successes (B,) and trials (B,)."""
@@ -113,7 +121,69 @@ def _registry() -> dict[str, Metric]:
             whole=partial(regression.mean_over_outputs, error),
             of_part=partial(regression.of_output, error),
         )
+    return found | _multilabel() | _segmentation() | _language_modeling()
+
+
+def _multilabel() -> dict[str, Metric]:
+    ratios = {
+        "precision": classification.precision,
+        "recall": classification.recall,
+        "f1": classification.f1,
+    }
+    return {
+        "exact_match": Metric(
+            needs=Needs.SUMS, whole=multilabel.exact_match, trials=multilabel.exact_matches
+        ),
+        "hamming_loss": Metric(needs=Needs.SUMS, whole=multilabel.hamming_loss),
+    } | {
+        f"{name}_samples": Metric(needs=Needs.SUMS, whole=partial(multilabel.samples, ratio))
+        for name, ratio in ratios.items()
+    }
+
+
+def _segmentation() -> dict[str, Metric]:
+    # Neighbouring pixels are not independent, so that none of these has trials.
+    found = {"pixel_accuracy": Metric(needs=Needs.COUNTS, whole=classification.accuracy)}
+    for name, ratio in {"iou": segmentation.iou, "dice": classification.f1}.items():
+        found[name] = Metric(
+            needs=Needs.COUNTS,
+            whole=partial(classification.macro, ratio),
+            of_part=partial(classification.of_class, ratio),
+        )
+        found[f"{name}_macro"] = Metric(
+            needs=Needs.COUNTS, whole=partial(classification.macro, ratio)
+        )
+        found[f"{name}_per_image"] = Metric(
+            needs=Needs.SUMS, whole=partial(segmentation.per_image, ratio)
+        )
     return found
 
 
+def _language_modeling() -> dict[str, Metric]:
+    return {
+        "perplexity": Metric(needs=Needs.SUMS, whole=language_modeling.perplexity),
+        "bits_per_byte": Metric(needs=Needs.SUMS, whole=language_modeling.bits_per_byte),
+        "token_accuracy": Metric(needs=Needs.SUMS, whole=language_modeling.token_accuracy),
+    }
+
+
+def _of_tasks() -> dict[tuple[str, Task], Metric]:
+    """What a task computes otherwise than the others that have a metric of this name."""
+    found = {
+        ("log_loss", Task.LANGUAGE_MODELING): Metric(
+            needs=Needs.SUMS, whole=language_modeling.log_loss
+        )
+    }
+    for name in ("precision_micro", "recall_micro", "f1_micro"):
+        # A sample's labels are not independent, so that these are no trials.
+        found[name, Task.MULTILABEL] = replace(REGISTRY[name], trials=None)
+    return found
+
+
+def metric_of(name: str, task: Task) -> Metric:
+    """How a metric of the catalogue is computed for a task that has it."""
+    return _OF_TASKS.get((name, task)) or REGISTRY[name]
+
+
 REGISTRY = _registry()
+_OF_TASKS = _of_tasks()

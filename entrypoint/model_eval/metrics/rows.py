@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_eval.ledger import Array, Ledger
+from model_eval.types import Task
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -215,11 +216,16 @@ class Rows:
 
     @cached_property
     def counts(self) -> Counts:
-        """Sums of class labels: exact counts without weights.
+        """Sums of class labels, or of a row's labels or pixels: exact counts without weights.
 
         Raises:
             ValueError: a label is no class of the ledger's.
         """
+        if self.ledger.task not in {Task.BINARY, Task.MULTICLASS}:
+            hits, predicted, support = (
+                self.sums(part.astype(np.float64)) for part in counts_of_rows(self)
+            )
+            return Counts(hits=hits, predicted=predicted, support=support)
         target, prediction = self._labels
         size = len(self.ledger.classes)
         if self._resample is not None:
@@ -370,6 +376,20 @@ class Sample:
     def rows(self, resample: Resample | None = None) -> Rows:
         """The rows, under a resample's weight vectors or once each."""
         return Rows(self.ledger, base=self.base, resample=resample, memory=self.memory)
+
+
+def counts_of_rows(rows: Rows) -> tuple[Array, Array, Array]:
+    """Hits, predictions and targets of each row, each (N, C): its labels, or its pixels' counts.
+
+    Raises:
+        ValueError: the ledger's task has no such rows.
+    """
+    if rows.ledger.task is Task.MULTILABEL:
+        target, prediction = rows.column("target"), rows.column("prediction")
+        return target & prediction, prediction, target
+    if rows.ledger.task is Task.SEGMENTATION:
+        return rows.column("hits"), rows.column("predicted"), rows.column("support")
+    raise ValueError(f"a {rows.ledger.task} ledger has no classes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

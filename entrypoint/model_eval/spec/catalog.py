@@ -12,6 +12,10 @@ BINARY = frozenset({Task.BINARY})
 MULTICLASS = frozenset({Task.MULTICLASS})
 CLASSIFICATION = BINARY | MULTICLASS
 REGRESSION = frozenset({Task.REGRESSION})
+MULTILABEL = frozenset({Task.MULTILABEL})
+SEGMENTATION = frozenset({Task.SEGMENTATION})
+LANGUAGE_MODELING = frozenset({Task.LANGUAGE_MODELING})
+LABELLED = CLASSIFICATION | MULTILABEL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,9 +24,10 @@ class MetricInfo:
 
     Attributes:
         low: the smallest value it can have; a threshold outside [low, high] is a fault.
-        part: `class` where a spec may restrict it to one class (multiclass), `output` where it
-            may restrict it to one output (regression), else None.
+        part: `class` where a spec may restrict it to one class (of a task that is not binary),
+            `output` where it may restrict it to one output (regression), else None.
         needs_part: True where the metric means nothing without that class.
+        needs_bytes: True where it needs the column `bytes`.
         undefined_when: the condition under which it has no value, as a clause. No metric has one
             where there are no samples, or where a sample's outputs are not finite.
     """
@@ -36,6 +41,7 @@ class MetricInfo:
     summary: str
     part: str | None = None
     needs_part: bool = False
+    needs_bytes: bool = False
 
 
 def _classification() -> list[MetricInfo]:
@@ -51,12 +57,13 @@ def _classification() -> list[MetricInfo]:
         ),
         MetricInfo(
             name="log_loss",
-            tasks=CLASSIFICATION,
+            tasks=LABELLED | LANGUAGE_MODELING,
             low=0,
             high=inf,
             higher_is_better=False,
             undefined_when="a target was given probability 0",
-            summary="mean of -ln(probability of the target class)",
+            summary="mean of -ln(probability of the target): over samples; multilabel: over samples "
+            "and labels; language_modeling: over tokens",
         ),
     ]
     families = {
@@ -68,7 +75,7 @@ def _classification() -> list[MetricInfo]:
         found.append(
             MetricInfo(
                 name=family,
-                tasks=CLASSIFICATION,
+                tasks=LABELLED,
                 low=0,
                 high=1,
                 higher_is_better=True,
@@ -81,7 +88,7 @@ def _classification() -> list[MetricInfo]:
         found.extend(
             MetricInfo(
                 name=f"{family}_{average}",
-                tasks=CLASSIFICATION,
+                tasks=LABELLED,
                 low=0,
                 high=1,
                 higher_is_better=True,
@@ -107,17 +114,18 @@ def _classification() -> list[MetricInfo]:
             [
                 MetricInfo(
                     name=family,
-                    tasks=CLASSIFICATION,
+                    tasks=LABELLED,
                     low=0,
                     high=1,
                     higher_is_better=True,
                     undefined_when=lacking,
                     part="class",
-                    summary=f"{what}; multiclass: mean over classes, each against the rest",
+                    summary=f"{what}; without `class`, unless binary: mean over classes, each against "
+                    "the rest",
                 ),
                 MetricInfo(
                     name=f"{family}_macro",
-                    tasks=MULTICLASS,
+                    tasks=MULTICLASS | MULTILABEL,
                     low=0,
                     high=1,
                     higher_is_better=True,
@@ -126,7 +134,7 @@ def _classification() -> list[MetricInfo]:
                 ),
                 MetricInfo(
                     name=f"{family}_weighted",
-                    tasks=MULTICLASS,
+                    tasks=MULTICLASS | MULTILABEL,
                     low=0,
                     high=1,
                     higher_is_better=True,
@@ -182,9 +190,153 @@ def _golden() -> list[MetricInfo]:
     ]
 
 
-CATALOG: dict[str, MetricInfo] = {m.name: m for m in (*_classification(), *_regression())}
+def _multilabel() -> list[MetricInfo]:
+    found = [
+        MetricInfo(
+            name="exact_match",
+            tasks=MULTILABEL,
+            low=0,
+            high=1,
+            higher_is_better=True,
+            undefined_when="there are no samples",
+            summary="share of samples of which every label is predicted as it is",
+        ),
+        MetricInfo(
+            name="hamming_loss",
+            tasks=MULTILABEL,
+            low=0,
+            high=1,
+            higher_is_better=False,
+            undefined_when="there are no samples",
+            summary="share of wrong ones among all labels of all samples",
+        ),
+    ]
+    found.extend(
+        MetricInfo(
+            name=f"{family}_samples",
+            tasks=MULTILABEL,
+            low=0,
+            high=1,
+            higher_is_better=True,
+            undefined_when="there are no samples",
+            summary=f"{formula} over the labels of a sample, 0/0 is 0; mean over samples",
+        )
+        for family, formula in {
+            "precision": "TP / (TP + FP)",
+            "recall": "TP / (TP + FN)",
+            "f1": "2 TP / (2 TP + FP + FN)",
+        }.items()
+    )
+    return found
 
-EXPANDING = frozenset({"precision_per_class", "recall_per_class", "f1_per_class"})
+
+def _segmentation() -> list[MetricInfo]:
+    found = []
+    for family, formula in {
+        "iou": "TP / (TP + FP + FN)",
+        "dice": "2 TP / (2 TP + FP + FN)",
+    }.items():
+        for name, lacking, what in [
+            (
+                family,
+                "the class is neither a target nor a prediction",
+                "of one class, from the pixels of all images together",
+            ),
+            (
+                f"{family}_macro",
+                "no pixel is counted",
+                (
+                    "from the pixels of all images together, mean over the classes that occur as a "
+                    "target or a prediction"
+                ),
+            ),
+            (
+                f"{family}_per_image",
+                "no pixel is counted",
+                "of each image, mean over the classes that occur in it; mean over images",
+            ),
+        ]:
+            found.append(
+                MetricInfo(
+                    name=name,
+                    tasks=SEGMENTATION,
+                    low=0,
+                    high=1,
+                    higher_is_better=True,
+                    undefined_when=lacking,
+                    part="class" if name == family else None,
+                    needs_part=name == family,
+                    summary=f"{formula} {what}",
+                )
+            )
+    found.append(
+        MetricInfo(
+            name="pixel_accuracy",
+            tasks=SEGMENTATION,
+            low=0,
+            high=1,
+            higher_is_better=True,
+            undefined_when="no pixel is counted",
+            summary="share of pixels whose predicted class is the target",
+        )
+    )
+    return found
+
+
+def _language_modeling() -> list[MetricInfo]:
+    impossible = "a target was given probability 0"
+    return [
+        MetricInfo(
+            name="perplexity",
+            tasks=LANGUAGE_MODELING,
+            low=1,
+            high=inf,
+            higher_is_better=False,
+            undefined_when=impossible,
+            summary="exp of the mean over tokens of -ln(probability of the target)",
+        ),
+        MetricInfo(
+            name="bits_per_byte",
+            tasks=LANGUAGE_MODELING,
+            low=0,
+            high=inf,
+            higher_is_better=False,
+            undefined_when=f"{impossible}, or the documents have no bytes",
+            needs_bytes=True,
+            summary="sum over tokens of -log2(probability of the target), over the sum of `bytes`",
+        ),
+        MetricInfo(
+            name="token_accuracy",
+            tasks=LANGUAGE_MODELING,
+            low=0,
+            high=1,
+            higher_is_better=True,
+            undefined_when="no token is counted",
+            summary="share of tokens whose most probable prediction is the target",
+        ),
+    ]
+
+
+CATALOG: dict[str, MetricInfo] = {
+    m.name: m
+    for m in (
+        *_classification(),
+        *_regression(),
+        *_multilabel(),
+        *_segmentation(),
+        *_language_modeling(),
+    )
+}
+
+EXPANDING = frozenset(
+    {
+        "precision_per_class",
+        "recall_per_class",
+        "f1_per_class",
+        "iou_per_class",
+        "dice_per_class",
+    }
+)
 """Names that stand for one metric per class; they can be asked for, not gated."""
 
 CONFUSION_MATRIX = "confusion_matrix"
@@ -194,6 +346,7 @@ CONFUSION_MATRIX = "confusion_matrix"
 def metrics_of(task: Task) -> tuple[str, ...]:
     """Every name that a spec of this task may write under `metrics`."""
     names = [name for name, info in CATALOG.items() if task in info.tasks]
-    if task is not Task.REGRESSION:
-        names += [*sorted(EXPANDING), CONFUSION_MATRIX]
+    names += sorted(name for name in EXPANDING if name.removesuffix("_per_class") in names)
+    if task in CLASSIFICATION:
+        names.append(CONFUSION_MATRIX)
     return tuple(names)

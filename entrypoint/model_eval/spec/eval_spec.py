@@ -19,6 +19,9 @@ from model_eval.types import (
     Task,
 )
 
+IGNORE_INDEX = -100
+"""The target that is not counted where a spec states no other: torch's `cross_entropy` has it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PathRef:
@@ -140,13 +143,17 @@ class HeldOutSpec:
     Attributes:
         format: parquet, csv, npz, npy, pt, safetensors, image_folder or loader.
         args: positional arguments of the model, `kwargs` its keyword arguments.
-        targets: one column, or several for a regression with several outputs.
+        targets: one column, or several for a regression or multilabel task with several outputs.
         weight: the column of how much each sample counts.
         slices: the columns that the ledger keeps for `families`.
         families: what divides the set into slices.
-        classes: class names in the order of the model's outputs, or None.
+        classes: class names in the order of the model's outputs, or None; of a multilabel task
+            with several target columns their names, where the spec states no others.
         count: how many samples there must be, where the spec declares it.
         transform: `f(*args, **kwargs)` on a batch of inputs, on the model's side.
+        ignore_index: a target that is not counted, of a pixel or token.
+        shift: whether a token's target is the next one in the target column.
+        bytes: the column with the length of each document in bytes, or None.
     """
 
     format: str
@@ -169,6 +176,9 @@ class HeldOutSpec:
     locations: Mapping[str, Location]
     weight: str | None = None
     families: tuple[SliceFamily, ...] = ()
+    ignore_index: int = IGNORE_INDEX
+    shift: bool = False
+    bytes: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,7 +235,11 @@ class Decisions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalSpec:
-    """A whole spec. `threshold` is the binary decision threshold on the probability."""
+    """A whole spec.
+
+    `threshold` is the decision threshold on a probability; of a segmentation None where the spec
+    states none.
+    """
 
     name: str
     task: Task

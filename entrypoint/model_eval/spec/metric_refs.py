@@ -20,6 +20,12 @@ DEFAULTS: dict[Task, tuple[str, ...]] = {
         "accuracy", "precision_macro", "recall_macro", "f1_macro", "auroc", "log_loss",
     ),
     Task.REGRESSION: ("mse", "rmse", "mae", "r2"),
+    Task.MULTILABEL: (
+        "exact_match", "hamming_loss", "precision_macro", "recall_macro", "f1_macro",
+        "average_precision", "log_loss",
+    ),
+    Task.SEGMENTATION: ("iou_macro", "dice_macro", "pixel_accuracy"),
+    Task.LANGUAGE_MODELING: ("perplexity", "log_loss", "token_accuracy"),
 }  # fmt: skip
 """What is reported where a spec has no `metrics`."""
 
@@ -33,6 +39,7 @@ class Parts:
         named_by_data: True where the held-out set may name classes that the spec does not.
         at_fault: True where the spec is wrong about them, so that nothing can be said here.
         targets: names of a regression's outputs.
+        has_bytes: whether the length of each document in bytes is known.
     """
 
     task: Task
@@ -40,6 +47,7 @@ class Parts:
     named_by_data: bool
     at_fault: bool
     targets: tuple[str, ...]
+    has_bytes: bool = False
 
 
 def find_metrics(
@@ -127,7 +135,7 @@ def _restricted(
     of_class = node.get("class") if isinstance(node.value, dict) else None
     of_output = node.get("output") if isinstance(node.value, dict) else None
     part = info.part
-    if part == "class" and parts.task is not Task.MULTICLASS:
+    if part == "class" and parts.task is Task.BINARY:
         part = None
     sound = True
     for key, child in (("class", of_class), ("output", of_output)):
@@ -140,8 +148,15 @@ def _restricted(
         example = printable(known[0]) if known else "NAME"
         faults.add(
             named.location,
-            f"`{info.name}` of a multiclass task is of one class",
+            f"`{info.name}` of a {parts.task} task is of one class",
             f"add `class: {example}`, or take {averages}",
+        )
+        sound = False
+    if info.needs_bytes and not (parts.has_bytes or parts.at_fault):
+        faults.add(
+            named.location,
+            f"`{info.name}` needs the length of each document in bytes",
+            "add `heldout.bytes`, the column with it",
         )
         sound = False
     if not sound:

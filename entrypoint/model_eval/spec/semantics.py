@@ -32,7 +32,8 @@ from model_eval.types import (
 )
 from model_eval.wording import printable
 
-_DEFAULT_THRESHOLD = 0.5
+# None: whether a segmentation has one shows in the number of its model's output channels.
+_THRESHOLDS = {Task.BINARY: 0.5, Task.MULTILABEL: 0.5, Task.SEGMENTATION: None}
 
 
 def build(
@@ -111,7 +112,7 @@ def _model(
     postprocess = node.get("postprocess")
     code = find_code(postprocess, places, faults) if postprocess else None
     output, field = node.get("output"), node.get("output_field")
-    if node.lacks("output") and task in {Task.BINARY, Task.MULTICLASS}:
+    if node.lacks("output") and task not in {None, Task.REGRESSION}:
         faults.add(
             node.key_location,
             f"`output` is missing in `model`, and a {task} task needs it",
@@ -226,15 +227,15 @@ def _run(root: Node, node: Node | None) -> RunSpec:
 
 
 def _threshold(node: Node | None, task: Task | None, faults: Faults) -> float | None:
-    if node is not None and task not in {None, Task.BINARY}:
+    if node is not None and task not in {None, *_THRESHOLDS}:
         faults.add(
             node.key_location,
             f"`threshold` is given, and a {task} task has none",
             "remove it, or write `task: binary`",
         )
-    if task is not Task.BINARY:
+    if task not in _THRESHOLDS:
         return None
-    return float(node.value) if node else _DEFAULT_THRESHOLD
+    return float(node.value) if node else _THRESHOLDS[task]
 
 
 def _metrics_and_gates(
@@ -252,6 +253,7 @@ def _metrics_and_gates(
         named_by_data=heldout is not None and heldout.format in {"image_folder", "loader"},
         at_fault=heldout is None or root.get("heldout") is None,
         targets=heldout.targets if heldout else (),
+        has_bytes=heldout is not None and heldout.bytes is not None,
     )
     gates = find_gates(_items(root, "gates") or (), parts, around, faults)
     whole = root.get("gates")

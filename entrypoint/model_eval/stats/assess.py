@@ -7,7 +7,7 @@ import numpy as np
 
 from model_eval.ledger import Ledger
 from model_eval.metrics import Resample, Sample, estimates, values_of
-from model_eval.metrics.registry import REGISTRY
+from model_eval.metrics.registry import metric_of
 from model_eval.metrics.rows import FloatArray
 from model_eval.slicing import Slice, divide, take
 from model_eval.spec.eval_spec import SliceFamily
@@ -153,7 +153,9 @@ def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, as
     if not ledger["finite"].all():
         return replace(gap, no_interval="some samples have outputs that are not finite")
     try:
-        return replace(gap, interval=statistic_interval(statistic, REGISTRY[ref.name], sampled))
+        return replace(
+            gap, interval=statistic_interval(statistic, metric_of(ref.name, ledger.task), sampled)
+        )
     except NoIntervalError as error:
         return replace(gap, no_interval=str(error))
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from model_eval.ledger import Array, Ledger
 from model_eval.metrics import Resample, values_of
-from model_eval.metrics.registry import REGISTRY, Needs
+from model_eval.metrics.registry import Needs, metric_of
 from model_eval.metrics.rows import FloatArray
 from model_eval.slicing import take
+from model_eval.spec.catalog import CLASSIFICATION
 from model_eval.stats.bootstrap import NoIntervalError, NoVariationError, Statistic
 from model_eval.stats.interval import (
     INFLUENCE,
@@ -20,7 +21,7 @@ from model_eval.stats.interval import (
 )
 from model_eval.stats.shares import mcnemar, share_difference
 from model_eval.stats.unseen import unseen_interval
-from model_eval.types import Comparison, Estimate, Flips, Interval, MetricRef, Task
+from model_eval.types import Comparison, Estimate, Flips, Interval, MetricRef
 
 IDENTICAL = "identical"
 """The method of an interval of no width: the two checkpoints are the same file."""
@@ -28,7 +29,6 @@ IDENTICAL = "identical"
 FLIPS_SHOWN = 100
 """So many samples that flipped are named in each direction."""
 
-_LABELLED = frozenset({Task.BINARY, Task.MULTICLASS})
 _HITS = frozenset({"accuracy", "precision_micro", "recall_micro", "f1_micro"})
 """Shares of the samples that are right: what a model gains and loses can be counted."""
 
@@ -142,7 +142,7 @@ def flips(candidate: Ledger, baseline: Ledger) -> Flips | None:
 
     None where the task has no right or wrong.
     """
-    if candidate.task not in _LABELLED:
+    if candidate.task not in CLASSIFICATION:
         return None
     now, before = _right(candidate), _right(baseline)
     gained, lost = candidate["id"][now & ~before], candidate["id"][before & ~now]
@@ -160,7 +160,7 @@ def _interval(ref: MetricRef, paired: Paired, value: float, *, relative: bool) -
     confidence = candidate.confidence
     if paired.identical:
         return Interval(low=0.0, high=0.0, confidence=confidence, method=IDENTICAL)
-    metric = REGISTRY[ref.name]
+    metric = metric_of(ref.name, candidate.ledger.task)
     if metric.needs is Needs.EXTREMES:
         raise NoIntervalError("it hangs on single samples, which no resampling can vary")
     if ref.name in _HITS and candidate.independent and not relative:
@@ -192,7 +192,7 @@ def _interval(ref: MetricRef, paired: Paired, value: float, *, relative: bool) -
 
 
 def _of_many_ranks(ref: MetricRef, paired: Paired, statistic: Statistic) -> Interval:
-    metric = REGISTRY[ref.name]
+    metric = metric_of(ref.name, paired.candidate.ledger.task)
     moves = [influence_of(metric, ref, side) for side in (paired.candidate, paired.baseline)]
     if moves[0] is None or moves[1] is None:
         return statistic_interval(statistic, metric, paired.candidate)

@@ -8,9 +8,9 @@ import numpy as np
 
 from model_eval.ledger import Ledger
 from model_eval.metrics import Resample, Sample, values_of
-from model_eval.metrics.registry import REGISTRY, Metric, Needs
+from model_eval.metrics.registry import Metric, Needs, metric_of
 from model_eval.metrics.rows import FloatArray
-from model_eval.spec.catalog import CATALOG
+from model_eval.spec.catalog import CATALOG, CLASSIFICATION
 from model_eval.stats.bootstrap import (
     MIN_UNITS,
     NoIntervalError,
@@ -30,7 +30,6 @@ JACKKNIFE_GROUPS = 50
 
 INFLUENCE = "influence"
 JACKKNIFE = "jackknife"
-_LABELLED = frozenset({Task.BINARY, Task.MULTICLASS})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +68,7 @@ class Sampled:
     @cached_property
     def cells(self) -> Plan | None:
         """Cells of the confusion matrix as units, where that is the same as rows."""
-        if not self.independent or self.ledger.task not in _LABELLED:
+        if not self.independent or self.ledger.task not in CLASSIFICATION:
             return None
         return plan_cells(self.ledger, seed=self.seed)
 
@@ -106,7 +105,7 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
     Raises:
         NoIntervalError: it has none, for a reason.
     """
-    metric = REGISTRY[ref.name]
+    metric = metric_of(ref.name, sampled.ledger.task)
     if metric.needs is Needs.EXTREMES:
         raise NoIntervalError("it hangs on single samples, which no resampling can vary")
     if sampled.independent and (trials := _trials(metric, ref, sampled)):
