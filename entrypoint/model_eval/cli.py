@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _EXITS = """\
 exit status:
   0  pass: every required gate passed
-  1  fail: the model was judged and a required gate failed
+  1  fail: the model was judged and a required gate failed, or the spec was loosened
   2  the spec or the command line is wrong
   3  the checkpoint, the held-out set or the device cannot be used
   4  the evaluation did not finish, or a required gate could not be decided
@@ -57,6 +57,10 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="evaluate a spec and leave a report and a verdict")
     _spec_arguments(run)
     run.add_argument("--output", type=Path, metavar="DIR", help="write report.json, summary.md and ledger.parquet here")  # fmt: skip
+    base = run.add_mutually_exclusive_group()
+    base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
+    base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
+    run.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
     run.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
     run.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
 
@@ -155,7 +159,7 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
 def _evaluate(args: argparse.Namespace) -> "Evaluation":
     from model_eval.output import remove_stale
     from model_eval.progress import show_progress
-    from model_eval.run import evaluate, save
+    from model_eval.run import BaseBranch, evaluate, save
 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
@@ -166,6 +170,9 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
         roots=_roots(args),
         progress=partial(show_progress, stream=sys.stderr, clock=time.monotonic),
         clock=time.monotonic,
+        base=BaseBranch(spec=args.base_spec, allow_loosening=args.allow_loosening)
+        if args.base_spec or args.new_spec
+        else None,
     )
     if args.output is not None:
         save(evaluation, args.output)
@@ -199,6 +206,9 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
         arguments = [
             str(args.spec), "--output", str(output), "--root", str(roots[0]),
             *(word for path in roots[1:] for word in ("--allow-path", str(path))),
+            *(["--base-spec", str(args.base_spec.absolute())] if args.base_spec else []),
+            *(["--new-spec"] if args.new_spec else []),
+            *(["--allow-loosening"] if args.allow_loosening else []),
         ]  # fmt: skip
         with _untrusted_output(settings, stdout, title=f"model-eval run {args.spec}"):
             report = supervise(

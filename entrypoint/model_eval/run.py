@@ -18,12 +18,14 @@ from model_eval.errors import (
     HeldOutError,
     Interrupted,
     ModelEvalError,
+    SpecError,
     UserCodeError,
 )
 from model_eval.gates import EXIT_CODES, decide, judge
 from model_eval.ledger import Ledger
+from model_eval.loosening import decide_with_base, held_gates, loosenings
 from model_eval.report import error_report
-from model_eval.spec import load_spec
+from model_eval.spec import load_base_spec, load_spec
 from model_eval.spec.catalog import CONFUSION_MATRIX
 from model_eval.spec.eval_spec import CodeRef, EvalSpec
 from model_eval.types import (
@@ -31,6 +33,7 @@ from model_eval.types import (
     Completion,
     DeviceInfo,
     Environment,
+    Fault,
     FileInfo,
     Location,
     Report,
@@ -38,13 +41,29 @@ from model_eval.types import (
     Task,
     Timings,
 )
-from model_eval.wording import first_few, place_in
+from model_eval.wording import count, first_few, place_in
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
 
 _MATRIX_CLASSES = 100
 """With more classes than this the confusion matrix is reported only where it is asked for."""
+
+_NO_BASE_SPEC = "the base branch has no such spec, so nothing says what this one may not loosen"
+_WRONG_BASE_SPEC = "the base branch's spec is wrong, so there is nothing to hold this one against"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseBranch:
+    """The branch that a pull request goes into.
+
+    Attributes:
+        spec: its version of the spec, in a file of any place; None where it has none.
+        allow_loosening: whether the spec may ask for less than that.
+    """
+
+    spec: Path | None
+    allow_loosening: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +75,12 @@ class Evaluation:
 
 
 def evaluate(
-    path: Path, *, roots: Sequence[Path], progress: Progress, clock: Callable[[], float]
+    path: Path,
+    *,
+    roots: Sequence[Path],
+    progress: Progress,
+    clock: Callable[[], float],
+    base: BaseBranch | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -65,13 +89,14 @@ def evaluate(
         roots: folders that the spec's files must be inside of; the first is the repository.
         progress: shows how far the evaluation is.
         clock: seconds, monotonic.
+        base: what the spec is compared with; None compares it with nothing.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
     """
     draft = _Draft(report=error_report(place_in(path, roots[0]), (), exit_code=4), started=clock())
     try:
-        return _evaluate(path, roots=roots, progress=progress, clock=clock, draft=draft)
+        return _evaluate(path, roots=roots, progress=progress, clock=clock, base=base, draft=draft)
     except ModelEvalError as error:
         return _refused(draft.report, error)
     except Interrupted:
@@ -127,6 +152,7 @@ def _evaluate(
     roots: Sequence[Path],
     progress: Progress,
     clock: Callable[[], float],
+    base: BaseBranch | None,
     draft: _Draft,
 ) -> Evaluation:
     spec = load_spec(path, roots=roots)
@@ -141,6 +167,7 @@ def _evaluate(
             decision_threshold=spec.threshold,
         ),
     )
+    base_spec = _compared(spec, path, base, draft) if base is not None else None
     # torch comes in here: a wrong spec is answered without it.
     from model_eval import engine, metrics
     from model_eval.checkpoint import load_model, unchanged
@@ -183,13 +210,14 @@ def _evaluate(
             progress=count,
         )
     evaluated = clock()
-    draft.learn(heldout=heldout.info(), notes=heldout.notes)
+    draft.learn(heldout=heldout.info(), notes=(*draft.report.notes, *heldout.notes))
     return Evaluation(
         report=_judged(
             draft.report,
             spec,
             rows,
             metrics,
+            base=base_spec,
             expected=heldout.expected,
             timings=Timings(
                 load=loaded - draft.started,
@@ -201,16 +229,58 @@ def _evaluate(
     )
 
 
+def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> EvalSpec | None:
+    """The base branch's spec, after noting what this one asks less of.
+
+    Raises:
+        SpecError: it cannot be read, or is wrong and nobody has allowed to go on without it.
+    """
+    draft.learn(loosening_allowed=base.allow_loosening)
+    if base.spec is None:
+        draft.learn(notes=(_NO_BASE_SPEC,))
+        return None
+    try:
+        before = load_base_spec(base.spec, at=path, roots=spec.roots)
+    except SpecError as error:
+        if base.allow_loosening:  # or nobody could merge what corrects it
+            draft.learn(notes=(_WRONG_BASE_SPEC,))
+            return None
+        first = Fault(
+            code=SpecError.code,
+            message=f"{_WRONG_BASE_SPEC}: {count(len(error.faults), 'fault')} below",
+            remedy="correct it in the base branch, or allow loosening for this pull request",
+        )
+        raise SpecError((first, *error.faults)) from error
+    draft.learn(loosened=loosenings(before, spec))
+    return before
+
+
 def _judged(
-    known: Report, spec: EvalSpec, rows: Ledger, metrics: Any, *, expected: int, timings: Timings
+    known: Report,
+    spec: EvalSpec,
+    rows: Ledger,
+    metrics: Any,
+    *,
+    base: EvalSpec | None,
+    expected: int,
+    timings: Timings,
 ) -> Report:
     completion = Completion(
         expected=expected, rows=len(rows), distinct=rows.distinct, finite=rows.finite
     )
     asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
-    estimates = metrics.estimates(rows, asked)
-    gates = judge(spec.gates, {estimate.metric: estimate for estimate in estimates})
-    verdict, reason = decide(gates, completion)
+    held = held_gates(base, spec) if base is not None else ()
+    # Of another task nothing can be measured here, and each gate says so.
+    theirs = [gate.metric for gate in held] if base and base.task is spec.task else []
+    estimates = metrics.estimates(rows, tuple(dict.fromkeys([*asked, *theirs])))
+    by_metric = {estimate.metric: estimate for estimate in estimates}
+    gates, base_gates = judge(spec.gates, by_metric), judge(held, by_metric)
+    verdict, reason = decide_with_base(
+        decide(gates, completion),
+        loosened=known.loosened,
+        allowed=known.loosening_allowed,
+        base_gates=base_gates,
+    )
     classification = spec.task is not Task.REGRESSION and completion.finite == completion.rows
     matrix = len(rows.classes) <= _MATRIX_CLASSES or len(asked) != len(spec.metrics)
     classes = metrics.class_rows(rows) if classification else ()
@@ -224,6 +294,7 @@ def _judged(
         classes=classes,
         confusion_matrix=metrics.confusion(rows) if classification and matrix else None,
         gates=gates,
+        base_gates=base_gates,
         notes=_notes(known, completion, classes),
         timings=timings,
     )

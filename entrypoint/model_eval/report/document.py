@@ -17,6 +17,7 @@ import msgspec
 from model_eval import __version__
 from model_eval.errors import ReportError
 from model_eval.gates import EXIT_CODES, compare, decide
+from model_eval.loosening import decide_with_base
 from model_eval.types import Fault, GateResult, GateStatus, Report, Verdict
 
 SCHEMA_VERSION = 1
@@ -132,12 +133,17 @@ def _require_consistent(report: Report) -> None:
     estimates = {estimate.metric: estimate.value for estimate in report.estimates}
     if len(estimates) != len(report.estimates):
         raise ReportError("the report has two estimates of one metric")
-    for gate in report.gates:
+    for gate in (*report.gates, *report.base_gates):
         if gate.value != estimates.get(gate.metric):
             raise ReportError(f"the value of gate {gate.metric.label} is not its estimate")
         if (gate.status, gate.margin) != _derived(gate):
             raise ReportError(f"the status of gate {gate.metric.label} does not follow from it")
-    verdict, _ = decide(report.gates, report.completion)
+    verdict, _ = decide_with_base(
+        decide(report.gates, report.completion),
+        loosened=report.loosened,
+        allowed=report.loosening_allowed,
+        base_gates=report.base_gates,
+    )
     if report.verdict is not verdict or report.exit_code != EXIT_CODES[verdict]:
         raise ReportError(
             f"the report claims `{report.verdict}` (exit {report.exit_code}), "
@@ -148,14 +154,14 @@ def _require_consistent(report: Report) -> None:
 
 
 def _require_short(report: Report) -> None:
-    for name in ("estimates", "classes", "gates", "faults", "notes"):
+    for name in ("estimates", "classes", "gates", "faults", "notes", "loosened", "base_gates"):
         if len(getattr(report, name)) > MAX_ITEMS:
             raise ReportError(f"the report has more than {MAX_ITEMS} {name}")
 
 
 def _require_counts(report: Report) -> None:
     done = report.completion
-    counts = [e.n for e in report.estimates] + [g.n for g in report.gates]
+    counts = [e.n for e in report.estimates] + [g.n for g in (*report.gates, *report.base_gates)]
     counts += [n for row in report.classes for n in (row.support, row.predicted)]
     if done is not None:
         counts += [done.expected, done.rows, done.distinct, done.finite]

@@ -65,7 +65,8 @@ def find_heldout(
     id_ = _text(node, "id", defaults.get("id"))
     cluster = _text(node, "cluster")
     slices = _unique(node.get("slices"), faults)
-    _check_columns(node, where, faults, inputs=(*args, *kwargs.values()), targets=targets, id_=id_)
+    known = where.columns() if places.looked_at else None
+    _check_columns(node, known, faults, inputs=(*args, *kwargs.values()), targets=targets, id_=id_)
     transform = node.get("transform")
     sha256 = node.get("sha256")
     count = node.get("count")
@@ -124,7 +125,7 @@ def _where(node: Node, places: Places, faults: Faults) -> _Where:
     if found is None:
         return _Where(format=SUFFIXES.get(Path(path.value).suffix.lower()))
     by_name = SUFFIXES.get(Path(path.value).suffix.lower())
-    if found.path.is_dir():
+    if found.path.is_dir() if places.looked_at else by_name is None:
         if by_name is not None:  # such as a Parquet data set of many files
             faults.add(
                 path.location,
@@ -299,7 +300,7 @@ def _classes(node: Node, task: Task | None, faults: Faults) -> tuple[str, ...] |
 
 def _check_columns(
     node: Node,
-    where: _Where,
+    known: tuple[str, ...] | None,
     faults: Faults,
     *,
     inputs: tuple[InputSpec, ...],
@@ -307,7 +308,6 @@ def _check_columns(
     id_: str | None,
 ) -> None:
     """Columns that do not exist, and inputs that would hand the model the answer."""
-    known = where.columns()
     if known is not None and len(known) * sum(len(i.columns) for i in inputs) > _MAX_COMPARISONS:
         known = None
     for name, location in _named_columns(node):
