@@ -28,6 +28,7 @@ from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec
 from model_eval.spec.catalog import CONFUSION_MATRIX
 from model_eval.spec.eval_spec import CodeRef, EvalSpec
+from model_eval.spec.source import read
 from model_eval.types import (
     ClassRow,
     Completion,
@@ -41,7 +42,7 @@ from model_eval.types import (
     Task,
     Timings,
 )
-from model_eval.wording import count, first_few, place_in
+from model_eval.wording import count, first_few, place_in, printable_path
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
@@ -239,8 +240,9 @@ def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> Ev
     if base.spec is None:
         draft.learn(notes=(_NO_BASE_SPEC,))
         return None
+    data = read(base.spec, display=printable_path(base.spec))
     try:
-        before = load_base_spec(base.spec, at=path, roots=spec.roots)
+        before = load_base_spec(data, at=path, roots=spec.roots)
     except SpecError as error:
         if base.allow_loosening:  # or nobody could merge what corrects it
             draft.learn(notes=(_WRONG_BASE_SPEC,))

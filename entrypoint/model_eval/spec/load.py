@@ -52,13 +52,13 @@ def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:
     return _built(source.read(absolute, display=display), file=real, display=display, places=places)
 
 
-def load_base_spec(path: Path, *, at: Path, roots: Sequence[Path]) -> EvalSpec:
-    """Reads and checks the base branch's version of a spec, wherever that file lies.
+def load_base_spec(data: bytes, *, at: Path, roots: Sequence[Path]) -> EvalSpec:
+    """Checks the base branch's version of a spec.
 
     All is checked but for the files that it names, which this commit need not have.
 
     Args:
-        path: the YAML file; in messages it is `model-eval.yaml (base)`.
+        data: the YAML file; in messages it is `model-eval.yaml (base)`.
         at: where the spec itself is, from whose folder paths start.
         roots: as for `load_spec`.
 
@@ -69,8 +69,7 @@ def load_base_spec(path: Path, *, at: Path, roots: Sequence[Path]) -> EvalSpec:
     as_named = places.base / at.name
     inside = as_named.is_relative_to(places.roots[0])
     display = f"{printable(places.display(as_named) if inside else str(at), 500)} (base)"
-    data = source.read(path, display=display)
-    return _built(data, file=path.absolute(), display=display, places=places)
+    return _built(data, file=as_named, display=display, places=places)
 
 
 def _built(data: bytes, *, file: Path, display: str, places: Places) -> EvalSpec:
