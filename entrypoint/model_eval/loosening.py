@@ -247,6 +247,8 @@ def _of_sections(base: Any, head: Any, path: str, place: Location) -> Iterator[L
 
 
 def _difference(key: str, base: Any, head: Any, place: Location) -> Loosening:
+    section, dot, name = key.rpartition(".")
+    key = f"{section}{dot}{_KEYS.get(name, name)}"
     kind = "is no longer there" if head is None else "is not what it is in the base branch"
     return Loosening(
         what=key,
