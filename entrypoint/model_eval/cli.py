@@ -16,8 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from model_eval import __version__
-from model_eval.errors import Interrupted, ModelEvalError, ReportError, SpecError, UsageError
-from model_eval.github.commands import Annotation, Level, annotate, group, stopped_commands
+from model_eval.errors import (
+    Interrupted,
+    ModelEvalError,
+    OutputError,
+    PublishError,
+    ReportError,
+    SpecError,
+    UsageError,
+)
+from model_eval.github.commands import (
+    Annotation,
+    Level,
+    annotate,
+    group,
+    set_outputs,
+    stopped_commands,
+)
 from model_eval.settings import Settings
 from model_eval.wording import place_in
 
@@ -73,6 +88,14 @@ def parser() -> argparse.ArgumentParser:
     publish.add_argument("--no-comment", action="store_true", help="no comment on the pull request")
     publish.add_argument("--quiet", action="store_true", help="no annotations")
     publish.add_argument("--exit-status", type=int, metavar="N", help="the status that `model-eval run` ended with: a report that says otherwise is refused")  # fmt: skip
+
+    base_spec = commands.add_parser(
+        "base-spec", help="get the spec as the base branch has it from GitHub"
+    )
+    base_spec.add_argument(
+        "path", metavar="PATH", help="of the spec, relative to the top of the repository"
+    )
+    base_spec.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to put it; nothing is put there where the base branch has none")  # fmt: skip
     return top
 
 
@@ -107,6 +130,8 @@ def _dispatch(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: T
         return _validate(args, stdout)
     if args.command == "publish":
         return _publish(args, environ=environ, stdout=stdout)
+    if args.command == "base-spec":
+        return _base_spec(args, environ=environ, stdout=stdout)
     if args.supervised:
         return _run_supervised(args, stdout)
     return _run_in_process(args, stdout) if args.in_process else _run(args, environ, stdout)
@@ -280,6 +305,38 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
     )
     stdout.flush()
     return report.exit_code
+
+
+def _base_spec(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
+    """Says `found` or `absent`, also as the step's output `state`; anything else is an error."""
+    from model_eval.github.base_file import read_base_file
+    from model_eval.output import whole
+    from model_eval.settings import read_settings
+
+    settings = read_settings(environ)
+    try:
+        data = read_base_file(settings, args.path)
+        if data is not None:
+            with whole(args.output) as part:
+                part.write_bytes(data)
+        state = "absent" if data is None else "found"
+        if settings.output is not None:
+            _say(settings.output, state)
+    except ModelEvalError as error:
+        if settings.in_actions:
+            message = f"{error.message}; {error.remedy}"
+            annotate(stdout, [Annotation(level=Level.ERROR, title="model-eval", message=message)])
+        raise
+    stdout.write(f"{args.path} in the base branch: {state}\n")
+    stdout.flush()
+    return 0
+
+
+def _say(path: Path, state: str) -> None:
+    try:
+        set_outputs(path, {"state": state})
+    except PublishError as error:  # whose exit status is 0
+        raise OutputError(error.message, remedy=error.remedy) from error
 
 
 def _roots(args: argparse.Namespace) -> list[Path]:
