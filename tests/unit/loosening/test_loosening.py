@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.reports import gate
+from builders.reports import ROOT, gate
 from model_eval import gates as gates_module
 from model_eval import loosening
 from model_eval.loosening import STRICTER_WHEN_HIGHER, held_gates, loosenings
@@ -321,3 +321,11 @@ def test_rules_are_of_keys_that_there_are_or_will_be():
         path for path in loosening.RULES if path.partition(".")[0] in {"baseline", "decisions"}
     }
     assert set(loosening.RULES) - known - announced == set()
+
+
+def test_the_rules_are_documented():
+    text = (ROOT / "docs/pull-requests.md").read_text()
+    internal = {"source", "sha256", "size", "roots"}  # of the file, not of what is in it
+    for key in {*STRICTER_WHEN_HIGHER, *loosening.GATE_RULES, *loosening.RULES} - internal:
+        name = key.rpartition(".")[2] if key.startswith("decisions.") else key
+        assert f"`{name}`" in text, key
