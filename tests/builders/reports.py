@@ -16,6 +16,7 @@ from model_eval.types import (
     FileInfo,
     HeldOutInfo,
     Location,
+    Loosening,
     MetricRef,
     Report,
     RunSettings,
@@ -37,6 +38,12 @@ def gate(metric=ACCURACY, *, bound="min", threshold=0.9, severity=Severity.REQUI
 
 def estimate(value, metric=ACCURACY, *, n=100, undefined=None):
     return Estimate(metric=metric, value=value, undefined=undefined, n=n)
+
+
+def loosening(what="gate accuracy: min", base="0.95", head="0.9", **changes):
+    reason = "`min` of the gate asks for less than in the base branch"
+    known = Loosening(what=what, base=base, head=head, reason=reason, location=HERE)
+    return replace(known, **changes)
 
 
 def complete(n=100):
