@@ -135,8 +135,10 @@ def loosenings(base: EvalSpec, head: EvalSpec) -> tuple[Loosening, ...]:
     alike: dict[str, list[GateSpec]] = {}
     for gate in head.gates:
         alike.setdefault(_identity(gate), []).append(gate)
-    found = [one for gate in base.gates for one in _of_gate(gate, alike.get(_identity(gate), []))]
-    return (*found, *_of_sections(base, head, "", head.source.location))
+    found = [
+        one for gate in base.gates for one in _of_gate(gate, alike.get(_identity(gate), []), head)
+    ]
+    return (*found, *_of_sections(base, head, "", head.places))
 
 
 def held_gates(base: EvalSpec, head: EvalSpec) -> tuple[GateSpec, ...]:
@@ -177,7 +179,7 @@ def decide_with_base(
     return decided
 
 
-def _of_gate(base: GateSpec, alike: Sequence[GateSpec]) -> list[Loosening]:
+def _of_gate(base: GateSpec, alike: Sequence[GateSpec], head: EvalSpec) -> list[Loosening]:
     """The differences from the gate of the head that comes nearest; none where one is as strict."""
     if alike:
         return min((_gate_differences(base, gate) for gate in alike), key=len)
@@ -188,7 +190,7 @@ def _of_gate(base: GateSpec, alike: Sequence[GateSpec]) -> list[Loosening]:
             base=_gate_text(base),
             head=None,
             reason=f"the base branch gates {printable(label)}, and this spec does not in this way",
-            location=None,
+            location=head.places.get("gates"),
         )
     ]
 
@@ -230,25 +232,29 @@ def _gate_text(gate: GateSpec) -> str:
     return f"{gate.bound}: {_text(gate.threshold)}, {gate.severity}"
 
 
-def _of_sections(base: Any, head: Any, path: str, place: Location) -> Iterator[Loosening]:
-    """Walks two sections of one class; `place` is the nearest that is known above them."""
+def _of_sections(
+    base: Any, head: Any, path: str, places: Mapping[str, Location]
+) -> Iterator[Loosening]:
+    """Walks two sections of one class, which are written at `path`."""
     for field in fields(base):
         key = f"{path}.{field.name}" if path else field.name
-        before, after = getattr(base, field.name), getattr(head, field.name)
         if key == "gates" or _is_place(field.name):
             continue
-        here = _place(head, field.name, after) or place
+        before, after = getattr(base, field.name), getattr(head, field.name)
         if key not in RULES and _is_section(before) and type(before) is type(after):
-            yield from _of_sections(before, after, key, here)
+            yield from _of_sections(before, after, key, places)
             continue
         plain = _plain(before), _plain(after)
         if _canonical(plain[0]) != _canonical(plain[1]) and RULES.get(key, _changed)(*plain):
-            yield _difference(key, *plain, here)
+            written = f"{path}.{_KEYS.get(field.name, field.name)}" if path else key
+            yield _difference(written, *plain, places.get(written) or places.get(path))
 
 
-def _difference(key: str, base: Any, head: Any, place: Location) -> Loosening:
-    section, dot, name = key.rpartition(".")
-    key = f"{section}{dot}{_KEYS.get(name, name)}"
+_KEYS = {"args": "inputs", "kwargs": "inputs", "targets": "target", "columns_from": "path"}
+"""Attribute of a section → the key that it is written under, where that is another."""
+
+
+def _difference(key: str, base: Any, head: Any, place: Location | None) -> Loosening:
     kind = "is no longer there" if head is None else "is not what it is in the base branch"
     return Loosening(
         what=key,
@@ -264,18 +270,7 @@ def _is_section(value: Any) -> bool:
 
 
 def _is_place(name: str) -> bool:
-    return name in {"location", "locations"} or name.endswith("_location")
-
-
-def _place(section: Any, name: str, value: Any) -> Location | None:
-    """Where a key of a section is written: its own place, or its section's."""
-    by_key = getattr(section, "locations", {}).get(_KEYS.get(name, name))
-    found = by_key or getattr(value, "location", None) or getattr(section, "location", None)
-    return found if isinstance(found, Location) else None
-
-
-_KEYS = {"args": "inputs", "kwargs": "inputs", "targets": "target", "columns_from": "path"}
-"""Attribute of a section → the key that it is written under, where that is another."""
+    return name in {"location", "locations", "places"} or name.endswith("_location")
 
 
 def _plain(value: Any) -> Any:

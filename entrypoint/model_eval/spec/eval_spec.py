@@ -161,7 +161,11 @@ class GateSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalSpec:
-    """A whole spec. `threshold` is the binary decision threshold on the probability."""
+    """A whole spec. `threshold` is the binary decision threshold on the probability.
+
+    Attributes:
+        places: where each key is written that is there, by its dotted name: `heldout.count`.
+    """
 
     name: str
     task: Task
@@ -176,3 +180,4 @@ class EvalSpec:
     threshold: float | None
     metrics: tuple[MetricRef, ...]
     gates: tuple[GateSpec, ...]
+    places: Mapping[str, Location]

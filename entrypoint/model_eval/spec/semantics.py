@@ -18,7 +18,7 @@ from model_eval.spec.faults import Faults
 from model_eval.spec.heldout_section import digest, find_heldout
 from model_eval.spec.metric_refs import Parts, find_gates, find_metrics
 from model_eval.spec.paths import Places
-from model_eval.spec.source import Node
+from model_eval.spec.source import Node, dotted
 from model_eval.types import MetricRef, OutputKind, Severity, Task
 from model_eval.wording import printable
 
@@ -66,6 +66,11 @@ def build(
             threshold=threshold,
             metrics=metrics,
             gates=gates,
+            places={
+                dotted(path): place
+                for path, place in root.source.values.items()
+                if path and all(isinstance(key, str) for key in path)
+            },
         ),
         faults,
     )

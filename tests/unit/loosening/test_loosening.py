@@ -180,17 +180,25 @@ def test_a_loosening_says_what_from_what_to_what_and_where():
     assert one.reason == "`min` of the gate asks for less than in the base branch"
     assert one.location == head.gates[0].location
     (gone,) = loosenings(load(), edited("  - {metric: log_loss, max: 0.5}\n", ""))
-    assert (gone.base, gone.head, gone.location) == ("max: 0.5, required", None, None)
+    assert (gone.base, gone.head) == ("max: 0.5, required", None)
+    assert str(gone.location) == "spec.yaml (base):23:3"
     assert gone.reason == "the base branch gates log_loss, and this spec does not in this way"
     head = edited("path: heldout.csv", "path: other.csv")
     (moved,) = loosenings(load(), head)
     assert (moved.base, moved.head) == ("heldout.csv", "other.csv")
     assert str(moved.location) == "spec.yaml (base):11:9"
+    (read,) = loosenings(load(), edited("output: logits", "output: probabilities"))
+    assert str(read.location) == "spec.yaml (base):6:11"
+    (precision,) = loosenings(load(), edited("fp32", "bf16"))
+    assert str(precision.location) == "spec.yaml (base):20:32"
+    (inputs,) = loosenings(load(), edited("scale: 0.5", "scale: 0.25"))
+    assert str(inputs.location) == "spec.yaml (base):12:11"
     assert moved.reason == (
         "`heldout.path` is not what it is in the base branch, and the judgement depends on it"
     )
     (count,) = loosenings(load(), edited("  count: 50\n", ""))
     assert (count.base, count.head) == ("50", None)
+    assert str(count.location) == "spec.yaml (base):11:3"  # the section that it is missing from
     assert count.reason == "`heldout.count` is no longer there, and the judgement depends on it"
 
 
