@@ -26,7 +26,7 @@ from model_eval.ledger import Ledger
 from model_eval.loosening import decide_with_base, held_gates, loosenings
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec
-from model_eval.spec.catalog import CONFUSION_MATRIX
+from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX
 from model_eval.spec.eval_spec import CodeRef, EvalSpec
 from model_eval.spec.source import read
 from model_eval.types import (
@@ -272,8 +272,12 @@ def _judged(
     )
     asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
     held = held_gates(base, spec) if base is not None else ()
-    # Of another task nothing can be measured here, and each gate says so.
-    theirs = [gate.metric for gate in held] if base and base.task is spec.task else []
+    # What cannot be measured here (another task's metric) leaves its gate undecided.
+    theirs = [
+        gate.metric
+        for gate in held
+        if base is not None and base.task is spec.task and gate.metric.name in CATALOG
+    ]
     estimates = metrics.estimates(rows, tuple(dict.fromkeys([*asked, *theirs])))
     by_metric = {estimate.metric: estimate for estimate in estimates}
     gates, base_gates = judge(spec.gates, by_metric), judge(held, by_metric)
