@@ -14,6 +14,7 @@
      ├─ EvaluationError       4   evaluation       the evaluation did not finish
      │   └─ OutOfMemoryError  4   out-of-memory    a batch does not fit
      ├─ OutputError           4   output           the output folder cannot be written
+     ├─ BaseSpecError         4   base-spec        the base branch's spec cannot be had
      ├─ ReportError           4   report           a report is missing, broken or forged
      └─ PublishError          0   publish          GitHub refused; never changes a verdict
 
@@ -173,6 +174,17 @@ class OutputError(ModelEvalError):
     code = "output"
     exit_code = 4
     default_remedy = "make room, or name another folder; without a report nothing is a pass"
+
+
+class BaseSpecError(ModelEvalError):
+    """Whether the base branch has the spec, or what is in it, cannot be found out."""
+
+    code = "base-spec"
+    exit_code = 4
+    default_remedy = (
+        "give the job `permissions: {contents: read}` and run it again; "
+        "without the base branch's spec nothing is a pass"
+    )
 
 
 class ReportError(ModelEvalError):

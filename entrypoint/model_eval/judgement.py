@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from model_eval import metrics, stats
 from model_eval.gates import EXIT_CODES, completions_of, decide, evidence_of, judge
 from model_eval.ledger import Ledger
-from model_eval.spec.catalog import CLASSIFICATION, CONFUSION_MATRIX, LABELLED
+from model_eval.loosening import decide_with_base, held_gates
+from model_eval.spec.catalog import CATALOG, CLASSIFICATION, CONFUSION_MATRIX, LABELLED
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.types import (
     MAIN_HELDOUT,
@@ -44,16 +45,27 @@ class Evaluated:
     baseline: BaselineInfo | None
 
 
-def judged(known: Report, spec: EvalSpec, evaluated: Evaluated) -> Report:
+def judged(
+    known: Report, spec: EvalSpec, evaluated: Evaluated, *, base: EvalSpec | None = None
+) -> Report:
     """The report with estimates, gates and verdict.
 
     Args:
         known: what the run found out.
         spec: which metrics, slices and gates there are.
         evaluated: the ledgers.
+        base: the base branch's spec, whose gates are held against the same ledgers.
     """
     main = evaluated.ledgers[MAIN_HELDOUT]
     asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
+    held = held_gates(base, spec) if base is not None else ()
+    # What cannot be measured here (another task's metric) leaves its gate undecided.
+    theirs = [
+        gate.metric
+        for gate in held
+        if base is not None and base.task is spec.task and gate.metric.name in CATALOG
+    ]
+    measured = tuple(dict.fromkeys([*asked, *theirs]))
     estimates: list[Estimate] = []
     slices: list[SliceInfo] = []
     gaps: list[Gap] = []
@@ -64,12 +76,12 @@ def judged(known: Report, spec: EvalSpec, evaluated: Evaluated) -> Report:
             evaluated.baselines.get(name),
             stats.Asked(
                 heldout=name,
-                metrics=asked,
+                metrics=measured,
                 families=spec.heldouts[name].families,
                 gaps=tuple(
                     dict.fromkeys(
                         (gate.slices, gate.metric)
-                        for gate in spec.gates
+                        for gate in (*spec.gates, *held)
                         if gate.bound == "max_gap" and gate.heldout == name and gate.slices
                     )
                 ),
@@ -95,8 +107,14 @@ def judged(known: Report, spec: EvalSpec, evaluated: Evaluated) -> Report:
         comparisons=tuple(comparisons),
         baseline=evaluated.baseline,
     )
-    results = judge(gates, evidence_of(report))
-    verdict, reason = decide(results, completions_of(report))
+    evidence = evidence_of(report)
+    results, base_gates = judge(gates, evidence), judge(held, evidence)
+    verdict, reason = decide_with_base(
+        decide(results, completions_of(report)),
+        loosened=known.loosened,
+        allowed=known.loosening_allowed,
+        base_gates=base_gates,
+    )
     countable = main.finite == len(main)
     single = countable and spec.task in CLASSIFICATION
     matrix = single and (len(main.classes) <= MATRIX_CLASSES or len(asked) != len(spec.metrics))
@@ -110,6 +128,7 @@ def judged(known: Report, spec: EvalSpec, evaluated: Evaluated) -> Report:
         confusion_matrix=metrics.confusion(main) if matrix else None,
         calibration=stats.reliability(main) if single else (),
         gates=results,
+        base_gates=base_gates,
         notes=_notes(report, classes, uncounted=main.uncounted),
     )
 

@@ -14,26 +14,46 @@ from typing import Any
 
 from model_eval import __version__, ledger, output, usercode
 from model_eval.baseline import find_baseline
-from model_eval.errors import EvaluationError, Interrupted, ModelEvalError
+from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
 from model_eval.judgement import Evaluated, completion_of, judged
 from model_eval.ledger import Ledger
+from model_eval.loosening import loosenings
 from model_eval.report import error_report
-from model_eval.spec import load_spec, without_baseline
+from model_eval.spec import load_base_spec, load_spec, without_baseline
+from model_eval.spec.eval_spec import EvalSpec
+from model_eval.spec.source import read
 from model_eval.types import (
     GOLDEN_HELDOUT,
     MAIN_HELDOUT,
     DeviceInfo,
     Environment,
+    Fault,
     FileInfo,
     Report,
     RunSettings,
     SetInfo,
     Timings,
 )
-from model_eval.wording import place_in
+from model_eval.wording import count, place_in, printable_path
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
+
+_NO_BASE_SPEC = "the base branch has no such spec, so nothing says what this one may not loosen"
+_WRONG_BASE_SPEC = "the base branch's spec is wrong, so there is nothing to hold this one against"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseBranch:
+    """The branch that a pull request goes into.
+
+    Attributes:
+        spec: its version of the spec, in a file of any place; None where it has none.
+        allow_loosening: whether the spec may ask for less than that.
+    """
+
+    spec: Path | None
+    allow_loosening: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +70,7 @@ def evaluate(
     roots: Sequence[Path],
     progress: Progress,
     clock: Callable[[], float],
+    base: BaseBranch | None = None,
     compare: bool = True,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
@@ -59,6 +80,7 @@ def evaluate(
         roots: folders that the spec's files must be inside of; the first is the repository.
         progress: shows how far the evaluation is.
         clock: seconds, monotonic.
+        base: what the spec is compared with; None compares it with nothing.
         compare: whether the baseline is looked at; a baseline itself is evaluated without.
 
     Returns:
@@ -67,7 +89,13 @@ def evaluate(
     draft = _Draft(report=error_report(place_in(path, roots[0]), (), exit_code=4), started=clock())
     try:
         return _evaluate(
-            path, roots=roots, progress=progress, clock=clock, draft=draft, compare=compare
+            path,
+            roots=roots,
+            progress=progress,
+            clock=clock,
+            base=base,
+            draft=draft,
+            compare=compare,
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
@@ -125,6 +153,7 @@ def _evaluate(
     roots: Sequence[Path],
     progress: Progress,
     clock: Callable[[], float],
+    base: BaseBranch | None,
     draft: _Draft,
     compare: bool,
 ) -> Evaluation:
@@ -142,6 +171,7 @@ def _evaluate(
             decision_threshold=spec.threshold,
         ),
     )
+    base_spec = _compared(spec, path, base, draft) if base is not None else None
     # torch comes in here: a wrong spec is answered without it.
     from model_eval import engine
     from model_eval.evaluation import Evaluator, open_sets
@@ -154,10 +184,12 @@ def _evaluate(
     sets = open_sets(spec, resolve)
     draft.expected = sum(one.expected for one in sets.heldouts.values())
 
-    def count(rows: int) -> None:
+    def counted(rows: int) -> None:
         draft.done += rows
 
-    evaluator = Evaluator(spec=spec, device=device, resolve=resolve, progress=progress, count=count)
+    evaluator = Evaluator(
+        spec=spec, device=device, resolve=resolve, progress=progress, count=counted
+    )
     predict, checkpoint, unchanged = evaluator.load(spec.checkpoint, spec.model.factory)
     draft.learn(checkpoint=checkpoint)
     loaded = clock()
@@ -173,7 +205,7 @@ def _evaluate(
         further.append((GOLDEN_HELDOUT, sets.golden, golden))
     draft.learn(
         heldout=main.info(),
-        notes=main.notes,
+        notes=(*draft.report.notes, *main.notes),
         more_heldout=tuple(
             SetInfo(
                 name=name,
@@ -196,11 +228,39 @@ def _evaluate(
             baselines=baselines,
             baseline=baseline,
         ),
+        base=base_spec,
     )
     timings = Timings(
         load=loaded - draft.started, evaluate=evaluated - loaded, total=clock() - draft.started
     )
     return Evaluation(report=replace(report, timings=timings), ledgers=ledgers)
+
+
+def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> EvalSpec | None:
+    """The base branch's spec, after noting what this one asks less of.
+
+    Raises:
+        SpecError: it cannot be read, or is wrong and nobody has allowed to go on without it.
+    """
+    draft.learn(loosening_allowed=base.allow_loosening)
+    if base.spec is None:
+        draft.learn(notes=(_NO_BASE_SPEC,))
+        return None
+    data = read(base.spec, display=printable_path(base.spec))
+    try:
+        before = load_base_spec(data, at=path, roots=spec.roots)
+    except SpecError as error:
+        if base.allow_loosening:  # or nobody could merge what corrects it
+            draft.learn(notes=(_WRONG_BASE_SPEC,))
+            return None
+        first = Fault(
+            code=SpecError.code,
+            message=f"{_WRONG_BASE_SPEC}: {count(len(error.faults), 'fault')} below",
+            remedy="correct it in the base branch, or allow loosening for this pull request",
+        )
+        raise SpecError((first, *error.faults)) from error
+    draft.learn(loosened=loosenings(before, spec))
+    return before
 
 
 def _environment(device: DeviceInfo) -> Environment:

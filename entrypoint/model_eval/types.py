@@ -397,6 +397,25 @@ class GateResult(Gate):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Loosening:
+    """One thing that a pull request's spec asks less of than the base branch's.
+
+    Attributes:
+        what: a gate's metric and key (`gate accuracy: min`), or a key of the spec.
+        base: the base branch's value as text; None where it has none.
+        head: the pull request's.
+        reason: one sentence.
+        location: in the pull request's spec; None where nothing is left to point at.
+    """
+
+    what: str
+    base: str | None
+    head: str | None
+    reason: str
+    location: Location | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Completion:
     """The proof that every held-out sample was counted once.
 
@@ -517,6 +536,10 @@ class Report:
         reason: the verdict's one-sentence explanation.
         faults: what was wrong, when the verdict is `error`; each with its place.
         notes: things a reader should know that do not change the verdict.
+        loosened: what the spec asks less of than the base branch's; fails the run unless allowed.
+        loosening_allowed: whether who runs this (never the spec) has allowed it.
+        base_gates: gates of the base branch that the spec does not have as they are, judged on the
+            same samples; they are required as much as the spec's own unless loosening is allowed.
     """
 
     schema_version: int
@@ -545,3 +568,6 @@ class Report:
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
     timings: Timings | None = None
+    loosened: tuple[Loosening, ...] = ()
+    loosening_allowed: bool = False
+    base_gates: tuple[GateResult, ...] = ()

@@ -16,6 +16,7 @@ from model_eval.types import (
     Gate,
     HeldOutInfo,
     Location,
+    Loosening,
     MetricRef,
     Report,
     RunSettings,
@@ -42,6 +43,12 @@ def estimate(value, metric=ACCURACY, *, n=100, undefined=None):
 def evidence(*estimates, **more):
     """What gates are held against, from estimates."""
     return Evidence(estimates={(e.heldout, e.slice, e.metric): e for e in estimates}, **more)
+
+
+def loosening(what="gate accuracy: min", base="0.95", head="0.9", **changes):
+    reason = "`min` of the gate asks for less than in the base branch"
+    known = Loosening(what=what, base=base, head=head, reason=reason, location=HERE)
+    return replace(known, **changes)
 
 
 def complete(n=100):

@@ -60,7 +60,7 @@ class Annotation:
 
 
 def annotations(report: Report) -> tuple[Annotation, ...]:
-    """One annotation for each fault and for each gate that did not pass; errors come first."""
+    """One for each fault, each gate that did not pass and each loosening; errors come first."""
     found = [
         Annotation(
             level=Level.ERROR,
@@ -71,6 +71,15 @@ def annotations(report: Report) -> tuple[Annotation, ...]:
         for fault in report.faults
     ]
     found += [_of_gate(gate) for gate in report.gates if gate.status is not GateStatus.PASS]
+    found += [
+        Annotation(
+            level=Level.WARNING if report.loosening_allowed else Level.ERROR,
+            title="model-eval: loosened",
+            message=f"{one.what} ({one.base or 'nothing'} → {one.head or 'nothing'}): {one.reason}",
+            location=one.location,
+        )
+        for one in report.loosened
+    ]
     return tuple(sorted(found, key=lambda annotation: annotation.level is not Level.ERROR))
 
 

@@ -17,6 +17,7 @@ import msgspec
 from model_eval import __version__
 from model_eval.errors import ReportError
 from model_eval.gates import BOUNDS, EXIT_CODES, completions_of, decide, evidence_of, judge, label
+from model_eval.loosening import decide_with_base
 from model_eval.types import MAIN_HELDOUT, Fault, Interval, Report, Verdict
 
 SCHEMA_VERSION = 1
@@ -133,16 +134,22 @@ def _require_consistent(report: Report) -> None:
     evidence = evidence_of(report)
     if len(evidence.estimates) != len(report.estimates):
         raise ReportError("the report has two estimates of one metric")
-    for gate in report.gates:
+    gates = (*report.gates, *report.base_gates)
+    for gate in gates:
         if gate.bound not in BOUNDS:
             raise ReportError(f"gate {gate.metric.label} has the unknown bound `{gate.bound}`")
-    for gate, again in zip(report.gates, judge(report.gates, evidence), strict=True):
+    for gate, again in zip(gates, judge(gates, evidence), strict=True):
         if gate.value != again.value:
             raise ReportError(f"the value of gate {label(gate)} is not its estimate")
         if gate != again:
             raise ReportError(f"the status of gate {label(gate)} does not follow from it")
     _require_intervals(report)
-    verdict, _ = decide(report.gates, completions_of(report))
+    verdict, _ = decide_with_base(
+        decide(report.gates, completions_of(report)),
+        loosened=report.loosened,
+        allowed=report.loosening_allowed,
+        base_gates=report.base_gates,
+    )
     if report.verdict is not verdict or report.exit_code != EXIT_CODES[verdict]:
         raise ReportError(
             f"the report claims `{report.verdict}` (exit {report.exit_code}), "
@@ -154,16 +161,9 @@ def _require_consistent(report: Report) -> None:
 
 def _require_short(report: Report) -> None:
     for name in (
-        "estimates",
-        "slices",
-        "gaps",
-        "comparisons",
-        "more_heldout",
-        "classes",
-        "gates",
-        "faults",
-        "notes",
-    ):
+        "estimates", "slices", "gaps", "comparisons", "more_heldout", "classes", "gates", "faults",
+        "notes", "loosened", "base_gates",
+    ):  # fmt: skip
         if len(getattr(report, name)) > MAX_ITEMS:
             raise ReportError(f"the report has more than {MAX_ITEMS} {name}")
 
@@ -176,7 +176,7 @@ def _require_counts(report: Report) -> None:
     counted += [(one.heldout, one.n) for one in report.gaps]
     counted += [(part.heldout, part.n) for part in report.slices]
     counted += [(MAIN_HELDOUT, n) for row in report.classes for n in (row.support, row.predicted)]
-    counted += [(gate.heldout, gate.n) for gate in report.gates]
+    counted += [(gate.heldout, gate.n) for gate in (*report.gates, *report.base_gates)]
     for one in sets.values():
         numbers = [one.expected, one.rows, one.distinct, one.finite] if one else []
         if one and not 0 <= min(numbers) <= max(numbers) <= max(one.rows, one.expected):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from model_eval.gates import BOUNDS, completions_of, decide, label, number
+from model_eval.loosening import decide_with_base
 from model_eval.report.inert import block, code
 from model_eval.types import (
     ConfusionMatrix,
@@ -55,6 +56,8 @@ def _full(report: Report) -> str:
         _heading(report),
         _faults(report.faults),
         _gates(report.gates),
+        _loosened(report),
+        _base_gates(report),
         _estimates(report),
         _classes(report),
         _matrix(report.confusion_matrix),
@@ -64,12 +67,24 @@ def _full(report: Report) -> str:
 
 
 def _without_details(report: Report) -> str:
-    return _join(_heading(report), _faults(report.faults), _gates(report.gates), _cut())
+    return _join(
+        _heading(report),
+        _faults(report.faults),
+        _gates(report.gates),
+        _loosened(report),
+        _cut(),
+    )
 
 
 def _failures(report: Report) -> str:
     failing = [gate for gate in report.gates if gate.status is not GateStatus.PASS]
-    return _join(_heading(report), _faults(report.faults[:5]), _gates(failing[:20]), _cut())
+    return _join(
+        _heading(report),
+        _faults(report.faults[:5]),
+        _gates(failing[:20]),
+        _loosened(report, limit=20),
+        _cut(),
+    )
 
 
 def _totals(report: Report) -> str:
@@ -92,7 +107,12 @@ def _reason(report: Report) -> str:
     """Derived again from the gates: the report's own sentence may hold names that are not ours."""
     if report.verdict is Verdict.ERROR:
         return f"Nothing was judged (exit {report.exit_code})."
-    _, reason = decide(report.gates, completions_of(report))
+    _, reason = decide_with_base(
+        decide(report.gates, completions_of(report)),
+        loosened=report.loosened,
+        allowed=report.loosening_allowed,
+        base_gates=report.base_gates,
+    )
     clause, _, labels = reason.partition(": ")
     samples = f" on {report.completion.rows:,} samples" if report.completion else ""
     return f"{clause[0].upper()}{clause[1:]}{samples}{f': {code(labels)}' if labels else ''}."
@@ -114,6 +134,26 @@ def _gates(gates: Sequence[GateResult]) -> str:
         for gate in gates
     ]
     return _table(["", "Gate", "Value", "Threshold", "Margin"], rows, align="llrrr")
+
+
+def _loosened(report: Report, *, limit: int | None = None) -> str:
+    if not report.loosened:
+        return ""
+    rows = [
+        [
+            code(one.what),
+            code(one.base) if one.base is not None else _NONE,
+            code(one.head) if one.head is not None else _NONE,
+        ]
+        for one in report.loosened[:limit]
+    ]
+    allowed = "allowed" if report.loosening_allowed else "not allowed"
+    title = f"**Loosened** against the base branch's spec ({allowed}):"
+    return f"{title}\n\n{_table(['What', 'Base', 'This'], rows, align='lll')}"
+
+
+def _base_gates(report: Report) -> str:
+    return _details("Gates of the base branch's spec", _gates(report.base_gates))
 
 
 def _estimates(report: Report) -> str:

@@ -18,6 +18,8 @@ def render_terminal(report: Report) -> str:
         parts.append(_metrics(report))
     if report.gates:
         parts.append(_gates(report))
+    if report.loosened:
+        parts.append(_loosened(report))
     if report.notes:
         parts.append("\n".join(f"note: {plain_line(note, limit=400)}" for note in report.notes))
     name = plain_line(report.name, limit=120)
@@ -61,3 +63,16 @@ def _gates(report: Report) -> str:
         for gate in report.gates
     ]
     return tabulate(rows, headers=["gate", "rule", "why"], tablefmt="simple", disable_numparse=True)
+
+
+def _loosened(report: Report) -> str:
+    rows = [
+        [
+            plain_line(one.what, limit=80),
+            plain_line(one.base or "", limit=60),
+            plain_line(one.head or "", limit=60),
+        ]
+        for one in report.loosened
+    ]
+    title = "loosened (allowed)" if report.loosening_allowed else "loosened"
+    return tabulate(rows, headers=[title, "base", "this"], tablefmt="simple", disable_numparse=True)

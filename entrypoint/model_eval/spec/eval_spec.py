@@ -237,8 +237,10 @@ class Decisions:
 class EvalSpec:
     """A whole spec.
 
-    `threshold` is the decision threshold on a probability; of a segmentation None where the spec
-    states none.
+    Attributes:
+        threshold: the decision threshold on a probability; of a segmentation None where the spec
+            states none.
+        places: where each key is written that is there, by its dotted name: `heldout.count`.
     """
 
     name: str
@@ -254,6 +256,7 @@ class EvalSpec:
     threshold: float | None
     metrics: tuple[MetricRef, ...]
     gates: tuple[Gate, ...]
+    places: Mapping[str, Location]
     more_heldout: Mapping[str, HeldOutSpec] = field(default_factory=dict)
     golden: GoldenSpec | None = None
     baseline: BaselineSpec | None = None

@@ -68,12 +68,12 @@ def find_heldout(
     targets = _targets(node, defaults, task, where, faults)
     id_ = _text(node, "id", defaults.get("id"))
     cluster = _text(node, "cluster")
-    known = where.columns()
+    known = where.columns() if places.looked_at else None
     families = find_families(node.get("slices"), known, faults)
     slices = tuple(dict.fromkeys(name for family in families for name in columns_of(family)))
     _check_columns(
         node,
-        where,
+        known,
         faults,
         inputs=(*args, *kwargs.values()),
         targets=() if tokens.shift else targets,
@@ -123,7 +123,8 @@ def find_golden(node: Node, places: Places, faults: Faults) -> HeldOutSpec | Non
     outputs = node.get("outputs")
     targets = _names(outputs, faults) if outputs else ()
     id_ = _text(node, "id")
-    _check_columns(node, where, faults, inputs=(*args, *kwargs.values()), targets=targets, id_=id_)
+    known = where.columns() if places.looked_at else None
+    _check_columns(node, known, faults, inputs=(*args, *kwargs.values()), targets=targets, id_=id_)
     if where.format is None or where.format == "image_folder":
         return None
     return HeldOutSpec(
@@ -175,7 +176,7 @@ def _where(node: Node, places: Places, faults: Faults) -> _Where:
     if found is None:
         return _Where(format=SUFFIXES.get(Path(path.value).suffix.lower()))
     by_name = SUFFIXES.get(Path(path.value).suffix.lower())
-    if found.path.is_dir():
+    if found.path.is_dir() if places.looked_at else by_name is None:
         if by_name is not None:  # such as a Parquet data set of many files
             faults.add(
                 path.location,
@@ -382,7 +383,7 @@ def _classes(
 
 def _check_columns(
     node: Node,
-    where: _Where,
+    known: tuple[str, ...] | None,
     faults: Faults,
     *,
     inputs: tuple[InputSpec, ...],
@@ -390,7 +391,6 @@ def _check_columns(
     id_: str | None,
 ) -> None:
     """Columns that do not exist, and inputs that would hand the model the answer."""
-    known = where.columns()
     if known is not None and len(known) * sum(len(i.columns) for i in inputs) > _MAX_COMPARISONS:
         known = None
     for name, location in _named_columns(node):

@@ -20,7 +20,7 @@ from model_eval.spec.gate_section import Surroundings, find_decisions
 from model_eval.spec.heldout_section import digest, find_golden, find_heldout
 from model_eval.spec.metric_refs import Parts, find_gates, find_metrics
 from model_eval.spec.paths import Places
-from model_eval.spec.source import Node
+from model_eval.spec.source import Node, dotted
 from model_eval.types import (
     GOLDEN_HELDOUT,
     MAIN_HELDOUT,
@@ -83,6 +83,11 @@ def build(
             threshold=threshold,
             metrics=metrics,
             gates=gates,
+            places={
+                dotted(path): place
+                for path, place in root.source.values.items()
+                if path and all(isinstance(key, str) for key in path)
+            },
             more_heldout=more or {},
             golden=golden,
             baseline=baseline,

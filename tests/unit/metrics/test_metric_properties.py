@@ -17,7 +17,7 @@ from builders.ledgers import (
     take,
 )
 from model_eval.ledger import concatenate
-from model_eval.metrics import compute, confusion_matrix, estimates
+from model_eval.metrics import Sample, compute, confusion_matrix, estimates
 from model_eval.metrics.registry import metric_of
 from model_eval.metrics.rows import Resample, Rows
 from model_eval.spec.catalog import CATALOG, CLASSIFICATION
