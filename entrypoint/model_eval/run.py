@@ -24,13 +24,16 @@ from model_eval.gates import EXIT_CODES, decide, judge
 from model_eval.ledger import Ledger
 from model_eval.report import error_report
 from model_eval.spec import load_spec
-from model_eval.spec.catalog import CONFUSION_MATRIX
+from model_eval.spec.catalog import CONFUSION_MATRIX, COST, TIMED
 from model_eval.spec.eval_spec import CodeRef, EvalSpec
 from model_eval.types import (
+    CheckpointInfo,
     ClassRow,
     Completion,
+    CostInfo,
     DeviceInfo,
     Environment,
+    Estimate,
     FileInfo,
     Location,
     Report,
@@ -169,6 +172,7 @@ def _evaluate(
         transform=_called(spec.heldout.transform, resolve),
         postprocess=_called(spec.model.postprocess, resolve),
     )
+    kept = engine.Keeping(heldout, heldout.expected, spec.run.seed)
     with progress(heldout.expected) as advance, _placed(_places(spec)), unchanged(model):
 
         def count(rows: int) -> None:
@@ -177,19 +181,24 @@ def _evaluate(
 
         rows = engine.evaluate(
             predict,
-            heldout,
+            kept,
             _scorer(Scorer, spec, heldout.classes),
             batch_size=spec.run.batch_size,
             progress=count,
         )
     evaluated = clock()
     draft.learn(heldout=heldout.info(), notes=heldout.notes)
+    costs, cost = _costs(
+        spec, checkpoint, partial(engine.measure_cost, predict, device=device, clock=clock), kept
+    )
+    draft.learn(cost=cost)
     return Evaluation(
         report=_judged(
             draft.report,
             spec,
             rows,
             metrics,
+            costs=costs,
             expected=heldout.expected,
             timings=Timings(
                 load=loaded - draft.started,
@@ -201,15 +210,46 @@ def _evaluate(
     )
 
 
+def _costs(
+    spec: EvalSpec, checkpoint: CheckpointInfo, measure: Callable[..., Any], kept: Any
+) -> tuple[tuple[Estimate, ...], CostInfo | None]:
+    """The costs that the spec asks for, and how they were measured where that takes timing."""
+    from model_eval.metrics.cost import Measured, cost_estimates
+
+    asked = [ref for ref in spec.metrics if ref.name in COST]
+    if TIMED.isdisjoint(ref.name for ref in asked):
+        counted = Measured(
+            parameters=checkpoint.parameters, file_bytes=sum(f.size for f in checkpoint.files)
+        )
+        return cost_estimates(asked, counted), None
+    measured = measure(kept.sample(), spec.cost, checkpoint=checkpoint)
+    return cost_estimates(asked, measured), CostInfo(
+        batch_size=spec.cost.batch_size,
+        warmup=spec.cost.warmup,
+        runs=spec.cost.runs,
+        seconds=sum(measured.seconds) if measured.seconds else None,
+        skipped=measured.untimed,
+    )
+
+
 def _judged(
-    known: Report, spec: EvalSpec, rows: Ledger, metrics: Any, *, expected: int, timings: Timings
+    known: Report,
+    spec: EvalSpec,
+    rows: Ledger,
+    metrics: Any,
+    *,
+    costs: tuple[Estimate, ...],
+    expected: int,
+    timings: Timings,
 ) -> Report:
     completion = Completion(
         expected=expected, rows=len(rows), distinct=rows.distinct, finite=rows.finite
     )
     asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
-    estimates = metrics.estimates(rows, asked)
-    gates = judge(spec.gates, {estimate.metric: estimate for estimate in estimates})
+    of_ledger = metrics.estimates(rows, [ref for ref in asked if ref.name not in COST])
+    found = {estimate.metric: estimate for estimate in (*of_ledger, *costs)}
+    estimates = tuple(found[ref] for ref in asked)
+    gates = judge(spec.gates, found)
     verdict, reason = decide(gates, completion)
     classification = spec.task is not Task.REGRESSION and completion.finite == completion.rows
     matrix = len(rows.classes) <= _MATRIX_CLASSES or len(asked) != len(spec.metrics)

@@ -131,7 +131,7 @@ class Estimate:
     Attributes:
         value: finite, or None where the metric is undefined.
         undefined: None where there is a value, else the reason, as a clause.
-        n: how many samples the value rests on.
+        n: how many samples the value rests on; of a cost how many timed calls, 0 where there are none.
         heldout: which held-out set it is of.
         slice: which of its samples, as people read it; None is all of them.
         interval: None where there is none.
@@ -307,6 +307,25 @@ class Timings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CostInfo:
+    """How what a prediction costs was measured. Numbers of a shared machine are not repeatable.
+
+    Attributes:
+        batch_size: samples a timed call.
+        warmup: calls before the first timed one.
+        runs: timed calls.
+        seconds: of all timed calls together; None where none was timed to its end.
+        skipped: why nothing was timed, as a clause; None where it was.
+    """
+
+    batch_size: int
+    warmup: int
+    runs: int
+    seconds: float | None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All that is known after a run. What was not reached is None or empty.
 
@@ -314,6 +333,7 @@ class Report:
         reason: the verdict's one-sentence explanation.
         faults: what was wrong, when the verdict is `error`; each with its place.
         notes: things a reader should know that do not change the verdict.
+        cost: how the costs among the estimates were measured; None where none needs timing.
     """
 
     schema_version: int
@@ -336,3 +356,4 @@ class Report:
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
     timings: Timings | None = None
+    cost: CostInfo | None = None

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
+from model_eval.engine.sample import Source
 from model_eval.errors import EvaluationError
-from model_eval.heldout import HeldOut, Labels
+from model_eval.heldout import Labels
 from model_eval.ledger import Array, Ledger
 from model_eval.tasks import Scorer, require_rows
 
@@ -20,7 +21,7 @@ ELEMENTS_PER_CHUNK = 1_000_000
 
 def evaluate(
     predict: Predict,
-    heldout: HeldOut,
+    heldout: Source,
     scorer: Scorer,
     *,
     batch_size: int,

@@ -149,6 +149,15 @@ class RunSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CostSpec:
+    """How a prediction is timed: `runs` calls on `batch_size` samples, after `warmup` others."""
+
+    batch_size: int = 1
+    warmup: int = 10
+    runs: int = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GateSpec:
     """One bound on one metric. `bound` is `min` or `max`; the threshold itself passes."""
 
@@ -176,3 +185,4 @@ class EvalSpec:
     threshold: float | None
     metrics: tuple[MetricRef, ...]
     gates: tuple[GateSpec, ...]
+    cost: CostSpec = CostSpec()

@@ -7,6 +7,7 @@ spec is still checked.
 from model_eval.spec.code import find_code
 from model_eval.spec.eval_spec import (
     CheckpointSpec,
+    CostSpec,
     EvalSpec,
     GateSpec,
     HeldOutSpec,
@@ -66,6 +67,7 @@ def build(
             threshold=threshold,
             metrics=metrics,
             gates=gates,
+            cost=CostSpec(**cost.value) if (cost := root.get("cost")) else CostSpec(),
         ),
         faults,
     )
