@@ -7,9 +7,11 @@ metric is undecided, and no verdict is a pass unless every held-out sample was c
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
+from model_eval.checks import control_outcome
 from model_eval.spec.eval_spec import GateSpec
 from model_eval.types import (
     Completion,
+    ControlInfo,
     Estimate,
     GateResult,
     GateStatus,
@@ -29,11 +31,16 @@ def judge(
     return tuple(_judge_one(gate, estimates.get(gate.metric)) for gate in gates)
 
 
-def decide(results: Sequence[GateResult], completion: Completion | None) -> tuple[Verdict, str]:
+def decide(
+    results: Sequence[GateResult],
+    completion: Completion | None,
+    control: ControlInfo | None = None,
+) -> tuple[Verdict, str]:
     """The verdict and its one-sentence reason.
 
     A failed required gate outweighs an undecided one: the model was judged. A pass needs at
-    least one required gate, all of them passed, and a proved completion.
+    least one required gate, all of them passed, and a proved completion; and an untrained model
+    that is no worse takes it back.
     """
     required = [result for result in results if result.severity is Severity.REQUIRED]
     failed = [r for r in required if r.status is GateStatus.FAIL]
@@ -49,6 +56,8 @@ def decide(results: Sequence[GateResult], completion: Completion | None) -> tupl
         )
     if not required:
         return Verdict.UNDECIDED, "no required gate was judged, so nothing was proved"
+    if (objection := control_outcome(control)) is not None:
+        return Verdict.UNDECIDED, objection
     return Verdict.PASS, f"{_share(required, required)} passed"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from model_eval import __version__, ledger, output, usercode
+from model_eval.checks import noise_notes
 from model_eval.errors import (
     EvaluationError,
     HeldOutError,
@@ -24,13 +25,11 @@ from model_eval.gates import EXIT_CODES, decide, judge
 from model_eval.ledger import Ledger
 from model_eval.report import error_report
 from model_eval.spec import load_spec
-from model_eval.spec.catalog import CONFUSION_MATRIX, COST, TIMED
+from model_eval.spec.catalog import CONFUSION_MATRIX, COST
 from model_eval.spec.eval_spec import CodeRef, EvalSpec
 from model_eval.types import (
-    CheckpointInfo,
     ClassRow,
     Completion,
-    CostInfo,
     DeviceInfo,
     Environment,
     Estimate,
@@ -145,7 +144,7 @@ def _evaluate(
         ),
     )
     # torch comes in here: a wrong spec is answered without it.
-    from model_eval import engine, metrics
+    from model_eval import after, engine, metrics
     from model_eval.checkpoint import load_model, unchanged
     from model_eval.heldout import open_heldout
     from model_eval.tasks import Scorer
@@ -158,21 +157,20 @@ def _evaluate(
     heldout = open_heldout(spec.heldout, task=spec.task, resolve=resolve)
     draft.expected = heldout.expected
     with _placed({UserCodeError: spec.model.factory.location}):
-        model, checkpoint = load_model(
-            spec.checkpoint, build=_builder(spec.model.factory, resolve), device=device
-        )
+        build = _builder(spec.model.factory, resolve)
+        model, checkpoint = load_model(spec.checkpoint, build=build, device=device)
     draft.learn(checkpoint=checkpoint)
     loaded = clock()
 
-    predict = engine.make_predict(
-        model,
-        device=device,
+    bind = partial(
+        engine.make_predict,
         precision=spec.run.precision,
         output_field=spec.model.output_field,
         transform=_called(spec.heldout.transform, resolve),
         postprocess=_called(spec.model.postprocess, resolve),
     )
     kept = engine.Keeping(heldout, heldout.expected, spec.run.seed)
+    scorer = _scorer(Scorer, spec, heldout.classes)
     with progress(heldout.expected) as advance, _placed(_places(spec)), unchanged(model):
 
         def count(rows: int) -> None:
@@ -180,25 +178,36 @@ def _evaluate(
             advance(rows)
 
         rows = engine.evaluate(
-            predict,
+            bind(model, device=device),
             kept,
-            _scorer(Scorer, spec, heldout.classes),
+            scorer,
             batch_size=spec.run.batch_size,
             progress=count,
         )
     evaluated = clock()
     draft.learn(heldout=heldout.info(), notes=heldout.notes)
-    costs, cost = _costs(
-        spec, checkpoint, partial(engine.measure_cost, predict, device=device, clock=clock), kept
+    found = after.measure(
+        spec,
+        after.Judged(
+            model=model,
+            checkpoint=checkpoint,
+            device=device,
+            bind=bind,
+            build=build,
+            sample=kept.sample(),
+            ledger=rows,
+            scorer=scorer,
+        ),
+        clock=clock,
     )
-    draft.learn(cost=cost)
+    draft.learn(cost=found.cost, noise=found.noise, control=found.control)
     return Evaluation(
         report=_judged(
             draft.report,
             spec,
             rows,
             metrics,
-            costs=costs,
+            costs=found.costs,
             expected=heldout.expected,
             timings=Timings(
                 load=loaded - draft.started,
@@ -207,28 +216,6 @@ def _evaluate(
             ),
         ),
         ledger=rows,
-    )
-
-
-def _costs(
-    spec: EvalSpec, checkpoint: CheckpointInfo, measure: Callable[..., Any], kept: Any
-) -> tuple[tuple[Estimate, ...], CostInfo | None]:
-    """The costs that the spec asks for, and how they were measured where that takes timing."""
-    from model_eval.metrics.cost import Measured, cost_estimates
-
-    asked = [ref for ref in spec.metrics if ref.name in COST]
-    if TIMED.isdisjoint(ref.name for ref in asked):
-        counted = Measured(
-            parameters=checkpoint.parameters, file_bytes=sum(f.size for f in checkpoint.files)
-        )
-        return cost_estimates(asked, counted), None
-    measured = measure(kept.sample(), spec.cost, checkpoint=checkpoint)
-    return cost_estimates(asked, measured), CostInfo(
-        batch_size=spec.cost.batch_size,
-        warmup=spec.cost.warmup,
-        runs=spec.cost.runs,
-        seconds=sum(measured.seconds) if measured.seconds else None,
-        skipped=measured.untimed,
     )
 
 
@@ -250,7 +237,7 @@ def _judged(
     found = {estimate.metric: estimate for estimate in (*of_ledger, *costs)}
     estimates = tuple(found[ref] for ref in asked)
     gates = judge(spec.gates, found)
-    verdict, reason = decide(gates, completion)
+    verdict, reason = decide(gates, completion, known.control)
     classification = spec.task is not Task.REGRESSION and completion.finite == completion.rows
     matrix = len(rows.classes) <= _MATRIX_CLASSES or len(asked) != len(spec.metrics)
     classes = metrics.class_rows(rows) if classification else ()
@@ -284,7 +271,7 @@ def _notes(known: Report, completion: Completion, classes: Sequence[ClassRow]) -
             f"no sample is of {first_few(absent)}: macro averages leave out what is neither a target "
             "nor predicted"
         )
-    return tuple(notes)
+    return (*notes, *noise_notes(known.noise))
 
 
 def _builder(

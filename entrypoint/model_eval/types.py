@@ -326,6 +326,87 @@ class CostInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseMetric:
+    """How much a metric of a few samples differs between ways of running them.
+
+    `difference` is the largest, None where the metric is defined in some of the ways only.
+    """
+
+    metric: MetricRef
+    difference: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseInfo:
+    """How far the outputs for the same inputs hang on how the model is run.
+
+    Each difference is the largest absolute one between two outputs of one sample. It is None where
+    it was not measured or is not finite; `skipped` says why.
+
+    Attributes:
+        samples: how many samples were run in each way; 0 where none could be.
+        largest_output: the largest absolute finite output, to compare the differences with.
+        repeat_difference: in the same batches twice.
+        batch_difference: in smaller batches, down to single samples.
+        device_difference: on the CPU and on the accelerator.
+        metrics: the gated metrics that these samples define.
+        skipped: which ways were left out, and why, a clause each.
+    """
+
+    samples: int
+    largest_output: float | None = None
+    repeat_difference: float | None = None
+    batch_difference: float | None = None
+    device_difference: float | None = None
+    metrics: tuple[NoiseMetric, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlMetric:
+    """A metric of the checkpoint and of an untrained model on the same samples.
+
+    Attributes:
+        value: the untrained model's; None where undefined.
+        checkpoint_value: the checkpoint's; None where undefined.
+        standard_error: of the difference of the two; None where it cannot be had.
+    """
+
+    metric: MetricRef
+    value: float | None
+    checkpoint_value: float | None
+    standard_error: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlTrial:
+    """One untrained model: the seed of its weights, and the metrics that were compared."""
+
+    seed: int
+    metrics: tuple[ControlMetric, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlInfo:
+    """The same architecture with fresh weights, which must do worse than the checkpoint.
+
+    Attributes:
+        n: how many held-out samples both were judged on; 0 where nothing was judged.
+        of: how many the set has.
+        trials: the untrained models: three, or two that agree.
+        worse: whether two of them are clearly worse than the checkpoint; False where two are no
+            worse, so that nothing passes; None where that is open.
+        skipped: where it is open, why, as a clause.
+    """
+
+    n: int
+    of: int
+    trials: tuple[ControlTrial, ...]
+    worse: bool | None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All that is known after a run. What was not reached is None or empty.
 
@@ -334,6 +415,8 @@ class Report:
         faults: what was wrong, when the verdict is `error`; each with its place.
         notes: things a reader should know that do not change the verdict.
         cost: how the costs among the estimates were measured; None where none needs timing.
+        noise: how far the numbers hang on how the model is run.
+        control: what untrained models reach; None where the spec turns it off.
     """
 
     schema_version: int
@@ -357,3 +440,5 @@ class Report:
     notes: tuple[str, ...] = ()
     timings: Timings | None = None
     cost: CostInfo | None = None
+    noise: NoiseInfo | None = None
+    control: ControlInfo | None = None

@@ -23,8 +23,8 @@ def require_repeatable(predict: Predict, batch: Batch) -> None:
     """
     args = tuple(value[:ROWS] for value in batch.args)
     kwargs = {name: value[:ROWS] for name, value in batch.kwargs.items()}
-    once = _numbers(predict(args, kwargs))
-    again = _numbers(predict(args, kwargs))
+    once = numbers(predict(args, kwargs))
+    again = numbers(predict(args, kwargs))
     if once.shape != again.shape:
         raise _differs(f"shapes {tuple(once.shape)} and {tuple(again.shape)}")
     off = (once - again).abs() / (1 + once.abs())
@@ -34,7 +34,8 @@ def require_repeatable(predict: Predict, batch: Batch) -> None:
         raise _differs(f"they differ by up to {worst:.3g} of their size")
 
 
-def _numbers(outputs: Tensor) -> Tensor:
+def numbers(outputs: Tensor) -> Tensor:
+    """Outputs as float64 on the CPU, in memory of their own; complex ones as pairs."""
     if outputs.is_complex():
         outputs = torch.view_as_real(outputs)
     # A copy, because some models write every output into the same memory.

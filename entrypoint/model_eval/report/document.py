@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from model_eval import __version__
+from model_eval.checks import most_are_worse
 from model_eval.errors import ReportError
 from model_eval.gates import EXIT_CODES, compare, decide
 from model_eval.spec.catalog import COST
-from model_eval.types import Fault, GateResult, GateStatus, Report, Verdict
+from model_eval.types import ControlInfo, Fault, GateResult, GateStatus, Report, Verdict
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 8 * 1024 * 1024
@@ -138,14 +139,23 @@ def _require_consistent(report: Report) -> None:
             raise ReportError(f"the value of gate {gate.metric.label} is not its estimate")
         if (gate.status, gate.margin) != _derived(gate):
             raise ReportError(f"the status of gate {gate.metric.label} does not follow from it")
-    verdict, _ = decide(report.gates, report.completion)
+    verdict, _ = decide(report.gates, report.completion, report.control)
     if report.verdict is not verdict or report.exit_code != EXIT_CODES[verdict]:
         raise ReportError(
             f"the report claims `{report.verdict}` (exit {report.exit_code}), "
             f"and its gates show `{verdict}`"
         )
+    _require_control(report.control)
     _require_square(report)
     _require_counts(report)
+
+
+def _require_control(control: ControlInfo | None) -> None:
+    if control is None:
+        return
+    shown = most_are_worse(control.trials)
+    if control.worse is not shown or (control.skipped is None) != (shown is not None):
+        raise ReportError("the outcome of the control does not follow from its trials")
 
 
 def _require_short(report: Report) -> None:

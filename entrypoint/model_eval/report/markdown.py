@@ -93,7 +93,7 @@ def _reason(report: Report) -> str:
     """Derived again from the gates: the report's own sentence may hold names that are not ours."""
     if report.verdict is Verdict.ERROR:
         return f"Nothing was judged (exit {report.exit_code})."
-    _, reason = decide(report.gates, report.completion)
+    _, reason = decide(report.gates, report.completion, report.control)
     clause, _, labels = reason.partition(": ")
     samples = f" on {report.completion.rows:,} samples" if report.completion else ""
     return f"{clause[0].upper()}{clause[1:]}{samples}{f': {code(labels)}' if labels else ''}."

@@ -186,3 +186,4 @@ class EvalSpec:
     metrics: tuple[MetricRef, ...]
     gates: tuple[GateSpec, ...]
     cost: CostSpec = CostSpec()
+    control: bool = True

@@ -68,6 +68,7 @@ def build(
             metrics=metrics,
             gates=gates,
             cost=CostSpec(**cost.value) if (cost := root.get("cost")) else CostSpec(),
+            control=control.value if (control := root.get("control")) else True,
         ),
         faults,
     )

@@ -123,6 +123,7 @@ def test_defaults_are_those_of_the_program(shared_workspace):
     }
     cost = {key: value["default"] for key, value in DEFS["cost"]["properties"].items()}
     assert CostSpec(**cost) == spec.cost
+    assert SCHEMA["properties"]["control"]["default"] == spec.control
     assert SCHEMA["properties"]["threshold"]["default"] == spec.threshold
     assert DEFS["gate"]["properties"]["severity"]["default"] == spec.gates[0].severity
     images = shared_workspace.load(
