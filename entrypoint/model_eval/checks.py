@@ -96,18 +96,13 @@ def noise_floor(noise: NoiseInfo | None, ref: MetricRef) -> float:
 
 
 def noise_notes(noise: NoiseInfo | None) -> tuple[str, ...]:
-    """What a reader should know of the noise: metrics that move, outputs that hang on the batch."""
+    """What a reader must know of the noise; ordinary differences are in the report alone."""
     if noise is None:
         return ()
     notes = [
-        f"{one.metric.label} of {noise.samples} samples "
-        + (
-            "is undefined in some ways of running them only"
-            if one.difference is None
-            else f"differs by up to {one.difference:.3g} between ways of running them"
-        )
+        f"{one.metric.label} of {noise.samples} samples is defined in some ways of running them only"
         for one in noise.metrics
-        if one.difference != 0
+        if one.difference is None
     ]
     allowed = BATCH_TOLERANCE * (1 + (noise.largest_output or 0.0))
     if noise.batch_difference is not None and noise.batch_difference > allowed:

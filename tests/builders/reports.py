@@ -48,7 +48,7 @@ def report(estimates=None, gates=None, completion=None, **changes):
     estimates = tuple(estimates or (estimate(0.95),))
     results = judge(gates or (gate(),), {e.metric: e for e in estimates})
     completion = completion or complete()
-    verdict, reason = decide(results, completion)
+    verdict, reason = decide(results, completion, changes.get("control"))
     known = Report(
         schema_version=1,
         name="digits",
