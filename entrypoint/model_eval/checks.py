@@ -73,11 +73,7 @@ def control_outcome(control: ControlInfo | None) -> str | None:
     A control that was skipped or is open does not: its reason is shown. Derived from the values
     of the trials, so that a report cannot claim another outcome than it shows.
     """
-    if (
-        control is None
-        or control.skipped is not None
-        or most_are_worse(control.trials) is not False
-    ):
+    if control is None or most_are_worse(control.trials) is not False:
         return None
     return "the checkpoint is no better than the same model untrained"
 
