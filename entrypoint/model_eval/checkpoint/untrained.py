@@ -38,10 +38,10 @@ def untrained(build: Callable[[], Any], *, device: torch.device, seed: int) -> n
         torch.manual_seed(seed)
         return build()
 
-    model = building.ready(building.build_real(seeded, device))
+    model = building.build_real(seeded, device)
     if any(is_lazy(tensor) or tensor.is_meta for tensor in tensors_of(model).values()):
         raise UserCodeError(
             "the factory leaves weights without values",
             remedy="set `control: false`, or give lazy modules their sizes",
         )
-    return model
+    return building.ready(model)
