@@ -39,9 +39,9 @@ def untrained(build: Callable[[], Any], *, device: torch.device, seed: int) -> n
         return build()
 
     model = building.build_real(seeded, device)
-    if any(is_lazy(tensor) or tensor.is_meta for tensor in tensors_of(model).values()):
+    if any(is_lazy(tensor) for tensor in tensors_of(model).values()):
         raise UserCodeError(
-            "the factory leaves weights without values",
+            "the factory leaves the shapes of weights to the first batch",
             remedy="set `control: false`, or give lazy modules their sizes",
         )
     return building.ready(model)

@@ -25,6 +25,7 @@ MIN_GROUPS = 20
 """The same of clusters."""
 
 RESAMPLES = 200
+_SEEDS = 1 << 32  # what NumPy's old generator takes
 _AT_ONCE = 25
 _LEAST_DEFINED = 0.9
 
@@ -60,7 +61,7 @@ def run_control(
         scorer: of the task.
         refs: the metrics to compare, the first that settles it ends a trial.
         batch_size: as in the accuracy pass.
-        seed: of the run; the trials' are the next ones.
+        seed: of the run; the trials' are the next ones, after the largest from 0.
     """
     refs, trials = tuple(refs), list[ControlTrial]()
 
@@ -76,13 +77,14 @@ def run_control(
         return skipped(f"{groups} clusters of samples are too few, it takes {MIN_GROUPS}")
     try:
         for number in range(1, TRIALS + 1):
-            one = fresh(seed + number)
+            own = (seed + number) % _SEEDS
+            one = fresh(own)
             if one.weights == weights:
                 return skipped("the factory gives the checkpoint's own weights, not untrained ones")
             if one.weights == before:
                 return skipped("the factory gives the same weights whatever the seed")
             found = ledger_of(outputs_of(one.predict, sample, batch_size), sample, scorer)
-            trials.append(_trial(judged, found, refs, seed + number))
+            trials.append(_trial(judged, found, refs, own))
             before = one.weights
             del one  # two untrained models need not be in memory
             if len(trials) > 1 and most_are_worse(tuple(trials)) is not None:

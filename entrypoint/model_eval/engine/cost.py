@@ -46,18 +46,20 @@ def measure_cost(
     """
     untimed: str | None = None
     seconds: tuple[float, ...] = ()
-    counted = _reset_peak(device)
+    counts = _reset_peak(device)
     try:
         seconds = time_calls(predict, sample, cost, wait=waiting(device), clock=clock)
     except ModelEvalError as error:
         untimed = f"it could not be timed with batches of {cost.batch_size}: {error.message}"
+    # 0 is what torch says of a device whose memory it does not count.
+    allocated = torch.accelerator.max_memory_allocated(device) if counts else 0
     return Measured(
         seconds=seconds,
         untimed=untimed,
         batch_size=cost.batch_size,
         host_bytes=_peak_resident(),
-        device_bytes=torch.accelerator.max_memory_allocated(device) if counted else None,
-        no_device_bytes=None if counted else _why_not_counted(device),
+        device_bytes=allocated or None,
+        no_device_bytes=None if allocated else _why_not_counted(device),
         parameters=checkpoint.parameters,
         file_bytes=sum(file.size for file in checkpoint.files),
     )

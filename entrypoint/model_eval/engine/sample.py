@@ -11,7 +11,7 @@ from model_eval.heldout import Batch
 from model_eval.heldout.batch import join, rebatch, select
 
 MAX_ROWS = 2_000
-MAX_BYTES = 256 << 20
+MAX_BYTES = 512 << 20
 """Inputs beyond this are not kept, so that large samples cost no more memory than small ones."""
 
 

@@ -16,7 +16,7 @@ ACCURACY, RECALL, PRECISION = (MetricRef(name=n) for n in ("accuracy", "recall",
 SCORER = Scorer(
     task=Task.BINARY, kind=OutputKind.LOGITS, threshold=0.5, classes=("no", "yes"), outputs=()
 )
-OWN = {"weight": 0}
+OWN = {"weight": "the checkpoint's"}
 
 
 def right(args, _):
@@ -46,7 +46,7 @@ def sample(n=200, cluster=None):
     return Sample(rows=Batch(args=(x,), kwargs={}, labels=labels), positions=rows, of=n)
 
 
-def run(fresh, *, checkpoint=right, refs=(ACCURACY,), rows=None, weights=None):
+def run(fresh, *, checkpoint=right, refs=(ACCURACY,), rows=None, weights=None, seed=0):
     rows = sample() if rows is None else rows
     made = []
 
@@ -69,7 +69,7 @@ def run(fresh, *, checkpoint=right, refs=(ACCURACY,), rows=None, weights=None):
         scorer=SCORER,
         refs=refs,
         batch_size=64,
-        seed=0,
+        seed=seed,
     )
     return found, made
 
@@ -178,3 +178,9 @@ def test_outputs_like_probabilities_are_no_fault_of_an_untrained_model():
 
 def test_it_is_the_same_every_time():
     assert run(coin)[0] == run(coin)[0]
+
+
+def test_the_seed_after_the_largest_is_the_first():
+    found, made = run(coin, seed=2**32 - 2)
+    assert made == [2**32 - 1, 0]
+    assert [trial.seed for trial in found.trials] == made

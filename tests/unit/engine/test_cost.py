@@ -84,10 +84,10 @@ def test_a_clock_that_goes_backwards_times_nothing():
         time_calls(lambda a, _: a[0], sample(), cost, wait=lambda: None, clock=lambda: next(times))
 
 
-def measured(predict):
+def measured(predict, device=CPU):
     return measure_cost(
         predict, sample(), CostSpec(batch_size=2, warmup=0, runs=3),
-        checkpoint=CHECKPOINT, device=CPU, clock=count().__next__,
+        checkpoint=CHECKPOINT, device=device, clock=count().__next__,
     )  # fmt: skip
 
 
@@ -121,3 +121,33 @@ def test_a_stop_is_no_failure_of_the_model():
 
 def test_a_cpu_needs_no_waiting():
     assert waiting(CPU)() is None
+
+
+class Accelerator:
+    """Stands in for torch.accelerator, which most machines of the tests have none of."""
+
+    def __init__(self, monkeypatch, peak=9_000, resets=True):
+        self.events = []
+        monkeypatch.setattr(torch.accelerator, "synchronize", lambda _: self.events.append("wait"))
+        monkeypatch.setattr(torch.accelerator, "max_memory_allocated", lambda _: peak)
+        monkeypatch.setattr(torch.accelerator, "reset_peak_memory_stats", self.reset)
+        self.resets = resets
+
+    def reset(self, _device):
+        self.events.append("reset")
+        if not self.resets:
+            raise RuntimeError("no allocator")
+
+
+@pytest.mark.parametrize(
+    ("options", "peak"), [({}, 9_000), ({"peak": 0}, None), ({"resets": False}, None)]
+)
+def test_the_memory_of_an_accelerator_is_counted_anew_and_it_is_waited_for(
+    monkeypatch, options, peak
+):
+    accelerator = Accelerator(monkeypatch, **options)
+    found = measured(lambda args, _: args[0], torch.device("cuda", 0))
+    assert accelerator.events == ["reset", *["wait"] * 6]
+    assert found.device_bytes == peak
+    unknown = None if peak else "torch does not count the memory of `cuda`"
+    assert found.no_device_bytes == unknown
