@@ -1,9 +1,9 @@
 """What the checks of the model mean for a verdict. Pure.
 
 **The control.** A model that was never trained, on the same samples, must do worse than the
-checkpoint: otherwise what was measured does not hang on the weights (a transform that leaks
-the target, a metric that a constant answer satisfies, a checkpoint that was not trained), and a
-pass would prove nothing.
+checkpoint: otherwise what was measured does not hang on the weights (a transform that leaks the
+target, an output that passes the weights by, a bound that any weights meet), and a pass would prove
+nothing.
 
 An untrained model is *clearly worse* where the checkpoint is ahead by more than three standard
 errors of the paired difference, from a bootstrap of the samples (whole clusters where there are
@@ -15,8 +15,9 @@ It is enough to be worse on one gated metric, because a model that answers `yes`
 a perfect recall. A single draw of weights can be lucky, above all those of a small model, so that
 two of three must agree; where the first two do, there is no third.
 
-What it does not prove: an untrained checkpoint is itself such a draw, and is ahead of most others
-half of the time. Bounds on what is good enough are what gates are for.
+What it does not prove: an untrained checkpoint is itself such a draw, and some draws are ahead of
+others; a model that answers the same to everything is ahead of those that guess. Bounds on what is
+good enough are what gates are for.
 
 **The noise floor.** A margin within the difference that a batch size or a device makes is none.
 """
