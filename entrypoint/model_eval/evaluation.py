@@ -56,6 +56,27 @@ def open_sets(spec: EvalSpec, resolve: Resolve) -> Sets:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A checkpoint in its model.
+
+    Attributes:
+        bind: gives the model's side of the engine for a model and a `device`.
+        build: makes another model of the same architecture.
+        predict: the model's side.
+    """
+
+    model: torch.nn.Module
+    checkpoint: CheckpointInfo
+    bind: Callable[..., engine.Predict]
+    build: Callable[[], Any]
+    predict: engine.Predict
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """A context at whose end the weights are still those of the file."""
+        return unchanged(self.model)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluator:
     """Runs checkpoints as one spec says.
 
@@ -71,48 +92,60 @@ class Evaluator:
     progress: Progress
     count: Callable[[int], None]
 
-    def load(
-        self, checkpoint: CheckpointSpec, factory: CodeRef
-    ) -> tuple[engine.Predict, CheckpointInfo, AbstractContextManager[None]]:
-        """The model's side, what was loaded, and a context at whose end the weights are still those.
+    def load(self, checkpoint: CheckpointSpec, factory: CodeRef) -> Loaded:
+        """Loads a checkpoint into the model that the factory makes.
 
         Raises:
             CheckpointError, UserCodeError: it cannot be loaded.
         """
         spec = self.spec
         with placed({UserCodeError: factory.location}):
-            model, info = load_model(
-                checkpoint, build=_builder(factory, self.resolve), device=self.device
-            )
-        predict = engine.make_predict(
-            model,
-            device=self.device,
+            build = _builder(factory, self.resolve)
+            model, info = load_model(checkpoint, build=build, device=self.device)
+        bind = partial(
+            engine.make_predict,
             precision=spec.run.precision,
             output_field=spec.model.output_field,
             transform=_called(spec.heldout.transform, self.resolve),
             postprocess=_called(spec.model.postprocess, self.resolve),
         )
-        return predict, info, unchanged(model)
+        return Loaded(
+            model=model,
+            checkpoint=info,
+            bind=bind,
+            build=build,
+            predict=bind(model, device=self.device),
+        )
 
     def ledgers(
-        self, predict: engine.Predict, sets: Mapping[str, HeldOut], checkpoint: CheckpointInfo
+        self,
+        loaded: Loaded,
+        sets: Mapping[str, HeldOut],
+        sources: Mapping[str, engine.Source] | None = None,
     ) -> dict[str, Ledger]:
-        """One ledger for each held-out set, in the same order."""
+        """One ledger for each held-out set, in the same order.
+
+        Args:
+            loaded: the checkpoint.
+            sets: the held-out sets.
+            sources: what gives a set's samples in its place, such as one that keeps some of them.
+        """
         found = {}
         for name, heldout in sets.items():
             with placed(_places(self.spec, self.spec.heldouts[name])):
                 rows = self._run(
-                    predict,
-                    heldout,
-                    self._scorer(heldout.classes),
+                    loaded.predict,
+                    (sources or {}).get(name, heldout),
+                    heldout.expected,
+                    self.scorer(heldout.classes),
                     causal=self.spec.heldouts[name].shift,
                 )
                 found[name] = replace(
-                    rows, heldout=heldout.info().sha256, checkpoint=digest_of(checkpoint)
+                    rows, heldout=heldout.info().sha256, checkpoint=digest_of(loaded.checkpoint)
                 )
         return found
 
-    def golden(self, predict: engine.Predict, cases: HeldOut) -> Ledger:
+    def golden(self, loaded: Loaded, cases: HeldOut) -> Ledger:
         """The ledger of the golden cases, a regression's on the recorded outputs."""
         cases_spec = self.spec.golden
         if cases_spec is None:
@@ -125,7 +158,7 @@ class Evaluator:
             outputs=cases_spec.heldout.targets,
         )
         with placed(_places(self.spec, cases_spec.heldout)):
-            return self._run(predict, cases, scorer)
+            return self._run(loaded.predict, cases, cases.expected, scorer)
 
     def baseline(
         self, sets: Mapping[str, HeldOut], wanted: BaselineSpec
@@ -138,14 +171,20 @@ class Evaluator:
         if wanted.checkpoint is None:
             raise ValueError("the baseline is no checkpoint")
         factory = wanted.factory or self.spec.model.factory
-        predict, info, same = self.load(wanted.checkpoint, factory)
-        with same:
-            return self.ledgers(predict, sets, info), info
+        loaded = self.load(wanted.checkpoint, factory)
+        with loaded.unchanged():
+            return self.ledgers(loaded, sets), loaded.checkpoint
 
     def _run(
-        self, predict: engine.Predict, heldout: HeldOut, scorer: Scorer, *, causal: bool = False
+        self,
+        predict: engine.Predict,
+        source: engine.Source,
+        expected: int,
+        scorer: Scorer,
+        *,
+        causal: bool = False,
     ) -> Ledger:
-        with self.progress(heldout.expected) as advance:
+        with self.progress(expected) as advance:
 
             def count(rows: int) -> None:
                 self.count(rows)
@@ -153,14 +192,15 @@ class Evaluator:
 
             return engine.evaluate(
                 predict,
-                heldout,
+                source,
                 scorer,
                 batch_size=self.spec.run.batch_size,
                 progress=count,
                 causal=causal,
             )
 
-    def _scorer(self, classes: tuple[str, ...] | None) -> Scorer:
+    def scorer(self, classes: tuple[str, ...] | None) -> Scorer:
+        """The scoring side for a set with these classes."""
         spec = self.spec
         return Scorer(
             task=spec.task,

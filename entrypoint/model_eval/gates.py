@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from math import isfinite, sqrt
 from statistics import NormalDist
 
-from model_eval.spec.catalog import CATALOG
+from model_eval.checks import control_outcome, noise_floor
+from model_eval.spec.catalog import METRICS
 from model_eval.types import (
     Comparison,
     Completion,
+    ControlInfo,
     DecideOn,
     Estimate,
     Gap,
@@ -73,12 +75,14 @@ class Evidence:
 
 def evidence_of(report: Report) -> Evidence:
     """The evidence that a report shows."""
+    noise = report.noise.metrics if report.noise else ()
     return Evidence(
         estimates={(e.heldout, e.slice, e.metric): e for e in report.estimates},
         comparisons={(c.heldout, c.slice, c.metric): c for c in report.comparisons},
         gaps={(g.heldout, g.family, g.metric): g for g in report.gaps},
         slices=report.slices,
         no_baseline=(report.baseline and report.baseline.refused) or "there is no baseline",
+        noise={one.metric: noise_floor(report.noise, one.metric) for one in noise},
     )
 
 
@@ -88,12 +92,15 @@ def judge(gates: Iterable[Gate], evidence: Evidence) -> tuple[GateResult, ...]:
 
 
 def decide(
-    results: Sequence[GateResult], completions: Sequence[Completion | None]
+    results: Sequence[GateResult],
+    completions: Sequence[Completion | None],
+    control: ControlInfo | None = None,
 ) -> tuple[Verdict, str]:
     """The verdict and its one-sentence reason.
 
     A failed required gate outweighs an undecided one: the model was judged. A pass needs at
-    least one required gate that passed, none that blocks, and each set's proved completion.
+    least one required gate that passed, none that blocks, and each set's proved completion; and
+    an untrained model that is no worse takes it back.
     """
     required = [result for result in results if result.severity is Severity.REQUIRED]
     failed = [r for r in required if r.status is GateStatus.FAIL]
@@ -111,6 +118,8 @@ def decide(
         )
     if not passed:
         return Verdict.UNDECIDED, "no required gate was judged, so nothing was proved"
+    if (objection := control_outcome(control)) is not None:
+        return Verdict.UNDECIDED, objection
     return Verdict.PASS, f"{_share(passed, required)} passed"
 
 
@@ -193,7 +202,7 @@ def _compared(gate: Gate, comparison: Comparison, floor: float) -> _Quantity:
 
 
 def _higher_is_better(metric: MetricRef) -> bool:
-    info = CATALOG.get(metric.name)
+    info = METRICS.get(metric.name)
     return info is None or info.higher_is_better
 
 

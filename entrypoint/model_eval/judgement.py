@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model_eval import metrics, stats
+from model_eval.checks import noise_notes
 from model_eval.gates import EXIT_CODES, completions_of, decide, evidence_of, judge
 from model_eval.ledger import Ledger
 from model_eval.loosening import decide_with_base, held_gates
-from model_eval.spec.catalog import CATALOG, CLASSIFICATION, CONFUSION_MATRIX, LABELLED
+from model_eval.spec.catalog import CATALOG, CLASSIFICATION, CONFUSION_MATRIX, COST, LABELLED
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.types import (
     MAIN_HELDOUT,
@@ -34,6 +35,7 @@ class Evaluated:
         ledgers: of each held-out set, by name.
         expected: how many samples each of these must have.
         golden: of the golden cases; None where there are none.
+        costs: what running the model costs, where it is asked for.
         baselines: the baseline's ledger of the same samples, in the same order, by set.
         baseline: what that is, or why there is none; None where the spec names none.
     """
@@ -41,6 +43,7 @@ class Evaluated:
     ledgers: Mapping[str, Ledger]
     expected: Mapping[str, int]
     golden: Ledger | None
+    costs: tuple[Estimate, ...]
     baselines: Mapping[str, Ledger]
     baseline: BaselineInfo | None
 
@@ -76,7 +79,7 @@ def judged(
             evaluated.baselines.get(name),
             stats.Asked(
                 heldout=name,
-                metrics=measured,
+                metrics=tuple(ref for ref in measured if ref.name not in COST),
                 families=spec.heldouts[name].families,
                 gaps=tuple(
                     dict.fromkeys(
@@ -94,6 +97,7 @@ def judged(
         slices += found.slices
         gaps += found.gaps
         comparisons += found.comparisons
+    estimates += evaluated.costs
     gates = spec.gates
     if evaluated.golden is not None and spec.golden is not None:
         estimates.append(stats.golden_estimate(evaluated.golden))
@@ -110,7 +114,7 @@ def judged(
     evidence = evidence_of(report)
     results, base_gates = judge(gates, evidence), judge(held, evidence)
     verdict, reason = decide_with_base(
-        decide(results, completions_of(report)),
+        decide(results, completions_of(report), report.control),
         loosened=known.loosened,
         allowed=known.loosening_allowed,
         base_gates=base_gates,
@@ -160,4 +164,4 @@ def _notes(known: Report, classes: Sequence[ClassRow], *, uncounted: int) -> tup
         )
     if known.baseline and known.baseline.refused:
         notes.append(f"nothing was compared with the baseline: {known.baseline.refused}")
-    return tuple(notes)
+    return (*notes, *noise_notes(known.noise))

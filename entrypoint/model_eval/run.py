@@ -173,7 +173,7 @@ def _evaluate(
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
     # torch comes in here: a wrong spec is answered without it.
-    from model_eval import engine
+    from model_eval import after, engine
     from model_eval.evaluation import Evaluator, open_sets
 
     resolve = partial(usercode.resolve, base=spec.source.path.parent)
@@ -190,14 +190,15 @@ def _evaluate(
     evaluator = Evaluator(
         spec=spec, device=device, resolve=resolve, progress=progress, count=counted
     )
-    predict, checkpoint, unchanged = evaluator.load(spec.checkpoint, spec.model.factory)
-    draft.learn(checkpoint=checkpoint)
-    loaded = clock()
-    with unchanged:
-        ledgers = evaluator.ledgers(predict, sets.heldouts, checkpoint)
-        golden = evaluator.golden(predict, sets.golden) if sets.golden is not None else None
-    evaluated = clock()
+    loaded = evaluator.load(spec.checkpoint, spec.model.factory)
+    draft.learn(checkpoint=loaded.checkpoint)
+    ready = clock()
     main = sets.heldouts[MAIN_HELDOUT]
+    kept = engine.Keeping(main, main.expected, spec.run.seed)
+    with loaded.unchanged():
+        ledgers = evaluator.ledgers(loaded, sets.heldouts, {MAIN_HELDOUT: kept})
+        golden = evaluator.golden(loaded, sets.golden) if sets.golden is not None else None
+    evaluated = clock()
     further = [
         (name, sets.heldouts[name], rows) for name, rows in ledgers.items() if name != MAIN_HELDOUT
     ]
@@ -215,6 +216,21 @@ def _evaluate(
             for name, heldout, rows in further
         ),
     )
+    found = after.measure(
+        spec,
+        after.Judged(
+            model=loaded.model,
+            checkpoint=loaded.checkpoint,
+            device=device,
+            bind=loaded.bind,
+            build=loaded.build,
+            sample=kept.sample(),
+            ledger=ledgers[MAIN_HELDOUT],
+            scorer=evaluator.scorer(main.classes),
+        ),
+        clock=clock,
+    )
+    draft.learn(cost=found.cost, noise=found.noise, control=found.control)
     baselines, baseline = find_baseline(
         spec, ledgers, evaluate=partial(evaluator.baseline, sets.heldouts)
     )
@@ -225,13 +241,14 @@ def _evaluate(
             ledgers=ledgers,
             expected={name: one.expected for name, one in sets.heldouts.items()},
             golden=golden,
+            costs=found.costs,
             baselines=baselines,
             baseline=baseline,
         ),
         base=base_spec,
     )
     timings = Timings(
-        load=loaded - draft.started, evaluate=evaluated - loaded, total=clock() - draft.started
+        load=ready - draft.started, evaluate=evaluated - ready, total=clock() - draft.started
     )
     return Evaluation(report=replace(report, timings=timings), ledgers=ledgers)
 

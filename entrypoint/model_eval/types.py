@@ -157,7 +157,7 @@ class Estimate:
     Attributes:
         value: finite, or None where the metric is undefined.
         undefined: None where there is a value, else the reason, as a clause.
-        n: how many samples the value rests on.
+        n: how many samples the value rests on; of a cost how many timed calls, 0 where there are none.
         heldout: which held-out set it is of.
         slice: which of its samples, as people read it; None is all of them.
         interval: None where there is none.
@@ -529,6 +529,106 @@ class Timings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CostInfo:
+    """How what a prediction costs was measured. Numbers of a shared machine are not repeatable.
+
+    Attributes:
+        batch_size: samples a timed call.
+        warmup: calls before the first timed one.
+        runs: timed calls.
+        seconds: of all timed calls together; None where none was timed to its end.
+        skipped: why nothing was timed, as a clause; None where it was.
+    """
+
+    batch_size: int
+    warmup: int
+    runs: int
+    seconds: float | None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseMetric:
+    """How much a metric of a few samples differs between ways of running them.
+
+    `difference` is the largest, None where the metric is defined in some of the ways only.
+    """
+
+    metric: MetricRef
+    difference: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseInfo:
+    """How far the outputs for the same inputs hang on how the model is run.
+
+    Each difference is the largest absolute one between two outputs of one sample. It is None where
+    it was not measured or is not finite; `skipped` says why.
+
+    Attributes:
+        samples: how many samples were run in each way; 0 where none could be.
+        largest_output: the largest absolute finite output, to compare the differences with.
+        repeat_difference: in the same batches twice.
+        batch_difference: in smaller batches, down to single samples.
+        device_difference: on the CPU and on the accelerator.
+        metrics: the gated metrics that these samples define.
+        skipped: which ways were left out, and why, a clause each.
+    """
+
+    samples: int
+    largest_output: float | None = None
+    repeat_difference: float | None = None
+    batch_difference: float | None = None
+    device_difference: float | None = None
+    metrics: tuple[NoiseMetric, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlMetric:
+    """A metric of the checkpoint and of an untrained model on the same samples.
+
+    Attributes:
+        value: the untrained model's; None where undefined.
+        checkpoint_value: the checkpoint's; None where undefined.
+        standard_error: of the difference of the two; None where it cannot be had.
+    """
+
+    metric: MetricRef
+    value: float | None
+    checkpoint_value: float | None
+    standard_error: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlTrial:
+    """One untrained model: the seed of its weights, and the metrics that were compared."""
+
+    seed: int
+    metrics: tuple[ControlMetric, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlInfo:
+    """The same architecture with fresh weights, which must do worse than the checkpoint.
+
+    Attributes:
+        n: how many held-out samples both were judged on; 0 where nothing was judged.
+        of: how many the set has.
+        trials: the untrained models: three, or two that agree.
+        worse: whether two of them are clearly worse than the checkpoint; False where two are no
+            worse, so that nothing passes; None where that is open.
+        skipped: where it is open, why, as a clause.
+    """
+
+    n: int
+    of: int
+    trials: tuple[ControlTrial, ...]
+    worse: bool | None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All that is known after a run. What was not reached is None or empty.
 
@@ -540,6 +640,9 @@ class Report:
         loosening_allowed: whether who runs this (never the spec) has allowed it.
         base_gates: gates of the base branch that the spec does not have as they are, judged on the
             same samples; they are required as much as the spec's own unless loosening is allowed.
+        cost: how the costs among the estimates were measured; None where none needs timing.
+        noise: how far the numbers hang on how the model is run.
+        control: what untrained models reach; None where the spec turns it off.
     """
 
     schema_version: int
@@ -571,3 +674,6 @@ class Report:
     loosened: tuple[Loosening, ...] = ()
     loosening_allowed: bool = False
     base_gates: tuple[GateResult, ...] = ()
+    cost: CostInfo | None = None
+    noise: NoiseInfo | None = None
+    control: ControlInfo | None = None

@@ -60,7 +60,7 @@ def report(estimates=None, gates=None, completion=None, **changes):
     estimates = tuple(estimates or (estimate(0.95),))
     results = judge(gates or (gate(),), evidence(*estimates))
     completion = completion or complete()
-    verdict, reason = decide(results, [completion])
+    verdict, reason = decide(results, [completion], changes.get("control"))
     known = Report(
         schema_version=1,
         name="digits",

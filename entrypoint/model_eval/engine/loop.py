@@ -10,8 +10,9 @@ from torch import Tensor
 from model_eval.engine.causal import require_causal
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
+from model_eval.engine.sample import Source
 from model_eval.errors import EvaluationError
-from model_eval.heldout import HeldOut, Labels
+from model_eval.heldout import Labels
 from model_eval.ledger import Array, Ledger
 from model_eval.tasks import Scorer, require_rows
 
@@ -21,7 +22,7 @@ ELEMENTS_PER_CHUNK = 1_000_000
 
 def evaluate(
     predict: Predict,
-    heldout: HeldOut,
+    heldout: Source,
     scorer: Scorer,
     *,
     batch_size: int,
@@ -51,7 +52,7 @@ def evaluate(
             if causal:
                 require_causal(predict, batch, ignore_index=scorer.ignore_index)
         chunk.add(predict(batch.args, batch.kwargs), batch.labels.target)
-        labels.append(_label_columns(batch.labels, target=scorer.keeps_targets))
+        labels.append(label_columns(batch.labels, target=scorer.keeps_targets))
         if chunk.elements >= ELEMENTS_PER_CHUNK:
             columns.append(chunk.score())
         progress(len(batch.labels))
@@ -99,7 +100,7 @@ class _Chunk:
         return columns
 
 
-def _label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:
+def label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:
     """What the ledger keeps of a batch's labels; masks and tokens would be as large as the set."""
     columns = {"id": labels.ids}
     if target:

@@ -26,7 +26,7 @@ def require_repeatable(predict: Predict, batch: Batch) -> None:
     """
     args = tuple(value[:ROWS] for value in batch.args)
     kwargs = {name: value[:ROWS] for name, value in batch.kwargs.items()}
-    (once, shape), (again, other) = (_numbers(predict(args, kwargs)) for _ in range(2))
+    (once, shape), (again, other) = (numbers(predict(args, kwargs)) for _ in range(2))
     if shape != other:
         raise _differs(f"shapes {tuple(shape)} and {tuple(other)}")
     off = (once - again).abs() / (1 + once.abs())
@@ -36,8 +36,11 @@ def require_repeatable(predict: Predict, batch: Batch) -> None:
         raise _differs(f"they differ by up to {worst:.3g} of their size")
 
 
-def _numbers(outputs: Tensor) -> tuple[Tensor, torch.Size]:
-    """Some of the outputs, and the shape of all of them."""
+def numbers(outputs: Tensor) -> tuple[Tensor, torch.Size]:
+    """Some of the outputs as float64 on the CPU, in memory of their own, and the shape of all.
+
+    Complex ones are pairs.
+    """
     if outputs.is_complex():
         outputs = torch.view_as_real(outputs)
     # A copy, because some models write every output into the same memory.

@@ -67,10 +67,10 @@ def rebatch(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
             held += stop - start
             start = stop
             if held == size:
-                yield _join(pieces)
+                yield join(pieces)
                 pieces, held = [], 0
     if pieces:
-        yield _join(pieces)
+        yield join(pieces)
 
 
 def _cut(batch: Batch, start: int, stop: int) -> Batch:
@@ -92,7 +92,26 @@ def _cut(batch: Batch, start: int, stop: int) -> Batch:
     )
 
 
-def _join(pieces: Sequence[Batch]) -> Batch:
+def select(batch: Batch, rows: npt.NDArray[np.int64]) -> Batch:
+    """The rows at these positions, copied; a position may occur more than once."""
+    index = torch.from_numpy(rows)
+    labels = batch.labels
+    return Batch(
+        args=tuple(value[index] for value in batch.args),
+        kwargs={name: value[index] for name, value in batch.kwargs.items()},
+        labels=Labels(
+            ids=labels.ids[rows],
+            target=labels.target[rows],
+            cluster=None if labels.cluster is None else labels.cluster[rows],
+            slices={name: value[rows] for name, value in labels.slices.items()},
+            weight=None if labels.weight is None else labels.weight[rows],
+            bytes=None if labels.bytes is None else labels.bytes[rows],
+        ),
+    )
+
+
+def join(pieces: Sequence[Batch]) -> Batch:
+    """The rows of several batches behind one another; there must be at least one."""
     if len(pieces) == 1:
         return pieces[0]
     first = pieces[0]

@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 
 from model_eval import __version__
+from model_eval.checks import most_are_worse
 from model_eval.errors import ReportError
 from model_eval.gates import BOUNDS, EXIT_CODES, completions_of, decide, evidence_of, judge, label
 from model_eval.loosening import decide_with_base
-from model_eval.types import MAIN_HELDOUT, Fault, Interval, Report, Verdict
+from model_eval.spec.catalog import COST
+from model_eval.types import MAIN_HELDOUT, ControlInfo, Fault, Interval, Report, Verdict
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 8 * 1024 * 1024
@@ -145,7 +147,7 @@ def _require_consistent(report: Report) -> None:
             raise ReportError(f"the status of gate {label(gate)} does not follow from it")
     _require_intervals(report)
     verdict, _ = decide_with_base(
-        decide(report.gates, completions_of(report)),
+        decide(report.gates, completions_of(report), report.control),
         loosened=report.loosened,
         allowed=report.loosening_allowed,
         base_gates=report.base_gates,
@@ -155,8 +157,17 @@ def _require_consistent(report: Report) -> None:
             f"the report claims `{report.verdict}` (exit {report.exit_code}), "
             f"and its gates show `{verdict}`"
         )
+    _require_control(report.control)
     _require_square(report)
     _require_counts(report)
+
+
+def _require_control(control: ControlInfo | None) -> None:
+    if control is None:
+        return
+    shown = most_are_worse(control.trials)
+    if control.worse is not shown or (control.skipped is None) != (shown is not None):
+        raise ReportError("the outcome of the control does not follow from its trials")
 
 
 def _require_short(report: Report) -> None:
@@ -171,12 +182,14 @@ def _require_short(report: Report) -> None:
 def _require_counts(report: Report) -> None:
     done = report.completion
     sets = {MAIN_HELDOUT: done, **{one.name: one.completion for one in report.more_heldout}}
-    counted = [(one.heldout, one.n) for one in report.estimates]
+    # A cost rests on timed calls, of which there may be more than samples.
+    counted = [(one.heldout, one.n) for one in report.estimates if one.metric.name not in COST]
     counted += [(one.heldout, one.n) for one in report.comparisons]
     counted += [(one.heldout, one.n) for one in report.gaps]
     counted += [(part.heldout, part.n) for part in report.slices]
     counted += [(MAIN_HELDOUT, n) for row in report.classes for n in (row.support, row.predicted)]
-    counted += [(gate.heldout, gate.n) for gate in (*report.gates, *report.base_gates)]
+    gates = [gate for gate in (*report.gates, *report.base_gates) if gate.metric.name not in COST]
+    counted += [(gate.heldout, gate.n) for gate in gates]
     for one in sets.values():
         numbers = [one.expected, one.rows, one.distinct, one.finite] if one else []
         if one and not 0 <= min(numbers) <= max(numbers) <= max(one.rows, one.expected):

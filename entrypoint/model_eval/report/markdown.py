@@ -10,9 +10,12 @@ from tabulate import tabulate
 
 from model_eval.gates import BOUNDS, completions_of, decide, label, number
 from model_eval.loosening import decide_with_base
+from model_eval.report.checks import describe_checks
 from model_eval.report.inert import block, code
+from model_eval.spec.catalog import COST
 from model_eval.types import (
     ConfusionMatrix,
+    Estimate,
     Fault,
     GateResult,
     GateStatus,
@@ -61,6 +64,8 @@ def _full(report: Report) -> str:
         _estimates(report),
         _classes(report),
         _matrix(report.confusion_matrix),
+        _costs(report),
+        _checks(report),
         _notes(report),
         _provenance(report),
     )
@@ -108,7 +113,7 @@ def _reason(report: Report) -> str:
     if report.verdict is Verdict.ERROR:
         return f"Nothing was judged (exit {report.exit_code})."
     _, reason = decide_with_base(
-        decide(report.gates, completions_of(report)),
+        decide(report.gates, completions_of(report), report.control),
         loosened=report.loosened,
         allowed=report.loosening_allowed,
         base_gates=report.base_gates,
@@ -203,6 +208,37 @@ def _matrix(matrix: ConfusionMatrix | None) -> str:
     ]
     header = ["target ╲ predicted", *(code(label, limit=30) for label in matrix.labels)]
     return _details("Confusion matrix", _table(header, rows, align="l" + "r" * len(rows)))
+
+
+def _costs(report: Report) -> str:
+    """The costs once more, with their intervals and how they were measured."""
+    rows = []
+    for one in report.estimates:
+        if one.metric.name not in COST:
+            continue
+        value = _NONE if one.value is None else number(one.value)
+        rows.append([code(one.metric.label), value, _interval(one)])
+    how = f"{code(report.cost.skipped, limit=400)}" if report.cost and report.cost.skipped else ""
+    if report.cost and not report.cost.skipped:
+        cost = report.cost
+        how = f"{cost.runs:,} timed calls after {cost.warmup:,} others, batches of {cost.batch_size:,}"
+        if report.environment:
+            device = report.environment.device
+            how += f", on {code(device.used)} {code(device.name)}"
+    table = _table(["Cost", "Value", "Interval"], rows, align="lrl")
+    return _details("Cost", "\n\n".join(part for part in (table, how) if part))
+
+
+def _interval(estimate: Estimate) -> str:
+    found = estimate.interval
+    if found is not None:
+        return f"{number(found.low)} to {number(found.high)} ({found.confidence:.0%})"
+    return code(estimate.no_interval or estimate.undefined or "", limit=200)
+
+
+def _checks(report: Report) -> str:
+    rows = [[name, code(text, limit=400)] for name, text in describe_checks(report)]
+    return _details("Checks of the model", _table(["Check", "Found"], rows, align="ll"))
 
 
 def _notes(report: Report) -> str:

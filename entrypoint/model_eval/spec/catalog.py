@@ -317,6 +317,51 @@ def _language_modeling() -> list[MetricInfo]:
     ]
 
 
+def _cost() -> list[MetricInfo]:
+    untimed = "the model cannot be run at `cost.batch_size`"
+    return [
+        MetricInfo(
+            name=name,
+            tasks=frozenset(Task),
+            low=0,
+            high=inf,
+            higher_is_better=better,
+            undefined_when=lacking,
+            summary=summary,
+        )
+        for name, better, lacking, summary in [
+            *(
+                (
+                    f"latency_p{percent}_ms",
+                    False,
+                    untimed,
+                    f"{what} of the time that one batch takes, in milliseconds",
+                )
+                for percent, what in {
+                    50: "median",
+                    95: "95th percentile",
+                    99: "99th percentile",
+                }.items()
+            ),
+            ("throughput", True, untimed, "samples a second over all timed batches"),
+            (
+                "peak_memory_mb",
+                False,
+                "the system does not tell it",
+                "peak resident memory of the whole process (VmHWM), in MB (10⁶ bytes)",
+            ),
+            (
+                "peak_device_memory_mb",
+                False,
+                "the model runs on the CPU, or torch does not count the device's memory",
+                "peak of what torch allocated on the accelerator, weights included, in MB",
+            ),
+            ("parameters", False, "never", "elements of the model's parameters"),
+            ("model_size_mb", False, "never", "size of the checkpoint's files, in MB"),
+        ]
+    ]
+
+
 CATALOG: dict[str, MetricInfo] = {
     m.name: m
     for m in (
@@ -327,6 +372,17 @@ CATALOG: dict[str, MetricInfo] = {
         *_language_modeling(),
     )
 }
+
+COST: dict[str, MetricInfo] = {m.name: m for m in _cost()}
+"""What the model costs. Not of the ledger: these have no slices, weights or resamples."""
+
+TIMED = frozenset(COST) - {"parameters", "model_size_mb"}
+"""The costs that need a pass of their own."""
+
+GOLDEN: dict[str, MetricInfo] = {m.name: m for m in _golden()}
+
+METRICS: dict[str, MetricInfo] = CATALOG | COST | GOLDEN
+"""Everything that has one value and can be gated."""
 
 EXPANDING = frozenset(
     {
@@ -345,7 +401,7 @@ CONFUSION_MATRIX = "confusion_matrix"
 
 def metrics_of(task: Task) -> tuple[str, ...]:
     """Every name that a spec of this task may write under `metrics`."""
-    names = [name for name, info in CATALOG.items() if task in info.tasks]
+    names = [name for name, info in METRICS.items() if task in info.tasks]
     names += sorted(name for name in EXPANDING if name.removesuffix("_per_class") in names)
     if task in CLASSIFICATION:
         names.append(CONFUSION_MATRIX)

@@ -193,6 +193,15 @@ class RunSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CostSpec:
+    """How a prediction is timed: `runs` calls on `batch_size` samples, after `warmup` others."""
+
+    batch_size: int = 1
+    warmup: int = 10
+    runs: int = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BaselineSpec:
     """What the checkpoint is compared with: exactly one of `checkpoint`, `ledger` and `git` is set.
 
@@ -261,6 +270,8 @@ class EvalSpec:
     golden: GoldenSpec | None = None
     baseline: BaselineSpec | None = None
     decisions: Decisions = field(default_factory=Decisions)
+    cost: CostSpec = CostSpec()
+    control: bool = True
 
     @property
     def heldouts(self) -> Mapping[str, HeldOutSpec]:

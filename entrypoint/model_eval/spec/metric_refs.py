@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isinf
 
-from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX, EXPANDING, MetricInfo, metrics_of
+from model_eval.spec.catalog import CONFUSION_MATRIX, EXPANDING, METRICS, MetricInfo, metrics_of
 from model_eval.spec.faults import Faults
 from model_eval.spec.gate_section import Surroundings, find_bound, find_decision, find_scope
 from model_eval.spec.source import Node
@@ -112,7 +112,7 @@ def _refs(node: Node, parts: Parts, faults: Faults) -> Iterator[MetricRef]:
             base = name.removesuffix("_per_class")
             yield from (MetricRef(name=base, of_class=one) for one in dict.fromkeys(parts.classes))
         return
-    if ref := _restricted(node, named or node, CATALOG[name], parts, faults):
+    if ref := _restricted(node, named or node, METRICS[name], parts, faults):
         yield ref
 
 
@@ -144,7 +144,7 @@ def _restricted(
             sound = False
     if part == "class" and info.needs_part and of_class is None:
         known = parts.classes
-        averages = f"`{info.name}_macro`" if f"{info.name}_macro" in CATALOG else "an average"
+        averages = f"`{info.name}_macro`" if f"{info.name}_macro" in METRICS else "an average"
         example = printable(known[0]) if known else "NAME"
         faults.add(
             named.location,
@@ -234,7 +234,7 @@ def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gat
         return None
     if not _is_of_task(named, name, parts.task, faults):
         return None
-    info = CATALOG[name]
+    info = METRICS[name]
     metric = _restricted(node, named, info, parts, faults)
     threshold = find_bound(node, info, around, faults)
     scope = find_scope(node, around, faults)

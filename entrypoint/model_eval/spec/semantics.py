@@ -8,6 +8,7 @@ from model_eval.spec.code import find_code
 from model_eval.spec.eval_spec import (
     BaselineSpec,
     CheckpointSpec,
+    CostSpec,
     EvalSpec,
     GoldenSpec,
     HeldOutSpec,
@@ -92,6 +93,8 @@ def build(
             golden=golden,
             baseline=baseline,
             decisions=decisions,
+            cost=CostSpec(**cost.value) if (cost := root.get("cost")) else CostSpec(),
+            control=control.value if (control := root.get("control")) else True,
         ),
         faults,
     )
