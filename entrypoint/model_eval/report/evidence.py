@@ -89,6 +89,14 @@ def calibration(report: Report) -> str:
     return details("Calibration", table(headers, rows, align="lrrrr"))
 
 
+def power(report: Report) -> str:
+    """What the samples can decide, and how often they were looked at."""
+    lines = [
+        f"- {code(line.gate)}: {code(line.text, limit=300)}" for line in report.power[:_MOST_ROWS]
+    ]
+    return details("What these samples can decide", "\n".join(lines))
+
+
 def further_sets(report: Report) -> str:
     """The held-out sets beside the main one."""
     rows = [

@@ -65,6 +65,7 @@ def _full(report: Report) -> str:
         evidence.estimates(report),
         _classes(report),
         _matrix(report.confusion_matrix),
+        evidence.power(report),
         evidence.calibration(report),
         evidence.further_sets(report),
         _costs(report),
