@@ -165,9 +165,7 @@ def _one_against_rest(
     rows: Rows, index: int, name: str, area: Callable[[Ranking, FloatArray], FloatArray]
 ) -> FloatArray:
     def make() -> FloatArray:
-        target = rows.column("target")
-        positive = target == index if target.ndim == 1 else np.ascontiguousarray(target[:, index])
-        if not positive.any():
+        if not _is_of_class(rows, index).any():
             return np.full(len(rows.defined), np.nan)
         return rows.map(lambda weights: area(_ranking(rows, index), weights))
 
@@ -177,9 +175,15 @@ def _one_against_rest(
 def _ranking(rows: Rows, index: int) -> Ranking:
     """Sorted once for all weights of a ledger."""
     found: Ranking = rows.shared(
-        ("ranking", index), lambda: rank(_score(rows, index), rows.column("target") == index)
+        ("ranking", index), lambda: rank(_score(rows, index), _is_of_class(rows, index))
     )
     return found
+
+
+def _is_of_class(rows: Rows, index: int) -> BoolArray:
+    """(N,) whether a row is of the class, or has the label."""
+    target = rows.column("target")
+    return target == index if target.ndim == 1 else np.ascontiguousarray(target[:, index])
 
 
 def _score(rows: Rows, index: int) -> Array:
