@@ -1,6 +1,6 @@
 """Ledgers → everything that is estimated from them: values, intervals, slices, gaps, comparisons."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,6 +80,9 @@ def assess(ledger: Ledger, baseline: Ledger | None, asked: Asked, *, identical: 
 def sampled_of(ledger: Ledger, asked: Asked) -> Sampled:
     """The ledger's sample, weighted by its column of weights where it has one."""
     base = ledger["weight"] if "weight" in ledger.columns else None
+    if base is not None:
+        # By a power of two, so that sums of huge weights do not overflow.
+        base = np.ldexp(base, -np.frexp(base.max(initial=0))[1])
     return Sampled(
         sample=Sample(ledger=ledger, base=base), seed=asked.seed, confidence=asked.confidence
     )
@@ -99,7 +102,8 @@ def _part(
     ]
     compared: list[Comparison] = []
     if baseline is not None:
-        before = sampled_of(baseline, asked)
+        # Weighted alike: the same samples, whatever weights the baseline's ledger was saved with.
+        before = replace(sampled, sample=Sample(ledger=baseline, base=sampled.sample.base))
         paired = Paired(candidate=sampled, baseline=before, identical=identical)
         compared = [
             compare_metric(estimate.metric, paired, estimate, other)
@@ -111,7 +115,7 @@ def _part(
 def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, asked: Asked) -> Gap:
     sampled = sampled_of(ledger, asked)
     base = sampled.sample.base
-    members = [part for part in parts if part.family == family and part.rows.any()]
+    members = [part for part in parts if part.family == family]
     samples = [
         Sample(ledger=ledger, base=part.rows.astype(np.float64) * (1.0 if base is None else base))
         for part in members
@@ -129,7 +133,12 @@ def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, as
         no_interval=None,
     )
     if len(members) < 2:
-        return replace(known, undefined="there are fewer than two slices with samples")
+        return replace(known, undefined="there are fewer than two slices")
+    if empty := [part.label for part in members if not part.rows.any()]:
+        return replace(known, undefined=f"no sample is in {empty[0]}")
+    [whole] = estimates(sampled.sample, (ref,))
+    if whole.value is None:
+        return replace(known, undefined=whole.undefined)
 
     def values(resample: Resample | None) -> FloatArray:
         return np.stack([values_of(sample.rows(resample), ref) for sample in samples])
@@ -150,9 +159,9 @@ def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, as
         highest=members[int(plain.argmax())].label,
         lowest=members[int(plain.argmin())].label,
     )
-    if not ledger["finite"].all():
-        return replace(gap, no_interval="some samples have outputs that are not finite")
     try:
+        for part in members:
+            _require_units(take(ledger, part.rows), part, asked)
         return replace(
             gap, interval=statistic_interval(statistic, metric_of(ref.name, ledger.task), sampled)
         )
@@ -160,6 +169,9 @@ def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, as
         return replace(gap, no_interval=str(error))
 
 
-def gaps_of(gates: Iterable[tuple[str | None, MetricRef]]) -> tuple[tuple[str, MetricRef], ...]:
-    """Each family and metric once."""
-    return tuple(dict.fromkeys((family, ref) for family, ref in gates if family is not None))
+def _require_units(ledger: Ledger, part: Slice, asked: Asked) -> None:
+    """Of each slice: one sample that is right by luck would not vary in any resample."""
+    try:
+        sampled_of(ledger, asked).require_units()
+    except NoIntervalError as error:
+        raise NoIntervalError(f"of {part.label}, {error}") from error

@@ -77,5 +77,10 @@ def _levels(
     influence = np.average(jackknife, weights=weights) - jackknife
     spread = float((weights * influence**2).sum())
     acceleration = float((weights * influence**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
-    levels: FloatArray = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
+    shifted = bias + z
+    scale = 1 - acceleration * shifted
+    # Where the scale comes to 0 the level has come to its end; beyond, the formula turns round.
+    levels: FloatArray = np.where(shifted > 0, 1.0, 0.0)
+    sound = scale > 0
+    levels[sound] = ndtr(bias + shifted[sound] / scale[sound])
     return levels

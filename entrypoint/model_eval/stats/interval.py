@@ -72,11 +72,26 @@ class Sampled:
             return None
         return plan_cells(self.ledger, seed=self.seed)
 
+    @cached_property
+    def units(self) -> float:
+        """How many independent samples of equal weight these are worth: Kish (1965), (Σw)² / Σw².
+
+        A row is worth its weight, and a cluster that of its rows. Of a thousand rows of which three
+        have all the weight there are three.
+        """
+        base = self.sample.base
+        weights = np.ones(len(self.ledger)) if base is None else base / (base.max(initial=0) or 1)
+        if "cluster" in self.ledger.columns:
+            _, unit = np.unique(self.ledger["cluster"], return_inverse=True)
+            weights = np.bincount(unit, weights=weights)
+        square = float((weights**2).sum())
+        return float(weights.sum()) ** 2 / square if square > 0 else 0.0
+
     def require_units(self) -> None:
         """Raises NoIntervalError where there are too few independent samples."""
-        if self.rows.units < MIN_UNITS:
+        if round(self.units, 6) < MIN_UNITS:
             raise NoIntervalError(
-                f"{self.rows.units} independent samples are fewer than {MIN_UNITS}"
+                f"{self.units:.3g} independent samples are fewer than {MIN_UNITS}"
             )
 
     def affords(self, metric: Metric) -> bool:
@@ -114,6 +129,7 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
     def statistic(resample: Resample | None) -> FloatArray:
         return values_of(sampled.sample.rows(resample), ref)
 
+    sampled.require_units()
     try:
         if not sampled.affords(metric):
             return _of_many_ranks(metric, ref, statistic, sampled)
@@ -121,7 +137,7 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
         return bca_interval(statistic, counted or sampled.rows, confidence=sampled.confidence)
     except NoVariationError:
         return unseen_interval(
-            ref, sampled.ledger, units=sampled.rows.units, confidence=sampled.confidence
+            ref, sampled.sample, units=sampled.units, confidence=sampled.confidence
         )
 
 
@@ -131,9 +147,9 @@ def statistic_interval(statistic: Statistic, metric: Metric, sampled: Sampled) -
     Raises:
         NoIntervalError: it has none, for a reason.
     """
+    sampled.require_units()
     if sampled.affords(metric):
         return bca_interval(statistic, sampled.rows, confidence=sampled.confidence)
-    sampled.require_units()
     error = _delete_group_error(statistic, sampled.few_groups)
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
@@ -172,16 +188,13 @@ def _of_many_ranks(
     value = float(statistic(None)[0])
     influence = influence_of(metric, ref, sampled)
     if influence is not None:
+        require_sides(ref, sampled)
         error, units, method = standard_error(influence, sampled), sampled.rows.units, INFLUENCE
     else:
         error, units, method = (
             _delete_group_error(statistic, sampled.few_groups),
             JACKKNIFE_GROUPS,
             JACKKNIFE,
-        )
-    if sampled.rows.units < MIN_UNITS:
-        raise NoIntervalError(
-            f"{sampled.rows.units} independent samples are fewer than {MIN_UNITS}"
         )
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
@@ -194,6 +207,23 @@ def _of_many_ranks(
         method=method,
         odds=(info.low, info.high) == (0, 1),
     )
+
+
+def require_sides(ref: MetricRef, sampled: Sampled) -> None:
+    """Raises NoIntervalError where so few are of a class, or so few are not, that their spread is unknown."""
+    ledger, base = sampled.ledger, sampled.sample.base
+    part = part_of(ref, ledger)
+    every = [1] if ledger.task is Task.BINARY else range(len(ledger.classes))
+    target = ledger["target"]
+    there = np.ones(len(ledger), dtype=bool) if base is None else base > 0
+    for index in every if part is None else [part]:
+        of_class = target == index if target.ndim == 1 else target[:, index]
+        least = min(np.count_nonzero(side & there) for side in (of_class, ~of_class))
+        if least < MIN_UNITS:
+            raise NoIntervalError(
+                f"{least} samples are of `{ledger.classes[index]}` or of the others, "
+                f"fewer than {MIN_UNITS}"
+            )
 
 
 def influence_of(metric: Metric, ref: MetricRef, sampled: Sampled) -> FloatArray | None:
