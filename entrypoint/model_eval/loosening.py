@@ -264,6 +264,7 @@ def _of_sections(
 
 
 _KEYS = {
+    "refuse_underpowered": "on_underpowered",
     "families": "slices",
     "args": "inputs",
     "kwargs": "inputs",
