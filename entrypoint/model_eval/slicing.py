@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -76,9 +75,9 @@ def _bins(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
             remedy="name it without `bins`",
             location=family.location,
         )
-    ends = [-np.inf, *family.edges, np.inf]
-    for label, (low, high) in zip(family.labels, pairwise(ends), strict=True):
-        yield Slice(family=family.name, label=label, rows=(values >= low) & (values < high))
+    found = np.searchsorted(family.edges, values, side="right")
+    for index, label in enumerate(family.labels):
+        yield Slice(family=family.name, label=label, rows=found == index)
 
 
 def _values(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
