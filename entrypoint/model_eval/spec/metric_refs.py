@@ -6,7 +6,13 @@ from math import inf, isinf
 
 from model_eval.spec.catalog import CONFUSION_MATRIX, EXPANDING, METRICS, MetricInfo, metrics_of
 from model_eval.spec.faults import Faults
-from model_eval.spec.gate_section import Surroundings, find_bound, find_decision, find_scope
+from model_eval.spec.gate_section import (
+    Surroundings,
+    can_decide_difference,
+    find_bound,
+    find_decision,
+    find_scope,
+)
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import did_you_mean
 from model_eval.types import Gate, MetricRef, Severity, Task
@@ -241,7 +247,8 @@ def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gat
     if threshold is None or metric is None or scope is None:
         return None
     bound = str(threshold.path[-1])
-    if bound in {"min", "max"} and not _can_decide(info, bound, threshold, faults):
+    decides = _can_decide if bound in {"min", "max"} else can_decide_difference
+    if not decides(info, bound, threshold, faults):
         return None
     decide_on, on_undecided, min_samples = find_decision(node, info, around.decisions)
     return Gate(
