@@ -136,6 +136,12 @@ def _require_consistent(report: Report) -> None:
     evidence = evidence_of(report)
     if len(evidence.estimates) != len(report.estimates):
         raise ReportError("the report has two estimates of one metric")
+    if len(evidence.comparisons) != len(report.comparisons) or len(evidence.gaps) != len(
+        report.gaps
+    ):
+        raise ReportError("the report compares one metric twice")
+    if len({(part.heldout, part.label) for part in report.slices}) != len(report.slices):
+        raise ReportError("the report has two slices of one name")
     gates = (*report.gates, *report.base_gates)
     for gate in gates:
         if gate.bound not in BOUNDS:
