@@ -10,11 +10,18 @@ from model_eval.metrics import Resample, Sample, estimates, values_of
 from model_eval.metrics.registry import metric_of
 from model_eval.metrics.rows import FloatArray
 from model_eval.slicing import Slice, divide, take
+from model_eval.spec.catalog import CATALOG
 from model_eval.spec.eval_spec import SliceFamily
-from model_eval.stats.bootstrap import NoIntervalError
+from model_eval.stats.bootstrap import NoIntervalError, NoVariationError
 from model_eval.stats.difference import Paired, compare_metric
-from model_eval.stats.interval import Sampled, statistic_interval, with_interval
-from model_eval.types import Comparison, Estimate, Gap, MetricRef, SliceInfo
+from model_eval.stats.interval import (
+    Sampled,
+    metric_interval,
+    statistic_interval,
+    with_interval,
+)
+from model_eval.stats.unseen import UNSEEN
+from model_eval.types import Comparison, Estimate, Gap, Interval, MetricRef, SliceInfo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,18 +167,46 @@ def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, as
         lowest=members[int(plain.argmin())].label,
     )
     try:
-        for part in members:
-            _require_units(take(ledger, part.rows), part, asked)
-        return replace(
-            gap, interval=statistic_interval(statistic, metric_of(ref.name, ledger.task), sampled)
-        )
+        ends = [
+            _ends(sampled_of(take(ledger, part.rows), asked), part, ref, float(value))
+            for part, value in zip(members, plain, strict=True)
+        ]
+        try:
+            found = statistic_interval(statistic, metric_of(ref.name, ledger.task), sampled)
+        except NoVariationError:
+            if all(low == high for low, high in ends):
+                raise
+            found = Interval(
+                low=float(np.ptp(plain)),
+                high=float(np.ptp(plain)),
+                confidence=asked.confidence,
+                method=UNSEEN,
+            )
     except NoIntervalError as error:
         return replace(gap, no_interval=str(error))
+    lows, highs = zip(*ends, strict=True)
+    return replace(
+        gap,
+        interval=replace(
+            found,
+            low=min(found.low, max(0.0, max(lows) - min(highs))),
+            high=max(found.high, max(highs) - min(lows)),
+        ),
+    )
 
 
-def _require_units(ledger: Ledger, part: Slice, asked: Asked) -> None:
-    """Of each slice: one sample that is right by luck would not vary in any resample."""
+def _ends(sampled: Sampled, part: Slice, ref: MetricRef, value: float) -> tuple[float, float]:
+    """How far a slice may be from its value where no resample of it differs: twelve of twelve right.
+
+    Raises:
+        NoIntervalError: so few samples are in the slice that nothing is known of it.
+    """
+    info = CATALOG[ref.name]
     try:
-        sampled_of(ledger, asked).require_units()
+        sampled.require_units()
+        if value not in {info.low, info.high}:
+            return value, value
+        own = metric_interval(ref, sampled)
     except NoIntervalError as error:
         raise NoIntervalError(f"of {part.label}, {error}") from error
+    return own.low, own.high

@@ -113,6 +113,34 @@ def test_a_gap_to_a_slice_of_three_has_no_interval():
     assert found.no_interval == "of site=a, 3 independent samples are fewer than 10"
 
 
+def test_a_gap_to_a_slice_without_any_error_is_not_certain():
+    """Twelve of twelve may be 0.74 on other samples, though no resample of them differs."""
+    ledger = labels(500, share=0.95)
+    right = np.flatnonzero(ledger["prediction"] == ledger["target"])[:12]
+    site = np.where(np.isin(np.arange(500), right), "a", "b").astype(object)
+    found = gap(with_columns(ledger, slice_site=site))
+    least = stats.share_interval(12, 12, confidence=0.95).low
+    rest = 1 - found.value
+    assert found.highest == "site=a"
+    assert found.interval.high >= rest - least
+    assert found.interval.low <= max(0.0, least - rest)
+    narrow = gap(with_columns(ledger, slice_site=np.where(np.arange(500) % 2, "a", "b")))
+    assert narrow.interval.high < 0.08
+
+
+def test_no_slice_has_any_error():
+    target = np.arange(60) % 3
+    ledger = multiclass_ledger(target, np.eye(3)[target])
+    found = gap(with_columns(ledger, slice_site=np.arange(60) % 2))
+    least = stats.share_interval(30, 30, confidence=0.95).low
+    assert (found.value, found.interval.low) == (0, 0)
+    assert found.interval.high == pytest.approx(1 - least)
+    assert found.interval.method == "unseen"
+    exact = regression_ledger(np.arange(40.0), np.arange(40.0) + 1)
+    still = gap(with_columns(exact, slice_site=np.arange(40) % 2), "rmse")
+    assert still.no_interval == "no resample of the samples differs"
+
+
 # --- names of slices ------------------------------------------------------------------------
 
 
