@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from model_eval.ledger import Ledger
 from model_eval.metrics.classification import f1, precision, recall
-from model_eval.metrics.registry import REGISTRY
+from model_eval.metrics.registry import metric_of
 from model_eval.metrics.rows import FloatArray, Rows
 from model_eval.spec.catalog import CATALOG
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
@@ -37,7 +37,7 @@ def compute(ledger: Ledger, ref: MetricRef, weights: npt.ArrayLike | None = None
 
     Args:
         ledger: N rows.
-        ref: the metric and, where it has one, its class or output.
+        ref: the metric and, where it has them, its class or output and its parameters.
         weights: (B, N), finite and not negative; None counts each row once (B is 1). Rows of
             weight 0 have no influence.
 
@@ -143,7 +143,7 @@ def _values(rows: Rows, ref: MetricRef) -> FloatArray:
 
 
 def _function(ledger: Ledger, ref: MetricRef) -> Callable[[Rows], FloatArray]:
-    metric, part = REGISTRY[ref.name], _part(ledger, ref)
+    metric, part = metric_of(ref), _part(ledger, ref)
     if part is None:
         return metric.whole
     of_part = metric.of_part
@@ -162,7 +162,8 @@ def _missing_part(ledger: Ledger, ref: MetricRef) -> str | None:
     """Why the ledger has no such class or output.
 
     Raises:
-        ValueError: the metric is not one of the task's, or is not restricted to parts of this kind.
+        ValueError: the metric is not one of the task's, is not restricted to parts of this kind, or
+            has other parameters.
     """
     info = CATALOG.get(ref.name)
     if info is None or ledger.task not in info.tasks:
@@ -174,6 +175,7 @@ def _missing_part(ledger: Ledger, ref: MetricRef) -> str | None:
         or (ref.of_class is None and needs_class)
     ):
         raise ValueError(f"`{ref.label}` does not name a metric of a {ledger.task} task")
+    info.arguments(ref)
     if ref.of_class is not None and ref.of_class not in ledger.classes:
         return f"there is no class `{ref.of_class}`"
     if ref.of_output is not None and ref.of_output not in ledger.outputs:

@@ -15,8 +15,8 @@ from model_eval.metrics.classification import divide
 from model_eval.metrics.rows import BoolArray, FloatArray, Rows
 from model_eval.types import Task
 
-OfClass = Callable[[Rows, int], FloatArray]
-"""(B,) of one class against the rest; NaN where undefined."""
+OfClass = Callable[..., FloatArray]
+"""(B,) of `Rows`, the index of a class against the rest, and parameters; NaN where undefined."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +62,7 @@ def auroc_of(rows: Rows, index: int) -> FloatArray:
     """
 
     def area(ranking: Ranking, weights: FloatArray) -> FloatArray:
-        negative = _cumulative(weights.take(ranking.negatives, axis=1))
+        negative = cumulative(weights.take(ranking.negatives, axis=1))
         positive = weights.take(ranking.positives, axis=1)
         beaten_by = negative.take(ranking.above, axis=1) + negative.take(
             ranking.negatives_reached, axis=1
@@ -83,8 +83,8 @@ def average_precision_of(rows: Rows, index: int) -> FloatArray:
 
     def area(ranking: Ranking, weights: FloatArray) -> FloatArray:
         positive = weights.take(ranking.positives, axis=1)
-        hits = _cumulative(positive).take(ranking.positives_reached, axis=1)
-        misses = _cumulative(weights.take(ranking.negatives, axis=1))
+        hits = cumulative(positive).take(ranking.positives_reached, axis=1)
+        misses = cumulative(weights.take(ranking.negatives, axis=1))
         misses = misses.take(ranking.negatives_reached, axis=1)
         precision = np.zeros_like(hits)
         np.divide(hits, hits + misses, out=precision, where=hits > 0)
@@ -93,14 +93,17 @@ def average_precision_of(rows: Rows, index: int) -> FloatArray:
     return _one_against_rest(rows, index, "average_precision", area)
 
 
-def of_all(area: OfClass, rows: Rows) -> FloatArray:
+def of_all(area: OfClass, rows: Rows, **params: float) -> FloatArray:
     """The positive class of a binary ledger; the mean over all classes of another."""
-    return area(rows, 1) if rows.ledger.task is Task.BINARY else macro(area, rows)
+    if rows.ledger.task is not Task.BINARY:
+        return macro(area, rows, **params)
+    of_positive: FloatArray = area(rows, 1, **params)
+    return of_positive
 
 
-def macro(area: OfClass, rows: Rows) -> FloatArray:
+def macro(area: OfClass, rows: Rows, **params: float) -> FloatArray:
     """The mean over all classes of the ledger; NaN where it is NaN for one of them."""
-    mean: FloatArray = _each_class(area, rows).mean(axis=1)
+    mean: FloatArray = _each_class(area, rows, **params).mean(axis=1)
     return mean
 
 
@@ -111,8 +114,9 @@ def weighted(area: OfClass, rows: Rows) -> FloatArray:
     return divide(values.sum(axis=1), support.sum(axis=1))
 
 
-def _each_class(area: OfClass, rows: Rows) -> FloatArray:
-    return np.stack([area(rows, index) for index in range(len(rows.ledger.classes))], axis=1)
+def _each_class(area: OfClass, rows: Rows, **params: float) -> FloatArray:
+    classes = range(len(rows.ledger.classes))
+    return np.stack([area(rows, index, **params) for index in classes], axis=1)
 
 
 def _one_against_rest(
@@ -122,13 +126,14 @@ def _one_against_rest(
         positive = rows.column("target") == index
         if not positive.any():
             return np.full(len(rows.defined), np.nan)
-        ranking = rank(_score(rows, index), positive)
+        ranking = rank(class_score(rows, index), positive)
         return rows.map(lambda weights: area(ranking, weights))
 
     return rows.once((name, index), make)
 
 
-def _score(rows: Rows, index: int) -> Array:
+def class_score(rows: Rows, index: int) -> Array:
+    """(N,) what rankings of the class order by: `score` where the ledger has it."""
     score = rows.column("score" if "score" in rows.ledger.columns else "probability")
     if score.ndim == 2:
         return np.ascontiguousarray(score[:, index])
@@ -136,7 +141,7 @@ def _score(rows: Rows, index: int) -> Array:
     return score if index == 1 else -score
 
 
-def _cumulative(weights: FloatArray) -> FloatArray:
+def cumulative(weights: FloatArray) -> FloatArray:
     """(b, n) → (b, n + 1): the sum of the first 0, 1, …, n weights."""
     sums = np.zeros((len(weights), weights.shape[1] + 1))
     np.cumsum(weights, axis=1, out=sums[:, 1:])

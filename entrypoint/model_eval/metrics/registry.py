@@ -1,12 +1,22 @@
 """Which function computes which metric of the catalogue."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
 
-from model_eval.metrics import classification, ranking, regression
-from model_eval.metrics.rows import FloatArray, Rows
+from model_eval.metrics import (
+    agreement,
+    classification,
+    correlation,
+    probability,
+    ranking,
+    regression,
+    roc,
+)
+from model_eval.metrics.rows import FloatArray
+from model_eval.spec.catalog import CATALOG
+from model_eval.types import MetricRef
 
 Trials = tuple[FloatArray, FloatArray]
 """Successes (B,) and trials (B,)."""
@@ -15,8 +25,8 @@ Trials = tuple[FloatArray, FloatArray]
 class Needs(Enum):
     """What a metric takes from weighted rows, and so what it costs to resample it.
 
-    `COUNTS`: only `rows.counts`. `SUMS`: only `rows.counts`, `rows.mean` and `rows.sums`, which are
-    smooth functions of sums over rows. `RANKS`: the weights of single rows. `EXTREMES`: it hangs on
+    `COUNTS`: only `rows.counts`. `SUMS`: only `rows.counts`, `rows.mean`, `rows.sums`,
+    `rows.moments`, `rows.correlation` and `rows.constant`, which are functions of sums over rows. `RANKS`: the weights of single rows. `EXTREMES`: it hangs on
     one row, so that no resampling says how much it varies, and it has no interval.
     """
 
@@ -30,6 +40,9 @@ class Needs(Enum):
 class Metric:
     """How a metric is computed: (B,), NaN where it is undefined, infinite where it overflows.
 
+    Each function takes the metric's parameters as further keyword arguments; `with_params` binds
+    them.
+
     Attributes:
         whole: the metric where the spec names no part.
         of_part: the metric of the class or output of that index; None where there are no parts.
@@ -40,10 +53,22 @@ class Metric:
     """
 
     needs: Needs
-    whole: Callable[[Rows], FloatArray]
-    of_part: Callable[[Rows, int], FloatArray] | None = None
-    trials: Callable[[Rows], Trials] | None = None
-    trials_of_part: Callable[[Rows, int], Trials] | None = None
+    whole: Callable[..., FloatArray]
+    of_part: Callable[..., FloatArray] | None = None
+    trials: Callable[..., Trials] | None = None
+    trials_of_part: Callable[..., Trials] | None = None
+
+    def with_params(self, **params: float) -> "Metric":
+        """The metric whose functions take rows, and the index of a part, alone."""
+        if not params:
+            return self
+        return replace(
+            self,
+            whole=partial(self.whole, **params),
+            of_part=self.of_part and partial(self.of_part, **params),
+            trials=self.trials and partial(self.trials, **params),
+            trials_of_part=self.trials_of_part and partial(self.trials_of_part, **params),
+        )
 
 
 def _registry() -> dict[str, Metric]:
@@ -53,10 +78,11 @@ def _registry() -> dict[str, Metric]:
         ),
         "log_loss": Metric(needs=Needs.SUMS, whole=classification.log_loss),
     }
-    ratios = {
+    ratios: dict[str, classification.Ratio] = {
         "precision": classification.precision,
         "recall": classification.recall,
         "f1": classification.f1,
+        "fbeta": classification.fbeta,
     }
     for name, ratio in ratios.items():
         trials = {
@@ -80,24 +106,75 @@ def _registry() -> dict[str, Metric]:
                 whole=partial(mean, ratio),
                 trials=classification.hits_of_all if average == "micro" else None,
             )
-    areas = {"auroc": ranking.auroc_of, "average_precision": ranking.average_precision_of}
+    areas: dict[str, ranking.OfClass] = {
+        "auroc": roc.auroc,
+        "average_precision": ranking.average_precision_of,
+    }
     for name, area in areas.items():
         found[name] = Metric(needs=Needs.RANKS, whole=partial(ranking.of_all, area), of_part=area)
         found[f"{name}_macro"] = Metric(needs=Needs.RANKS, whole=partial(ranking.macro, area))
         found[f"{name}_weighted"] = Metric(needs=Needs.RANKS, whole=partial(ranking.weighted, area))
-    errors = {
-        "mse": regression.mse,
-        "rmse": regression.rmse,
-        "mae": regression.mae,
-        "r2": regression.r2,
+    return {**found, **_further_classification(), **_regression()}
+
+
+def _further_classification() -> dict[str, Metric]:
+    return {
+        "balanced_accuracy": Metric(needs=Needs.COUNTS, whole=agreement.balanced_accuracy),
+        "matthews_corrcoef": Metric(needs=Needs.COUNTS, whole=agreement.matthews_corrcoef),
+        "cohen_kappa": Metric(needs=Needs.COUNTS, whole=agreement.cohen_kappa),
+        "specificity": Metric(
+            needs=Needs.COUNTS,
+            whole=partial(classification.of_positive, classification.specificity),
+            of_part=partial(classification.of_class, classification.specificity),
+            trials=partial(classification.rejected_of_class, index=1),
+            trials_of_part=classification.rejected_of_class,
+        ),
+        "specificity_macro": Metric(
+            needs=Needs.COUNTS, whole=partial(classification.macro, classification.specificity)
+        ),
+        "top_k_accuracy": Metric(
+            needs=Needs.SUMS, whole=probability.top_k_accuracy, trials=probability.top_k_hits
+        ),
+        "auroc_ovo": Metric(needs=Needs.RANKS, whole=roc.auroc_ovo),
+        "brier_score": Metric(needs=Needs.SUMS, whole=probability.brier_score),
+        "ece": Metric(needs=Needs.SUMS, whole=probability.ece),
+        "ece_adaptive": Metric(needs=Needs.RANKS, whole=probability.ece_adaptive),
     }
-    for name, error in errors.items():
-        found[name] = Metric(
-            needs=Needs.SUMS,
+
+
+def _regression() -> dict[str, Metric]:
+    errors: dict[str, tuple[regression.OfOutput, Needs]] = {
+        "mse": (regression.mse, Needs.SUMS),
+        "rmse": (regression.rmse, Needs.SUMS),
+        "mae": (regression.mae, Needs.SUMS),
+        "r2": (regression.r2, Needs.SUMS),
+        "mape": (regression.mape, Needs.SUMS),
+        "explained_variance": (regression.explained_variance, Needs.SUMS),
+        "pearson": (correlation.pearson, Needs.SUMS),
+        "spearman": (correlation.spearman, Needs.RANKS),
+        "max_error": (regression.max_error, Needs.EXTREMES),
+        "quantile_loss": (regression.quantile_loss, Needs.SUMS),
+        "median_absolute_error": (regression.median_absolute_error, Needs.RANKS),
+    }
+    return {
+        name: Metric(
+            needs=needs,
             whole=partial(regression.mean_over_outputs, error),
             of_part=partial(regression.of_output, error),
         )
-    return found
+        for name, (error, needs) in errors.items()
+    }
 
 
 REGISTRY = _registry()
+
+
+def metric_of(ref: MetricRef) -> Metric:
+    """How to compute the metric that a spec names, its parameters bound.
+
+    Raises:
+        ValueError: there is no such metric, or it has other parameters.
+    """
+    if ref.name not in REGISTRY:
+        raise ValueError(f"there is no metric `{ref.name}`")
+    return REGISTRY[ref.name].with_params(**CATALOG[ref.name].arguments(ref))

@@ -1,67 +1,17 @@
 """What holds of every metric of the catalogue, on every ledger."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.any_ledger import CLASSES, NUMBERS, OUTPUTS, TAME, ledgers, refs
 from builders.ledgers import binary_ledger, multiclass_ledger, regression_ledger, take
 from model_eval.ledger import concatenate
 from model_eval.metrics import compute, confusion_matrix, estimates
 from model_eval.metrics.rows import Rows
-from model_eval.spec.catalog import CATALOG
-from model_eval.types import MetricRef, Task
-
-CLASSES = ("ant", "bee", "cat", "dog")
-OUTPUTS = ("height", "width")
-
-
-@cache
-def refs(task):
-    """Every metric of a task, with and without each of its parts."""
-    found = []
-    for info in CATALOG.values():
-        if task not in info.tasks:
-            continue
-        if not (info.needs_part and task is Task.MULTICLASS):
-            found.append(MetricRef(name=info.name))
-        if info.part == "class":
-            names = ("no", "yes") if task is Task.BINARY else CLASSES
-            found += [MetricRef(name=info.name, of_class=name) for name in names]
-        if info.part == "output":
-            found += [MetricRef(name=info.name, of_output=name) for name in OUTPUTS]
-    return tuple(found)
-
-
-SCORES = st.sampled_from([0, 5e-324, 1e-300, 0.1, 0.25, 0.5, 0.5 + 1e-16, 0.9, 1 - 1e-16, 1.0])
-NUMBERS = st.one_of(
-    st.sampled_from([0.0, -0.0, 0.1, 1.0, 1e-320, 1e-170, 1e170, -1e300, 1.7e308]),
-    st.floats(-1e6, 1e6),
-)
-
-
-def columns(draw, element, n, k):
-    rows = st.lists(element, min_size=k, max_size=k)
-    drawn = draw(st.lists(rows, min_size=n, max_size=n))
-    return np.array(drawn, dtype=float).reshape(n, k)
-
-
-@st.composite
-def ledgers(draw, numbers=NUMBERS, min_size=1):
-    task = draw(st.sampled_from(list(Task)))
-    n = draw(st.integers(min_size, 12))
-    if task is Task.REGRESSION:
-        target = columns(draw, numbers, n, 2)
-        return regression_ledger(target, columns(draw, numbers, n, 2), OUTPUTS)
-    c = 2 if task is Task.BINARY else len(CLASSES)
-    target = draw(st.lists(st.integers(0, c - 1), min_size=n, max_size=n))
-    probability = columns(draw, SCORES, n, c)
-    if task is Task.BINARY:
-        return binary_ledger(target, probability[:, 1])
-    return multiclass_ledger(target, probability, CLASSES)
-
+from model_eval.spec.catalog import CATALOG, narrowed
+from model_eval.types import Task
 
 WHOLE = st.integers(0, 4).map(float)
 REAL = st.one_of(WHOLE, st.floats(1e-3, 10))
@@ -72,9 +22,6 @@ def weighted(draw, weight=REAL, numbers=NUMBERS):
     ledger = draw(ledgers(numbers=numbers))
     n = len(ledger)
     return ledger, np.array(draw(st.lists(weight, min_size=n, max_size=n)))
-
-
-TAME = st.floats(-100, 100).map(lambda x: round(x, 3))
 
 
 def values(ledger, weights=None):
@@ -94,7 +41,7 @@ def assert_same(some, others, rel=1e-9):
 @given(ledgers())
 def test_values_lie_in_the_catalogues_range(ledger):
     for ref, value in zip(refs(ledger.task), values(ledger)[:, 0], strict=True):
-        info = CATALOG[ref.name]
+        info = narrowed(CATALOG[ref.name], ledger.task, dict(ref.params))
         assert np.isnan(value) or (np.isfinite(value) and info.low <= value <= info.high), ref
 
 
@@ -102,7 +49,7 @@ def test_values_lie_in_the_catalogues_range(ledger):
 def test_weighted_values_lie_in_the_catalogues_range(drawn):
     ledger, weights = drawn
     for ref, value in zip(refs(ledger.task), values(ledger, weights)[:, 0], strict=True):
-        info = CATALOG[ref.name]
+        info = narrowed(CATALOG[ref.name], ledger.task, dict(ref.params))
         assert np.isnan(value) or (np.isfinite(value) and info.low <= value <= info.high), ref
 
 
