@@ -218,7 +218,7 @@ def _agreement() -> list[MetricInfo]:
                 "cohen_kappa",
                 -1,
                 "all targets and predictions are of the same class",
-                "accuracy above what chance would give, 0, as a share of what is above it",
+                "agreement of targets and predicted classes beyond that of chance, which is 0",
             ),
             (
                 "specificity_macro",
@@ -334,7 +334,7 @@ def _more_regression() -> list[MetricInfo]:
                 False,
                 "a target is 0",
                 (),
-                "mean absolute error as a share of the absolute target",
+                "mean of the absolute error divided by the absolute target",
             ),
             (
                 "explained_variance",

@@ -4,9 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isinf
 
-from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX, EXPANDING, MetricInfo, metrics_of
+from model_eval.spec.catalog import (
+    CATALOG,
+    CONFUSION_MATRIX,
+    EXPANDING,
+    MetricInfo,
+    metrics_of,
+    narrowed,
+)
 from model_eval.spec.eval_spec import GateSpec
 from model_eval.spec.faults import Faults
+from model_eval.spec.params import PARAMS, K
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import did_you_mean
 from model_eval.types import MetricRef, Severity, Task
@@ -80,7 +88,7 @@ def _refs(node: Node, parts: Parts, faults: Faults) -> Iterator[MetricRef]:
     if not _is_of_task(named or node, name, parts.task, faults):
         return
     if name in EXPANDING or name == CONFUSION_MATRIX:
-        for key in ("class", "output"):
+        for key in ("class", "output", *PARAMS):
             if isinstance(node.value, dict) and (child := node.get(key)):
                 faults.add(
                     child.key_location,
@@ -142,7 +150,8 @@ def _restricted(
             f"add `class: {example}`, or take {averages}",
         )
         sound = False
-    if not sound:
+    params = _params(node, named, info, parts, faults)
+    if not sound or params is None:
         return None
     if of_class is not None and not _is_class(of_class, parts, faults):
         return None
@@ -152,7 +161,43 @@ def _restricted(
         name=info.name,
         of_class=of_class.value if of_class else None,
         of_output=of_output.value if of_output else None,
+        params=params,
     )
+
+
+def _params(
+    node: Node, named: Node, info: MetricInfo, parts: Parts, faults: Faults
+) -> tuple[tuple[str, float], ...] | None:
+    """Those that are not the default, by name; None, and faults, where they are not the metric's."""
+    known = {param.name: param for param in info.params}
+    given = {key: node.get(key) for key in PARAMS if isinstance(node.value, dict)}
+    found: list[tuple[str, float]] = []
+    sound = True
+    for key, child in given.items():
+        if child is None:
+            continue
+        if key not in known:
+            faults.add(child.key_location, f"`{info.name}` has no `{key}`", f"remove `{key}`")
+            sound = False
+        elif key == K.name and parts.classes is not None and child.value >= len(parts.classes):
+            faults.add(
+                child.location,
+                f"every target is among the first {child.value} of {len(parts.classes)} classes",
+                f"write a `{key}` below {len(parts.classes)}",
+            )
+            sound = False
+        elif child.value != known[key].default:
+            found.append((key, float(child.value)))
+    for param in info.params:
+        absent = not isinstance(node.value, dict) or node.lacks(param.name)
+        if param.default is None and absent:
+            faults.add(
+                named.location,
+                f"`{info.name}` needs `{param.name}`",
+                f"add `{param.name}`, for example `{param.name}: {param.example:g}`",
+            )
+            sound = False
+    return tuple(sorted(found)) if sound else None
 
 
 def _not_restrictable(info: MetricInfo, key: str, parts: Parts) -> tuple[str, str]:
@@ -217,8 +262,8 @@ def _gate(node: Node, parts: Parts, faults: Faults) -> GateSpec | None:
         return None
     if not _is_of_task(named, name, parts.task, faults):
         return None
-    info = CATALOG[name]
-    metric = _restricted(node, named, info, parts, faults)
+    metric = _restricted(node, named, CATALOG[name], parts, faults)
+    info = narrowed(CATALOG[name], parts.task, dict(metric.params) if metric else {})
     bound = "min" if "min" in node.value else "max"
     threshold = node.get(bound)
     if threshold is None or not _can_decide(info, bound, threshold, faults) or metric is None:

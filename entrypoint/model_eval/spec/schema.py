@@ -314,6 +314,8 @@ def _bounds(of: dict[str, Any]) -> str:
     low, above = of.get("minimum"), of.get("exclusiveMinimum")
     high = of.get("maximum")
     start = f"of at least {low}" if low is not None else f"above {above}"
+    if (below := of.get("exclusiveMaximum")) is not None:
+        return f"{start} and below {below}"
     if high is None:
         return start
     return f"from {low} to {high}" if low is not None else f"{start} and at most {high}"
