@@ -25,7 +25,8 @@ from model_eval.ledger import Ledger
 from model_eval.report import error_report
 from model_eval.spec import load_spec
 from model_eval.spec.catalog import CONFUSION_MATRIX
-from model_eval.spec.eval_spec import CodeRef, EvalSpec
+from model_eval.spec.custom_metrics import TORCHMETRICS
+from model_eval.spec.eval_spec import CodeRef, CustomMetric, EvalSpec
 from model_eval.types import (
     ClassRow,
     Completion,
@@ -152,6 +153,10 @@ def _evaluate(
     engine.prepare(seed=spec.run.seed, precision=spec.run.precision)
     draft.learn(environment=_environment(engine.describe_device(device, requested=spec.run.device)))
 
+    brought = {  # imported now: what cannot be is said before the model runs
+        metric.name: metrics.bring(metric, _metric_function(metric, spec.task, engine, resolve))
+        for metric in spec.custom
+    }
     heldout = open_heldout(spec.heldout, task=spec.task, resolve=resolve)
     draft.expected = heldout.expected
     with _placed({UserCodeError: spec.model.factory.location}):
@@ -190,6 +195,7 @@ def _evaluate(
             spec,
             rows,
             metrics,
+            brought=brought,
             expected=heldout.expected,
             timings=Timings(
                 load=loaded - draft.started,
@@ -202,13 +208,20 @@ def _evaluate(
 
 
 def _judged(
-    known: Report, spec: EvalSpec, rows: Ledger, metrics: Any, *, expected: int, timings: Timings
+    known: Report,
+    spec: EvalSpec,
+    rows: Ledger,
+    metrics: Any,
+    *,
+    brought: Mapping[str, Any],
+    expected: int,
+    timings: Timings,
 ) -> Report:
     completion = Completion(
         expected=expected, rows=len(rows), distinct=rows.distinct, finite=rows.finite
     )
     asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
-    estimates = metrics.estimates(rows, asked)
+    estimates = metrics.estimates(rows, asked, brought=brought)
     gates = judge(spec.gates, {estimate.metric: estimate for estimate in estimates})
     verdict, reason = decide(gates, completion)
     classification = spec.task is not Task.REGRESSION and completion.finite == completion.rows
@@ -259,6 +272,19 @@ def _called(
 ) -> Callable[..., Any] | None:
     """The user's function, whose errors name it; None where the spec names none."""
     return partial(usercode.call, ref, resolve(ref)) if ref is not None else None
+
+
+def _metric_function(
+    metric: CustomMetric,
+    task: Task,
+    engine: Any,
+    resolve: Callable[[CodeRef], Callable[..., Any]],
+) -> Callable[..., Any]:
+    """What computes a metric that the spec brings, from columns and weights."""
+    if metric.name.startswith(TORCHMETRICS):
+        found: Callable[..., Any] = engine.from_torchmetrics(metric.code, task=task)
+        return found
+    return partial(usercode.call, metric.code, resolve(metric.code), **metric.code.kwargs)
 
 
 def _places(spec: EvalSpec) -> Mapping[type[ModelEvalError], Location]:

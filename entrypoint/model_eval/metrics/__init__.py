@@ -4,7 +4,7 @@ The plain value, a slice (weights 0 and 1), sample weights, a bootstrap replicat
 difference (the same weights on two ledgers) are all `compute(ledger, metric, weights)`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite, isnan
 from typing import Any
 
@@ -13,12 +13,15 @@ import numpy.typing as npt
 
 from model_eval.ledger import Ledger
 from model_eval.metrics.classification import f1, precision, recall
-from model_eval.metrics.registry import metric_of
+from model_eval.metrics.custom import bring
+from model_eval.metrics.registry import NONE_BROUGHT, Brought, info_of, metric_of
 from model_eval.metrics.rows import FloatArray, Rows
-from model_eval.spec.catalog import CATALOG
+from model_eval.spec.catalog import MetricInfo
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
 
 __all__ = [
+    "Brought",
+    "bring",
     "class_rows",
     "compute",
     "confusion",
@@ -32,7 +35,13 @@ _TOO_LARGE = "the value is too large for a float64"
 _ID_CHARACTERS = 80
 
 
-def compute(ledger: Ledger, ref: MetricRef, weights: npt.ArrayLike | None = None) -> FloatArray:
+def compute(
+    ledger: Ledger,
+    ref: MetricRef,
+    weights: npt.ArrayLike | None = None,
+    *,
+    brought: Mapping[str, Brought] = NONE_BROUGHT,
+) -> FloatArray:
     """The metric under each of B weight vectors.
 
     Args:
@@ -40,6 +49,7 @@ def compute(ledger: Ledger, ref: MetricRef, weights: npt.ArrayLike | None = None
         ref: the metric and, where it has them, its class or output and its parameters.
         weights: (B, N), finite and not negative; None counts each row once (B is 1). Rows of
             weight 0 have no influence.
+        brought: further metrics, by name, that the spec brings.
 
     Returns:
         float64 (B,), NaN where the metric is undefined: there is no row of positive weight, one
@@ -48,9 +58,9 @@ def compute(ledger: Ledger, ref: MetricRef, weights: npt.ArrayLike | None = None
     Raises:
         ValueError: the weights are not as above; the ledger has no such metric, class or output.
     """
-    if missing := _missing_part(ledger, ref):
+    if missing := _missing_part(ledger, ref, brought):
         raise ValueError(missing)
-    values = _values(Rows(ledger, weights), ref)
+    values = _values(Rows(ledger, weights), ref, brought)
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -63,10 +73,12 @@ def estimate(ledger: Ledger, ref: MetricRef) -> Estimate:
     return estimates(ledger, (ref,))[0]
 
 
-def estimates(ledger: Ledger, refs: Iterable[MetricRef]) -> tuple[Estimate, ...]:
+def estimates(
+    ledger: Ledger, refs: Iterable[MetricRef], *, brought: Mapping[str, Brought] = NONE_BROUGHT
+) -> tuple[Estimate, ...]:
     """`estimate` of several metrics, which share the counts and rankings that they need."""
     rows = Rows(ledger)
-    return tuple(_estimate(rows, ref) for ref in refs)
+    return tuple(_estimate(rows, ref, brought) for ref in refs)
 
 
 def confusion_matrix(ledger: Ledger, weights: npt.ArrayLike | None = None) -> npt.NDArray[Any]:
@@ -119,12 +131,12 @@ def class_rows(ledger: Ledger) -> tuple[ClassRow, ...]:
     )
 
 
-def _estimate(rows: Rows, ref: MetricRef) -> Estimate:
+def _estimate(rows: Rows, ref: MetricRef, brought: Mapping[str, Brought]) -> Estimate:
     ledger = rows.ledger
-    undefined = _missing_part(ledger, ref) or _unusable(ledger)
-    value = float(_values(rows, ref)[0]) if undefined is None else np.nan
+    undefined = _missing_part(ledger, ref, brought) or _unusable(ledger)
+    value = float(_values(rows, ref, brought)[0]) if undefined is None else np.nan
     if undefined is None and not isfinite(value):
-        undefined = CATALOG[ref.name].undefined_when if isnan(value) else _TOO_LARGE
+        undefined = _known(ledger, ref, brought).undefined_when if isnan(value) else _TOO_LARGE
     return Estimate(
         metric=ref,
         value=value if undefined is None else None,
@@ -133,17 +145,19 @@ def _estimate(rows: Rows, ref: MetricRef) -> Estimate:
     )
 
 
-def _values(rows: Rows, ref: MetricRef) -> FloatArray:
+def _values(rows: Rows, ref: MetricRef, brought: Mapping[str, Brought]) -> FloatArray:
     """(B,), NaN where undefined, infinite where it overflows."""
     if not rows.defined.any():
         return np.full(len(rows.defined), np.nan)
     with np.errstate(all="ignore"):
-        values = _function(rows.ledger, ref)(rows)
+        values = _function(rows.ledger, ref, brought)(rows)
     return np.where(rows.defined, values, np.nan)
 
 
-def _function(ledger: Ledger, ref: MetricRef) -> Callable[[Rows], FloatArray]:
-    metric, part = metric_of(ref), _part(ledger, ref)
+def _function(
+    ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]
+) -> Callable[[Rows], FloatArray]:
+    metric, part = metric_of(ref, brought), _part(ledger, ref)
     if part is None:
         return metric.whole
     of_part = metric.of_part
@@ -158,16 +172,21 @@ def _part(ledger: Ledger, ref: MetricRef) -> int | None:
     return None if ref.of_output is None else ledger.outputs.index(ref.of_output)
 
 
-def _missing_part(ledger: Ledger, ref: MetricRef) -> str | None:
+def _known(ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]) -> MetricInfo:
+    info = info_of(ref.name, brought)
+    if info is None or ledger.task not in info.tasks:
+        raise ValueError(f"a {ledger.task} task has no metric `{ref.name}`")
+    return info
+
+
+def _missing_part(ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]) -> str | None:
     """Why the ledger has no such class or output.
 
     Raises:
         ValueError: the metric is not one of the task's, is not restricted to parts of this kind, or
             has other parameters.
     """
-    info = CATALOG.get(ref.name)
-    if info is None or ledger.task not in info.tasks:
-        raise ValueError(f"a {ledger.task} task has no metric `{ref.name}`")
+    info = _known(ledger, ref, brought)
     needs_class = info.needs_part and ledger.task is Task.MULTICLASS
     if (
         (ref.of_class is not None and info.part != "class")

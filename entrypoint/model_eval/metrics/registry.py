@@ -1,9 +1,10 @@
 """Which function computes which metric of the catalogue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
+from types import MappingProxyType
 
 from model_eval.metrics import (
     agreement,
@@ -15,7 +16,7 @@ from model_eval.metrics import (
     roc,
 )
 from model_eval.metrics.rows import FloatArray
-from model_eval.spec.catalog import CATALOG
+from model_eval.spec.catalog import CATALOG, MetricInfo
 from model_eval.types import MetricRef
 
 Trials = tuple[FloatArray, FloatArray]
@@ -50,6 +51,7 @@ class Metric:
         trials: where the metric is a share of independent rows, the successes and the number of
             trials, each (B,); None where it is something else.
         trials_of_part: the same for the class or output of that index.
+        no_interval: where resampling does not say how much it varies, why not, as a clause.
     """
 
     needs: Needs
@@ -57,6 +59,7 @@ class Metric:
     of_part: Callable[..., FloatArray] | None = None
     trials: Callable[..., Trials] | None = None
     trials_of_part: Callable[..., Trials] | None = None
+    no_interval: str | None = None
 
     def with_params(self, **params: float) -> "Metric":
         """The metric whose functions take rows, and the index of a part, alone."""
@@ -169,12 +172,30 @@ def _regression() -> dict[str, Metric]:
 REGISTRY = _registry()
 
 
-def metric_of(ref: MetricRef) -> Metric:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Brought:
+    """A metric that is not in the catalogue: what is known of it, and how it is computed."""
+
+    info: MetricInfo
+    metric: Metric
+
+
+NONE_BROUGHT: Mapping[str, Brought] = MappingProxyType({})
+
+
+def info_of(name: str, brought: Mapping[str, Brought] = NONE_BROUGHT) -> MetricInfo | None:
+    """What is known of the metric of that name; None where there is none."""
+    return brought[name].info if name in brought else CATALOG.get(name)
+
+
+def metric_of(ref: MetricRef, brought: Mapping[str, Brought] = NONE_BROUGHT) -> Metric:
     """How to compute the metric that a spec names, its parameters bound.
 
     Raises:
         ValueError: there is no such metric, or it has other parameters.
     """
-    if ref.name not in REGISTRY:
+    info = info_of(ref.name, brought)
+    if info is None:
         raise ValueError(f"there is no metric `{ref.name}`")
-    return REGISTRY[ref.name].with_params(**CATALOG[ref.name].arguments(ref))
+    metric = brought[ref.name].metric if ref.name in brought else REGISTRY[ref.name]
+    return metric.with_params(**info.arguments(ref))

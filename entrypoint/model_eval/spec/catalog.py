@@ -30,6 +30,7 @@ class MetricInfo:
         low: the smallest value it can have; a threshold outside [low, high] is a fault.
         part: `class` where a spec may restrict it to one class (multiclass), `output` where it
             may restrict it to one output (regression), else None.
+        higher_is_better: None where it is not known.
         needs_part: True where the metric means nothing without that class.
         undefined_when: the condition under which it has no value, as a clause. No metric has one
             where there are no samples, or where a sample's outputs are not finite.
@@ -40,7 +41,7 @@ class MetricInfo:
     tasks: frozenset[Task]
     low: float
     high: float
-    higher_is_better: bool
+    higher_is_better: bool | None
     undefined_when: str
     summary: str
     part: str | None = None
@@ -386,6 +387,9 @@ EXPANDING = frozenset({"precision_per_class", "recall_per_class", "f1_per_class"
 
 CONFUSION_MATRIX = "confusion_matrix"
 """Asked for in `metrics`, it is reported whatever the number of classes; it cannot be gated."""
+
+KNOWN = (*CATALOG, *sorted(EXPANDING), CONFUSION_MATRIX)
+"""Every name of a metric that is not brought by a spec."""
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:

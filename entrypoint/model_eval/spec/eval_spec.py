@@ -149,6 +149,24 @@ class RunSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CustomMetric:
+    """A metric that the spec brings.
+
+    Attributes:
+        name: what it is called in the spec; begins with `torchmetrics.` where it is one of these.
+        code: `f(columns, weights, **kwargs) -> float`, or the class of torchmetrics'.
+        higher_is_better: None where the spec does not say.
+        rowwise: True where it is a function of weighted rows, each of which counts as often as it
+            weighs, so that resampling says how much it varies.
+    """
+
+    name: str
+    code: CodeRef
+    higher_is_better: bool | None
+    rowwise: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GateSpec:
     """One bound on one metric. `bound` is `min` or `max`; the threshold itself passes."""
 
@@ -161,7 +179,12 @@ class GateSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalSpec:
-    """A whole spec. `threshold` is the binary decision threshold on the probability."""
+    """A whole spec.
+
+    Attributes:
+        threshold: the binary decision threshold on the probability.
+        custom: the metrics among `metrics` that the spec brings.
+    """
 
     name: str
     task: Task
@@ -176,3 +199,4 @@ class EvalSpec:
     threshold: float | None
     metrics: tuple[MetricRef, ...]
     gates: tuple[GateSpec, ...]
+    custom: tuple[CustomMetric, ...] = ()

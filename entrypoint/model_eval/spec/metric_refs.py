@@ -1,20 +1,23 @@
 """The `metrics` and `gates` sections: names → `MetricRef` and `GateSpec`, and bounds that mean something."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import inf, isinf
 
 from model_eval.spec.catalog import (
     CATALOG,
     CONFUSION_MATRIX,
     EXPANDING,
+    KNOWN,
     MetricInfo,
     metrics_of,
     narrowed,
 )
+from model_eval.spec.custom_metrics import TORCHMETRICS
 from model_eval.spec.eval_spec import GateSpec
 from model_eval.spec.faults import Faults
 from model_eval.spec.params import PARAMS, K
+from model_eval.spec.schema import wrong_word
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import did_you_mean
 from model_eval.types import MetricRef, Severity, Task
@@ -41,6 +44,7 @@ class Parts:
         named_by_data: True where the held-out set may name classes that the spec does not.
         at_fault: True where the spec is wrong about them, so that nothing can be said here.
         targets: names of a regression's outputs.
+        custom: the metrics that the spec brings.
     """
 
     task: Task
@@ -48,6 +52,11 @@ class Parts:
     named_by_data: bool
     at_fault: bool
     targets: tuple[str, ...]
+    custom: Mapping[str, MetricInfo] = field(default_factory=dict)
+
+    def info(self, name: str) -> MetricInfo:
+        """What is known of a metric of the task's, or of one that the spec brings."""
+        return self.custom[name] if name in self.custom else CATALOG[name]
 
 
 def find_metrics(
@@ -85,7 +94,7 @@ def find_gates(nodes: Sequence[Node], parts: Parts, faults: Faults) -> tuple[Gat
 def _refs(node: Node, parts: Parts, faults: Faults) -> Iterator[MetricRef]:
     named = node if isinstance(node.value, str) else node.get("name")
     name = named.value if named else ""
-    if not _is_of_task(named or node, name, parts.task, faults):
+    if not _is_of_task(named or node, name, parts, faults):
         return
     if name in EXPANDING or name == CONFUSION_MATRIX:
         for key in ("class", "output", *PARAMS):
@@ -110,14 +119,24 @@ def _refs(node: Node, parts: Parts, faults: Faults) -> Iterator[MetricRef]:
             base = name.removesuffix("_per_class")
             yield from (MetricRef(name=base, of_class=one) for one in dict.fromkeys(parts.classes))
         return
-    if ref := _restricted(node, named or node, CATALOG[name], parts, faults):
+    if ref := _restricted(node, named or node, parts.info(name), parts, faults):
         yield ref
 
 
-def _is_of_task(node: Node, name: str, task: Task, faults: Faults) -> bool:
-    available = metrics_of(task)
-    if name in available:
+def _is_of_task(node: Node, name: str, parts: Parts, faults: Faults) -> bool:
+    task, available = parts.task, metrics_of(parts.task)
+    if name in available or name in parts.custom:
         return True
+    if name.startswith(TORCHMETRICS):
+        faults.add(
+            node.location,
+            f"`{printable(name)}` is not under `metrics`",
+            f"add it there, with what it is made with: `{{name: {printable(name)}, kwargs: {{…}}}}`",
+        )
+        return False
+    if name not in KNOWN:
+        faults.add(node.location, *wrong_word(node, [*KNOWN, *parts.custom]))
+        return False
     faults.add(
         node.location,
         f"the metric `{name}` is not for a {task} task",
@@ -251,7 +270,7 @@ def _gate(node: Node, parts: Parts, faults: Faults) -> GateSpec | None:
         return None
     name = named.value
     if name in EXPANDING or name == CONFUSION_MATRIX:
-        if _is_of_task(named, name, parts.task, faults):
+        if _is_of_task(named, name, parts, faults):
             base = name.removesuffix("_per_class")
             remedy = (
                 f"gate `{base}` with `class:`, one gate for each class"
@@ -260,10 +279,10 @@ def _gate(node: Node, parts: Parts, faults: Faults) -> GateSpec | None:
             )
             faults.add(named.location, f"`{name}` cannot be gated", remedy)
         return None
-    if not _is_of_task(named, name, parts.task, faults):
+    if not _is_of_task(named, name, parts, faults):
         return None
-    metric = _restricted(node, named, CATALOG[name], parts, faults)
-    info = narrowed(CATALOG[name], parts.task, dict(metric.params) if metric else {})
+    metric = _restricted(node, named, parts.info(name), parts, faults)
+    info = narrowed(parts.info(name), parts.task, dict(metric.params) if metric else {})
     bound = "min" if "min" in node.value else "max"
     threshold = node.get(bound)
     if threshold is None or not _can_decide(info, bound, threshold, faults) or metric is None:

@@ -5,8 +5,10 @@ spec is still checked.
 """
 
 from model_eval.spec.code import find_code
+from model_eval.spec.custom_metrics import custom_info, custom_names, find_custom
 from model_eval.spec.eval_spec import (
     CheckpointSpec,
+    CustomMetric,
     EvalSpec,
     GateSpec,
     HeldOutSpec,
@@ -46,7 +48,8 @@ def build(
     heldout = find_heldout(heldout_node, task, places, faults) if heldout_node else None
     run = _run(root, root.get("run"))
     threshold = _threshold(root.get("threshold"), task, faults)
-    metrics, gates = _metrics_and_gates(root, task, heldout, faults)
+    custom = find_custom(_items(root, "metrics") or (), places, faults)
+    metrics, gates = _metrics_and_gates(root, task, heldout, custom, faults)
     _refuse_loose_kwargs(root, faults)
     complete = not (root.source.unsound or faults.found)
     if not complete or not (task and model and checkpoint and heldout):
@@ -66,6 +69,7 @@ def build(
             threshold=threshold,
             metrics=metrics,
             gates=gates,
+            custom=custom,
         ),
         faults,
     )
@@ -159,16 +163,23 @@ def _threshold(node: Node | None, task: Task | None, faults: Faults) -> float | 
 
 
 def _metrics_and_gates(
-    root: Node, task: Task | None, heldout: HeldOutSpec | None, faults: Faults
+    root: Node,
+    task: Task | None,
+    heldout: HeldOutSpec | None,
+    custom: tuple[CustomMetric, ...],
+    faults: Faults,
 ) -> tuple[tuple[MetricRef, ...], tuple[GateSpec, ...]]:
     if task is None:
         return (), ()
+    asked, sound = root.section("metrics"), {metric.name: metric for metric in custom}
+    names = custom_names(asked.entries()) if asked else ()
     parts = Parts(
         task=task,
         classes=heldout.classes if heldout else None,
         named_by_data=heldout is not None and heldout.format in {"image_folder", "loader"},
         at_fault=heldout is None or root.get("heldout") is None,
         targets=heldout.targets if heldout else (),
+        custom={name: custom_info(name, sound.get(name)) for name in names},
     )
     gates = find_gates(_items(root, "gates") or (), parts, faults)
     whole = root.get("gates")
@@ -186,7 +197,7 @@ def _metrics_and_gates(
 def _refuse_loose_kwargs(root: Node, faults: Faults) -> None:
     """`bias: no` is text, which Python takes for true: in free keyword arguments it is refused."""
     for path, word in root.source.loose.items():
-        if len(path) > 2 and path[1] == "kwargs":
+        if "kwargs" in path[1:-1] and path.index("kwargs") <= 2:
             faults.add(
                 root.source.values[path],
                 f"`{word}` is text here, and a boolean in older YAML",
