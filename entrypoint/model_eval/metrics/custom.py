@@ -1,7 +1,7 @@
 """Metrics that a spec brings: any function of the ledger's columns and of weights."""
 
 from collections.abc import Callable, Mapping
-from math import nan
+from math import isclose, isnan, nan
 from types import MappingProxyType
 
 import numpy as np
@@ -41,7 +41,7 @@ def bring(spec: CustomMetric, function: Function) -> Brought:
             found = np.empty(len(weights))
             for index, vector in enumerate(weights):
                 found[index] = _value(spec, function, columns, vector)
-                if first and found[index] == found[index]:  # NaN is no number
+                if first and not isnan(found[index]):
                     _require_same(spec, found[index], _value(spec, function, columns, vector))
                     first = False
             return found
@@ -86,7 +86,7 @@ def _no_number(spec: CustomMetric, what: str) -> UserCodeError:
 
 
 def _require_same(spec: CustomMetric, value: float, again: float) -> None:
-    if value != again:
+    if not isclose(value, again, rel_tol=1e-9, abs_tol=1e-12):
         raise UserCodeError(
             f"`{spec.code.text}` gave {value:g} and then {again:g} for the same samples",
             remedy="make it a function of its arguments alone, or seed it itself",
