@@ -103,12 +103,11 @@ def median_absolute_error(rows: Rows, target: FloatArray, prediction: FloatArray
     ordered = error[order]
 
     def median(weights: FloatArray) -> FloatArray:
-        kept = weights.take(order, axis=1)
-        reached = np.cumsum(kept, axis=1)
+        reached = np.cumsum(weights.take(order, axis=1), axis=1)
         half, nearly = reached[:, -1:] / 2, reached[:, -1:] * 1e-12
-        # Half of the weight but for rounding is half of it. Rows of weight 0 are no middle.
-        below = np.where(kept > 0, reached < half - nearly, True).argmin(axis=1)
-        above = np.where(kept > 0, reached <= half + nearly, True).argmin(axis=1)
+        # Half of the weight but for rounding is half of it.
+        below = (reached < half - nearly).argmin(axis=1)
+        above = (reached <= half + nearly).argmin(axis=1)
         middle: FloatArray = ordered[below] / 2 + ordered[above] / 2
         return middle
 

@@ -363,3 +363,14 @@ def test_one_against_one_is_the_mean_of_the_pairs_also_with_weights(case):
         return np.mean(areas)
 
     check(ledger, reference, "auroc_ovo")
+
+
+@pytest.mark.parametrize("bins", [2, 3, 4, 6])
+def test_the_scale_of_weights_moves_no_row_over_the_edge_of_an_adaptive_bin(bins):
+    rng = np.random.default_rng(bins)
+    ref = MetricRef(name="ece_adaptive", params=(("bins", float(bins)),))
+    for n in range(3, 30):
+        ledger = binary_ledger(rng.integers(0, 2, n), rng.random(n))
+        weights = np.array([[1.0], [0.1], [1 / 3], [0.7], [1e-3]]) * np.ones(n)
+        found = compute(ledger, ref, weights)
+        np.testing.assert_allclose(found, found[0], rtol=1e-12)

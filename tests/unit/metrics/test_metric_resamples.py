@@ -101,5 +101,26 @@ def test_shares_of_rows_are_their_trials():
                 np.testing.assert_allclose(hits / count, metric.of_part(rows, index), rtol=1e-12)
 
 
+SUMS = {"mean", "sums", "moments", "correlation", "constant"}
+FORBIDDEN = {Needs.COUNTS: {*SUMS, "map", "_batches"}, Needs.SUMS: {"map", "_batches"}}
+
+
+@pytest.mark.parametrize("name", [n for n, m in REGISTRY.items() if m.needs in FORBIDDEN])
+def test_a_metric_takes_no_more_from_the_rows_than_it_says(name, monkeypatch):
+    def refused(*_args, **_kwargs):
+        pytest.fail(f"{name} needs more than {REGISTRY[name].needs}")
+
+    for method in FORBIDDEN[REGISTRY[name].needs]:
+        monkeypatch.setattr(Rows, method, refused)
+    rng = np.random.default_rng(2)
+    for make in LARGE.values():
+        ledger = make(rng)
+        resample = Resample(group=np.arange(300) % 7, multiplicity=np.ones((2, 7)))
+        rows = Rows(ledger, resample=resample)
+        for ref in refs(ledger.task):
+            if ref.name == name and ref.of_class is None and ref.of_output is None:
+                assert np.isfinite(metric_of(ref).whole(rows)).all()
+
+
 def test_every_kind_of_need_is_there():
     assert {metric.needs for metric in REGISTRY.values()} == set(Needs)
