@@ -26,9 +26,10 @@ Trials = tuple[FloatArray, FloatArray]
 class Needs(Enum):
     """What a metric takes from weighted rows, and so what it costs to resample it.
 
-    `COUNTS`: only `rows.counts`. `SUMS`: only `rows.counts`, `rows.mean`, `rows.sums`,
-    `rows.moments`, `rows.correlation` and `rows.constant`, which are functions of sums over rows. `RANKS`: the weights of single rows. `EXTREMES`: it hangs on
-    one row, so that no resampling says how much it varies, and it has no interval.
+    `COUNTS`: only `rows.counts`. `SUMS`: only `rows.counts`, `rows.size`, `rows.mean`, `rows.sums`,
+    `rows.moments`, `rows.correlation` and `rows.constant`, which are functions of sums over rows.
+    `RANKS`: the weights of single rows. `EXTREMES`: it hangs on one row, so that no resampling says
+    how much it varies, and it has no interval.
     """
 
     COUNTS = auto()

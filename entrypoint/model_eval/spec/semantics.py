@@ -197,7 +197,8 @@ def _metrics_and_gates(
 def _refuse_loose_kwargs(root: Node, faults: Faults) -> None:
     """`bias: no` is text, which Python takes for true: in free keyword arguments it is refused."""
     for path, word in root.source.loose.items():
-        if "kwargs" in path[1:-1] and path.index("kwargs") <= 2:
+        key = 2 if path[0] == "metrics" else 1
+        if len(path) > key + 1 and path[key] == "kwargs":
             faults.add(
                 root.source.values[path],
                 f"`{word}` is text here, and a boolean in older YAML",
