@@ -1,4 +1,4 @@
-# The image of model-eval: evaluates in a sandbox, and publishes in a second container.
+# The image of model-eval: evaluates in a sandbox, and publishes in another.
 #
 #   docker build --build-arg TORCH_INDEX_URL=… -t model-eval:local .   # the index of PyTorch's CPU builds
 #   docker build --build-arg VARIANT=cuda -t model-eval:local-cuda .

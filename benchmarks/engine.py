@@ -81,7 +81,7 @@ def main() -> None:
         )
 
     def with_metrics() -> None:
-        metrics.estimates(ledger_only(), METRICS)
+        metrics.estimates(metrics.Sample(ledger=ledger_only()), METRICS)
 
     contenders = {"floor": floor, "ledger": ledger_only, "ledger and metrics": with_metrics}
     for contender in contenders.values():

@@ -40,6 +40,15 @@ set_output() {
     printf '%s=%s\n' "$1" "$2" >>"$GITHUB_OUTPUT"
 }
 
+# The input `spec`, which the steps use one after the other.
+require_spec() {
+    case /$1/ in
+        // ) fail 2 "the input \`spec\` is empty; name a YAML file in the workspace" ;;
+        //* | */../* | *[[:cntrl:]]*)
+            fail 2 "\`spec: $1\` does not stay inside the workspace; give a relative path without \`..\`" ;;
+    esac
+}
+
 # inside PATH FOLDER: is it the folder, or in it? Both absolute.
 inside() {
     [[ $1 == "$2" || $1 == "${2%/}"/* ]]
@@ -49,6 +58,19 @@ inside() {
 # character but a line break, and refuses a source that is missing instead of making it as root.
 bind() {
     printf 'type=bind,"source=%s","target=%s"%s' "${1//\"/\"\"}" "${2//\"/\"\"}" "${3:+,$3}"
+}
+
+# What a container needs to speak to GitHub, added to `arguments`; none of it is of the workspace.
+speak_to_github() {
+    local variable
+    arguments+=(--pids-limit 256 --memory 2g --network "${MODEL_EVAL_PUBLISH_NETWORK:-bridge}")
+    for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
+        arguments+=(--env "$variable")
+    done
+    # A GitHub Enterprise Server with a certificate of its own.
+    if [[ -f ${REQUESTS_CA_BUNDLE:-} ]]; then
+        arguments+=(--env REQUESTS_CA_BUNDLE --mount "$(bind "$REQUESTS_CA_BUNDLE" "$REQUESTS_CA_BUNDLE" readonly)")
+    fi
 }
 
 # Runs a container under a name, and passes a cancellation on: the runner signals this shell only, and

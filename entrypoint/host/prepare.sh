@@ -22,6 +22,9 @@ fi
 [[ $MODEL_EVAL_COMMENT == true || $MODEL_EVAL_COMMENT == false ]] ||
     fail 2 "\`comment: $MODEL_EVAL_COMMENT\` is not true or false; correct the input"
 
+[[ $MODEL_EVAL_ALLOW_LOOSENING == true || $MODEL_EVAL_ALLOW_LOOSENING == false ]] ||
+    fail 2 "\`allow-loosening: $MODEL_EVAL_ALLOW_LOOSENING\` is not true or false; correct the input"
+
 temp="$(cd "$RUNNER_TEMP" && pwd -P)"
 workspace="$(cd "$GITHUB_WORKSPACE" && pwd -P)"
 if inside "$temp" "$workspace"; then

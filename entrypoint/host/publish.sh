@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 3: publishes in a container that has the token and the network, and nothing of the workspace. The
+# Step 4: publishes in a container that has the token and the network, and nothing of the workspace. The
 # report was written by code of a pull request: it is handed over as one file, never as a link, and
 # model-eval validates it and compares it with how the evaluation ended.
 # shellcheck source=entrypoint/host/common.sh
@@ -9,21 +9,16 @@ report=$MODEL_EVAL_OUTPUT_DIR/report.json
 evaluated=${MODEL_EVAL_EXIT_STATUS:-4}
 [[ $evaluated =~ ^[0-4]$ ]] || evaluated=4
 
-arguments=(--pids-limit 256 --memory 2g --network "${MODEL_EVAL_PUBLISH_NETWORK:-bridge}"
-    --mount "$(bind "$GITHUB_OUTPUT" "$GITHUB_OUTPUT")"
+arguments=(--mount "$(bind "$GITHUB_OUTPUT" "$GITHUB_OUTPUT")"
     --mount "$(bind "$GITHUB_STEP_SUMMARY" "$GITHUB_STEP_SUMMARY")")
 # By name only: a value on a command line is readable by everybody on the machine.
 for variable in \
     GITHUB_ACTIONS GITHUB_API_URL GITHUB_EVENT_NAME GITHUB_OUTPUT GITHUB_REPOSITORY GITHUB_RUN_ATTEMPT \
     GITHUB_RUN_ID GITHUB_SERVER_URL GITHUB_SHA GITHUB_STEP_SUMMARY \
-    MODEL_EVAL_PULL_REQUEST MODEL_EVAL_TOKEN \
-    HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
+    MODEL_EVAL_PULL_REQUEST MODEL_EVAL_TOKEN; do
     arguments+=(--env "$variable")
 done
-# A GitHub Enterprise Server with a certificate of its own.
-if [[ -f ${REQUESTS_CA_BUNDLE:-} ]]; then
-    arguments+=(--env REQUESTS_CA_BUNDLE --mount "$(bind "$REQUESTS_CA_BUNDLE" "$REQUESTS_CA_BUNDLE" readonly)")
-fi
+speak_to_github
 if [[ -f $report && ! -L $report ]]; then
     arguments+=(--mount "$(bind "$report" "$report" readonly)")
 fi

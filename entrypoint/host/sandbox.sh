@@ -1,16 +1,12 @@
 #!/usr/bin/env bash
-# Step 2: evaluates in a container that has no network, no token and no environment of the runner, that
+# Step 3: evaluates in a container that has no network, no token and no environment of the runner, that
 # can write to the output folder only, and that sees the workspace without its git credentials.
 # The step succeeds whatever the verdict: publishing comes next, and the last step fails.
 # shellcheck source=entrypoint/host/common.sh
 source "${BASH_SOURCE[0]%/*}/common.sh"
 
 spec=$MODEL_EVAL_SPEC
-case /$spec/ in
-    // ) fail 2 "the input \`spec\` is empty; name a YAML file in the workspace" ;;
-    //* | */../* | *[[:cntrl:]]*)
-        fail 2 "\`spec: $spec\` does not stay inside the workspace; give a relative path without \`..\`" ;;
-esac
+require_spec "$spec"
 [[ $MODEL_EVAL_PIDS_LIMIT =~ ^[1-9][0-9]{0,6}$ ]] ||
     fail 2 "\`pids-limit: $MODEL_EVAL_PIDS_LIMIT\` is not a whole number; correct the input"
 for limit in "memory $MODEL_EVAL_MEMORY" "shm-size $MODEL_EVAL_SHM_SIZE"; do
@@ -65,16 +61,28 @@ add_data_path() {
     done
     arguments+=(--mount "$(bind "$real" "$path" readonly)")
     hide_git_directories "$path" -maxdepth 2
-    roots+=(--allow-path "$path")
+    options+=(--allow-path "$path")
 }
 temp="$(realpath -- "$RUNNER_TEMP")"
 home="$(realpath -m -- "${HOME:-/root}")"
-roots=(--root "$GITHUB_WORKSPACE")
+options=(--root "$GITHUB_WORKSPACE")
 while IFS= read -r line; do
     line="${line#"${line%%[![:space:]]*}"}"
     line="${line%"${line##*[![:space:]]}"}"
     [[ -z $line ]] || add_data_path "${line%/}"
 done <<<"$MODEL_EVAL_DATA_PATHS"
+
+# Whether there is a spec to be held against must be known: what is empty here is not `none`.
+case $MODEL_EVAL_BASE in
+    found)
+        arguments+=(--mount "$(bind "$MODEL_EVAL_OUTPUT_DIR-base/spec.yaml" /base-spec.yaml readonly)")
+        options+=(--base-spec /base-spec.yaml)
+        ;;
+    absent) options+=(--new-spec) ;;
+    none) ;;
+    *) fail 4 "it is not known whether the base branch has this spec, so nothing was judged; run the job again" ;;
+esac
+[[ $MODEL_EVAL_ALLOW_LOOSENING == false ]] || options+=(--allow-loosening)
 
 # What code of the pull request prints is shown and never obeyed: the commands that would end this are
 # behind a token that it cannot know, and both of its streams are one, so that none overtakes the end.
@@ -83,7 +91,7 @@ name=$MODEL_EVAL_CONTAINER-evaluate
 printf '::group::model-eval run %s\n::stop-commands::%s\n' "$spec" "$token"
 status=0
 run_container "$name" "${arguments[@]}" "$MODEL_EVAL_IMAGE" \
-    run "$GITHUB_WORKSPACE/$spec" --output "$MODEL_EVAL_OUTPUT_DIR" "${roots[@]}" 2>&1 || status=$?
+    run "$GITHUB_WORKSPACE/$spec" --output "$MODEL_EVAL_OUTPUT_DIR" "${options[@]}" 2>&1 || status=$?
 printf '\n::%s::\n::endgroup::\n' "$token"
 
 case $status in

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Step 5: ends the action with the verdict. Only a plain `0` is a pass.
+# Step 6: ends the action with the verdict. Only a plain `0` is a pass.
 set -euo pipefail
 
 case ${MODEL_EVAL_EXIT_CODE:-} in

@@ -16,8 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from model_eval import __version__
-from model_eval.errors import Interrupted, ModelEvalError, ReportError, SpecError, UsageError
-from model_eval.github.commands import Annotation, Level, annotate, group, stopped_commands
+from model_eval.errors import (
+    Interrupted,
+    ModelEvalError,
+    OutputError,
+    PublishError,
+    ReportError,
+    SpecError,
+    UsageError,
+)
+from model_eval.github.commands import (
+    Annotation,
+    Level,
+    annotate,
+    group,
+    set_outputs,
+    stopped_commands,
+)
 from model_eval.settings import Settings
 from model_eval.wording import place_in
 
@@ -27,7 +42,7 @@ if TYPE_CHECKING:
 _EXITS = """\
 exit status:
   0  pass: every required gate passed
-  1  fail: the model was judged and a required gate failed
+  1  fail: the model was judged and a required gate failed, or the spec was loosened
   2  the spec or the command line is wrong
   3  the checkpoint, the held-out set or the device cannot be used
   4  the evaluation did not finish, or a required gate could not be decided
@@ -57,7 +72,12 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="evaluate a spec and leave a report and a verdict")
     _spec_arguments(run)
     run.add_argument("--output", type=Path, metavar="DIR", help="write report.json, summary.md and ledger.parquet here")  # fmt: skip
+    base = run.add_mutually_exclusive_group()
+    base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
+    base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
+    run.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
     run.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
+    run.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
     run.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
 
     validate = commands.add_parser("validate", help="check a spec without loading anything")
@@ -69,6 +89,14 @@ def parser() -> argparse.ArgumentParser:
     publish.add_argument("--no-comment", action="store_true", help="no comment on the pull request")
     publish.add_argument("--quiet", action="store_true", help="no annotations")
     publish.add_argument("--exit-status", type=int, metavar="N", help="the status that `model-eval run` ended with: a report that says otherwise is refused")  # fmt: skip
+
+    base_spec = commands.add_parser(
+        "base-spec", help="get the spec as the base branch has it from GitHub"
+    )
+    base_spec.add_argument(
+        "path", metavar="PATH", help="of the spec, relative to the top of the repository"
+    )
+    base_spec.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to put it; nothing is put there where the base branch has none")  # fmt: skip
     return top
 
 
@@ -103,6 +131,8 @@ def _dispatch(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: T
         return _validate(args, stdout)
     if args.command == "publish":
         return _publish(args, environ=environ, stdout=stdout)
+    if args.command == "base-spec":
+        return _base_spec(args, environ=environ, stdout=stdout)
     if args.supervised:
         return _run_supervised(args, stdout)
     return _run_in_process(args, stdout) if args.in_process else _run(args, environ, stdout)
@@ -155,7 +185,7 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
 def _evaluate(args: argparse.Namespace) -> "Evaluation":
     from model_eval.output import remove_stale
     from model_eval.progress import show_progress
-    from model_eval.run import evaluate, save
+    from model_eval.run import BaseBranch, evaluate, save
 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
@@ -166,6 +196,10 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
         roots=_roots(args),
         progress=partial(show_progress, stream=sys.stderr, clock=time.monotonic),
         clock=time.monotonic,
+        compare=not args.no_baseline,
+        base=BaseBranch(spec=args.base_spec, allow_loosening=args.allow_loosening)
+        if args.base_spec or args.new_spec
+        else None,
     )
     if args.output is not None:
         save(evaluation, args.output)
@@ -199,6 +233,9 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
         arguments = [
             str(args.spec), "--output", str(output), "--root", str(roots[0]),
             *(word for path in roots[1:] for word in ("--allow-path", str(path))),
+            *(["--base-spec", str(args.base_spec.absolute())] if args.base_spec else []),
+            *(["--new-spec"] if args.new_spec else []),
+            *(["--allow-loosening"] if args.allow_loosening else []),
         ]  # fmt: skip
         with _untrusted_output(settings, stdout, title=f"model-eval run {args.spec}"):
             report = supervise(
@@ -270,6 +307,38 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
     )
     stdout.flush()
     return report.exit_code
+
+
+def _base_spec(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
+    """Says `found` or `absent`, also as the step's output `state`; anything else is an error."""
+    from model_eval.github.base_file import read_base_file
+    from model_eval.output import whole
+    from model_eval.settings import read_settings
+
+    settings = read_settings(environ)
+    try:
+        data = read_base_file(settings, args.path)
+        if data is not None:
+            with whole(args.output) as part:
+                part.write_bytes(data)
+        state = "absent" if data is None else "found"
+        if settings.output is not None:
+            _say(settings.output, state)
+    except ModelEvalError as error:
+        if settings.in_actions:
+            message = f"{error.message}; {error.remedy}"
+            annotate(stdout, [Annotation(level=Level.ERROR, title="model-eval", message=message)])
+        raise
+    stdout.write(f"{args.path} in the base branch: {state}\n")
+    stdout.flush()
+    return 0
+
+
+def _say(path: Path, state: str) -> None:
+    try:
+        set_outputs(path, {"state": state})
+    except PublishError as error:  # whose exit status is 0
+        raise OutputError(error.message, remedy=error.remedy) from error
 
 
 def _roots(args: argparse.Namespace) -> list[Path]:

@@ -7,11 +7,14 @@
      │   └─ FitError          3   checkpoint-fit   it loads, but is not this model's
      ├─ HeldOutError          3   heldout          the held-out set cannot be used
      │   └─ LeakError         3   heldout-leak     it shares samples with training data
+     ├─ BaselineError         3   baseline         what is compared with cannot be used
+     ├─ PowerError            3   heldout-power    too few samples for a gate to pass
      ├─ UserCodeError         3   user-code        a factory, loader or transform failed
      ├─ DeviceError           3   device           the named device is not there
      ├─ EvaluationError       4   evaluation       the evaluation did not finish
      │   └─ OutOfMemoryError  4   out-of-memory    a batch does not fit
      ├─ OutputError           4   output           the output folder cannot be written
+     ├─ BaseSpecError         4   base-spec        the base branch's spec cannot be had
      ├─ ReportError           4   report           a report is missing, broken or forged
      └─ PublishError          0   publish          GitHub refused; never changes a verdict
 
@@ -118,6 +121,22 @@ class LeakError(HeldOutError):
     default_remedy = "remove the shared samples from one of the two"
 
 
+class BaselineError(ModelEvalError):
+    """The baseline cannot be read or evaluated."""
+
+    code = "baseline"
+    exit_code = 3
+    default_remedy = "name a checkpoint or a ledger.parquet that an earlier run left"
+
+
+class PowerError(ModelEvalError):
+    """A required gate could not pass on so few samples, however good the model."""
+
+    code = "heldout-power"
+    exit_code = 3
+    default_remedy = "add samples, lower the threshold, or write `decide_on: point`"
+
+
 class UserCodeError(ModelEvalError):
     """A factory, loader, transform or postprocess of the user's cannot be used."""
 
@@ -155,6 +174,17 @@ class OutputError(ModelEvalError):
     code = "output"
     exit_code = 4
     default_remedy = "make room, or name another folder; without a report nothing is a pass"
+
+
+class BaseSpecError(ModelEvalError):
+    """Whether the base branch has the spec, or what is in it, cannot be found out."""
+
+    code = "base-spec"
+    exit_code = 4
+    default_remedy = (
+        "give the job `permissions: {contents: read}` and run it again; "
+        "without the base branch's spec nothing is a pass"
+    )
 
 
 class ReportError(ModelEvalError):

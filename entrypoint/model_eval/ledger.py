@@ -1,20 +1,37 @@
 """The ledger: one row for each held-out sample; everything after is a function of it.
 
-| column          | dtype            | binary | multiclass | regression |
-|-----------------|------------------|--------|------------|------------|
-| `id`            | int64 or str     | yes    | yes        | yes        |
-| `finite`        | bool             | yes    | yes        | yes        |
-| `target`        | int64 / float64  | [N]    | [N]        | [N, K]     |
-| `prediction`    | int64 / float64  | [N]    | [N]        | [N, K]     |
-| `probability`   | float64 / float32| [N]    | [N, C]     |            |
-| `score`         | float64 / float32| [N]    | [N, C]     |            |
-| `log_loss`      | float64          | [N]    | [N]        |            |
-| `cluster`       | int64/float64/str| if the spec names it |||
-| `slice:<name>`  | int64/float64/str| if the spec names it |||
+| column          | dtype                | binary | multiclass | regression | multilabel |
+|-----------------|----------------------|--------|------------|------------|------------|
+| `id`            | int64 or str         | yes    | yes        | yes        | yes        |
+| `finite`        | bool                 | yes    | yes        | yes        | yes        |
+| `target`        | int64/float64/bool   | [N]    | [N]        | [N, K]     | [N, L]     |
+| `prediction`    | int64/float64/bool   | [N]    | [N]        | [N, K]     | [N, L]     |
+| `probability`   | float64 / float32    | [N]    | [N, C]     |            | [N, L]     |
+| `score`         | float64 / float32    | [N]    | [N, C]     |            | [N, L]     |
+| `log_loss`      | float64              | [N]    | [N]        |            | [N]        |
+| `cluster`       | int64/float64/str    | if the spec names it ||||
+| `weight`        | float64              | if the spec names it ||||
+| `slice:<name>`  | int64/float64/str    | if the spec names it ||||
+
+Segmentation and language modelling keep what their pixels and tokens add up to, in addition to
+`id`, `finite`, `cluster` and slices:
+
+| column          | dtype            | segmentation: pixels of each class, of an image         |
+|-----------------|------------------|---------------------------------------------------------|
+| `hits`          | int64 [N, C]     | of the class and predicted as it                        |
+| `predicted`     | int64 [N, C]     | predicted as it                                         |
+| `support`       | int64 [N, C]     | of the class                                            |
+
+| column          | dtype            | language_modeling: of a document                        |
+|-----------------|------------------|---------------------------------------------------------|
+| `nll`           | float64 [N]      | sum over tokens of -ln(probability of the target)       |
+| `tokens`        | int64 [N]        | how many are counted                                    |
+| `hits`          | int64 [N]        | how many of them were predicted                         |
+| `bytes`         | int64 [N]        | its length, if the spec names it                        |
 
 `score` is what rankings order by, where the model gives logits: the log-odds of the positive
-class, or the log-probability of each class. Probabilities near 1 run together long before these
-do. Without the column rankings order by `probability`.
+class or of each label, or the log-probability of each class. Probabilities near 1 run together
+long before these do. Without the column rankings order by `probability`.
 
 `finite` is False for a row whose model output held NaN or an infinity that makes its
 prediction meaningless; its other numbers must not be used, and metrics refuse to.
@@ -50,13 +67,43 @@ _OPTIONAL: dict[Task, dict[str, tuple[int, str]]] = {
     Task.BINARY: {"score": (1, _FLOAT)},
     Task.MULTICLASS: {"score": (2, _FLOAT)},
     Task.REGRESSION: {},
+    Task.MULTILABEL: {"score": (2, _FLOAT)},
+    Task.SEGMENTATION: {},
+    Task.LANGUAGE_MODELING: {"bytes": (1, _INTEGER)},
 }
 _REQUIRED = {
     Task.BINARY: {**_ANY_TASK, **_CLASSES, "probability": (1, _FLOAT)},
     Task.MULTICLASS: {**_ANY_TASK, **_CLASSES, "probability": (2, _FLOAT)},
     Task.REGRESSION: {**_ANY_TASK, "target": (2, _FLOAT), "prediction": (2, _FLOAT)},
+    Task.MULTILABEL: {
+        **_ANY_TASK,
+        "target": (2, _BOOL),
+        "prediction": (2, _BOOL),
+        "probability": (2, _FLOAT),
+        "log_loss": (1, _FLOAT),
+    },
+    Task.SEGMENTATION: {
+        **_ANY_TASK,
+        "hits": (2, _INTEGER),
+        "predicted": (2, _INTEGER),
+        "support": (2, _INTEGER),
+    },
+    Task.LANGUAGE_MODELING: {
+        **_ANY_TASK,
+        "nll": (1, _FLOAT),
+        "tokens": (1, _INTEGER),
+        "hits": (1, _INTEGER),
+    },
 }
 """Number of axes and kinds of dtype of the columns that every ledger of a task has."""
+
+_WIDE = {
+    Task.MULTICLASS: ("probability", "score"),
+    Task.REGRESSION: ("prediction", "target"),
+    Task.MULTILABEL: ("probability", "score", "prediction", "target"),
+    Task.SEGMENTATION: ("support", "predicted", "hits"),
+}
+"""The columns that have a place for each class or output."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -67,8 +114,10 @@ class Ledger:
         task: which columns there are.
         columns: name → array whose first axis is the sample.
         classes: class names in the order of the columns of `probability` (binary: negative,
-            positive); empty for regression.
-        outputs: names of a regression's outputs; empty for classification.
+            positive), or labels; empty for regression and language modelling.
+        outputs: names of a regression's outputs; empty for every other task.
+        heldout: the digest of the held-out set; None where it is not known.
+        checkpoint: the digest of the checkpoint's files; None where it is not known.
 
     Raises:
         ValueError: a column is missing, unknown, or of another shape or dtype than the task's.
@@ -78,6 +127,8 @@ class Ledger:
     columns: Mapping[str, Array]
     classes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    heldout: str | None = None
+    checkpoint: str | None = None
 
     def __post_init__(self) -> None:
         _require_columns(self.task, self.columns)
@@ -101,6 +152,16 @@ class Ledger:
     def finite(self) -> int:
         """How many rows have finite model outputs."""
         return int(np.count_nonzero(self["finite"]))
+
+    @property
+    def uncounted(self) -> int:
+        """How many rows are of no pixel or token that counts, and so have no say in metrics."""
+        column = {Task.SEGMENTATION: "support", Task.LANGUAGE_MODELING: "tokens"}.get(self.task)
+        if column is None:
+            return 0
+        counted = self[column] > 0
+        rows = counted if counted.ndim == 1 else counted.any(axis=1)
+        return len(self) - int(np.count_nonzero(rows))
 
 
 def concatenate(ledgers: Sequence[Ledger]) -> Ledger:
@@ -142,6 +203,8 @@ def save(ledger: Ledger, path: Path) -> None:
         "task": str(ledger.task),
         "classes": list(ledger.classes),
         "outputs": list(ledger.outputs),
+        "heldout": ledger.heldout,
+        "checkpoint": ledger.checkpoint,
     }
     table = pa.table(arrays).replace_schema_metadata({_METADATA_KEY: json.dumps(metadata)})
     pq.write_table(table, path, compression="zstd", write_page_checksum=True)
@@ -187,6 +250,8 @@ def _require_columns(task: Task, columns: Mapping[str, Array]) -> None:
             axes, kinds = required[name]
         elif name in _OPTIONAL[task]:
             axes, kinds = _OPTIONAL[task][name]
+        elif name == "weight":
+            axes, kinds = 1, _FLOAT
         elif name == "cluster" or name.startswith(_SLICE):
             axes, kinds = 1, _INTEGER + _FLOAT + _TEXT
         else:
@@ -200,28 +265,42 @@ def _require_columns(task: Task, columns: Mapping[str, Array]) -> None:
 def _require_names(ledger: Ledger) -> None:
     names = ledger.outputs if ledger.task is Task.REGRESSION else ledger.classes
     others = ledger.classes if ledger.task is Task.REGRESSION else ledger.outputs
-    wide = {Task.BINARY: None, Task.MULTICLASS: "probability", Task.REGRESSION: "prediction"}
-    column = wide[ledger.task]
-    width = 2 if column is None else ledger[column].shape[1]
+    wide = _WIDE.get(ledger.task, ())
+    width = ledger[wide[0]].shape[1] if wide else {Task.BINARY: 2}.get(ledger.task, 0)
     if len(set(names)) != width or len(names) != width or others:
         raise ValueError(f"a {ledger.task} ledger needs {width} different names, and has {names}")
-    if "score" in ledger.columns and ledger["score"].shape != ledger["probability"].shape:
-        raise ValueError("column `score` has another shape than `probability`")
     if ledger.task is Task.REGRESSION and ledger["target"].shape[1] != width:
         raise ValueError(f"{ledger['target'].shape[1]} targets are not {width} predictions")
+    for column in wide:
+        if column in ledger.columns and ledger[column].shape != ledger[wide[0]].shape:
+            raise ValueError(f"column `{column}` has another shape than `{wide[0]}`")
 
 
 def _require_consistent(ledger: Ledger) -> None:
     """Refuses numbers that no evaluation writes, which metrics would take at their word."""
     finite = ledger["finite"]
+    if "weight" in ledger.columns and not (
+        np.isfinite(ledger["weight"]).all() and ledger["weight"].min(initial=0) >= 0
+    ):
+        raise ValueError("column `weight` has numbers that are negative or not finite")
     if ledger.task is Task.REGRESSION:
         if not np.isfinite(ledger["target"]).all():
             raise ValueError("column `target` has numbers that are not finite")
         if not np.isfinite(ledger["prediction"][finite]).all():
             raise ValueError("column `prediction` is not finite in a row that is called finite")
         return
+    if ledger.task is Task.SEGMENTATION:
+        _require_counts(ledger, parts=("hits",), wholes=("predicted", "support"))
+        if (ledger["predicted"].sum(axis=1) != ledger["support"].sum(axis=1)).any():
+            raise ValueError("columns `predicted` and `support` do not count the same pixels")
+        return
+    if ledger.task is Task.LANGUAGE_MODELING:
+        _require_counts(ledger, parts=("hits", "bytes"), wholes=("tokens",))
+        if not (ledger["nll"][finite] >= 0).all():
+            raise ValueError("column `nll` is NaN or below 0 in a row that is called finite")
+        return
     size = len(ledger.classes)
-    for name in ("target", "prediction"):
+    for name in () if ledger.task is Task.MULTILABEL else ("target", "prediction"):
         labels = ledger[name]
         if labels.min(initial=0) < 0 or labels.max(initial=0) >= size:
             raise ValueError(f"column `{name}` has a class index outside 0 to {size - 1}")
@@ -231,6 +310,16 @@ def _require_consistent(ledger: Ledger) -> None:
         raise ValueError("column `score` is NaN in a row that is called finite")
     if np.isnan(ledger["log_loss"][finite]).any():
         raise ValueError("column `log_loss` is NaN in a row that is called finite")
+
+
+def _require_counts(ledger: Ledger, *, parts: Sequence[str], wholes: Sequence[str]) -> None:
+    """Refuses counts below 0, and hits of more than there are."""
+    for name in (*parts, *wholes):
+        if name in ledger.columns and ledger[name].min(initial=0) < 0:
+            raise ValueError(f"column `{name}` has a count below 0")
+    for name in wholes:
+        if (ledger["hits"] > ledger[name]).any():
+            raise ValueError(f"column `hits` counts more than `{name}`")
 
 
 def _kinds(ledger: Ledger) -> dict[str, str]:
@@ -257,6 +346,8 @@ def _read(file: IO[bytes]) -> Ledger:
         columns={name: _to_numpy(name, table.column(name)) for name in table.column_names},
         classes=_names(metadata["classes"]),
         outputs=_names(metadata["outputs"]),
+        heldout=_digest(metadata.get("heldout")),
+        checkpoint=_digest(metadata.get("checkpoint")),
     )
 
 
@@ -277,6 +368,12 @@ def _names(found: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _digest(found: Any) -> str | None:
+    if found is not None and not isinstance(found, str):
+        raise ValueError("what it says about itself is incomplete")
+    return found
+
+
 def _width(field: Any) -> int:
     """Bytes that a value takes in memory; for text, those of its reference.
 
@@ -286,9 +383,10 @@ def _width(field: Any) -> int:
     import pyarrow as pa
 
     kind = field.type
-    if pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type):
+    numbers = {pa.int64(), pa.float64(), pa.float32(), pa.bool_()}
+    if pa.types.is_fixed_size_list(kind) and kind.value_type in numbers:
         return int(kind.list_size) * 8
-    if kind in {pa.int64(), pa.float64(), pa.float32(), pa.bool_(), pa.string()}:
+    if kind in {*numbers, pa.string()}:
         return 8
     raise ValueError(f"column `{field.name}` is {kind}")
 

@@ -13,6 +13,11 @@ from model_eval.types import Report
 REPORT, SUMMARY, LEDGER = "report.json", "summary.md", "ledger.parquet"
 
 
+def ledger_name(heldout: str) -> str:
+    """The file of a further held-out set's ledger."""
+    return f"ledger-{heldout}.parquet"
+
+
 def save_report(report: Report, folder: Path) -> None:
     """Writes `summary.md` and then `report.json`, each whole or not at all.
 
@@ -50,7 +55,8 @@ def remove_stale(folder: Path) -> None:
     Raises:
         OutputError: one of them cannot be removed, or is a folder.
     """
-    for name in (REPORT, SUMMARY, LEDGER):
+    further = [path.name for path in folder.glob(ledger_name("*"))]
+    for name in (REPORT, SUMMARY, LEDGER, *further):
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:

@@ -72,7 +72,7 @@ def publish(
 
 def step_outputs(report: Report, report_path: Path | None) -> dict[str, str]:
     """The step's outputs: `metrics` is JSON, label → value or null where undefined."""
-    values = {estimate.metric.label: estimate.value for estimate in report.estimates}
+    values = {estimate.label: estimate.value for estimate in report.estimates}
     return {
         "verdict": str(report.verdict),
         "exit-code": str(report.exit_code),

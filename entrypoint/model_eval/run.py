@@ -5,59 +5,75 @@ display are passed in.
 """
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model_eval import __version__, ledger, output, usercode
-from model_eval.errors import (
-    EvaluationError,
-    HeldOutError,
-    Interrupted,
-    ModelEvalError,
-    UserCodeError,
-)
-from model_eval.gates import EXIT_CODES, decide, judge
+from model_eval import __version__, ledger, metrics, output, usercode
+from model_eval.baseline import find_baseline
+from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
+from model_eval.judgement import Evaluated, completion_of, judged
 from model_eval.ledger import Ledger
+from model_eval.loosening import loosenings
 from model_eval.report import error_report
-from model_eval.spec import load_spec
-from model_eval.spec.catalog import CONFUSION_MATRIX
+from model_eval.spec import load_base_spec, load_spec, without_baseline
 from model_eval.spec.custom_metrics import TORCHMETRICS
 from model_eval.spec.eval_spec import CodeRef, CustomMetric, EvalSpec
+from model_eval.spec.source import read
 from model_eval.types import (
-    ClassRow,
-    Completion,
+    GOLDEN_HELDOUT,
+    MAIN_HELDOUT,
     DeviceInfo,
     Environment,
+    Fault,
     FileInfo,
-    Location,
     Report,
     RunSettings,
+    SetInfo,
     Task,
     Timings,
 )
-from model_eval.wording import first_few, place_in
+from model_eval.wording import count, place_in, printable_path
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
 
-_MATRIX_CLASSES = 100
-"""With more classes than this the confusion matrix is reported only where it is asked for."""
+_NO_BASE_SPEC = "the base branch has no such spec, so nothing says what this one may not loosen"
+_WRONG_BASE_SPEC = "the base branch's spec is wrong, so there is nothing to hold this one against"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseBranch:
+    """The branch that a pull request goes into.
+
+    Attributes:
+        spec: its version of the spec, in a file of any place; None where it has none.
+        allow_loosening: whether the spec may ask for less than that.
+    """
+
+    spec: Path | None
+    allow_loosening: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What a run leaves: always a report; a ledger where the evaluation finished."""
+    """What a run leaves: always a report; the ledgers, by held-out set, where it finished."""
 
     report: Report
-    ledger: Ledger | None
+    ledgers: Mapping[str, Ledger]
 
 
 def evaluate(
-    path: Path, *, roots: Sequence[Path], progress: Progress, clock: Callable[[], float]
+    path: Path,
+    *,
+    roots: Sequence[Path],
+    progress: Progress,
+    clock: Callable[[], float],
+    base: BaseBranch | None = None,
+    compare: bool = True,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -66,13 +82,23 @@ def evaluate(
         roots: folders that the spec's files must be inside of; the first is the repository.
         progress: shows how far the evaluation is.
         clock: seconds, monotonic.
+        base: what the spec is compared with; None compares it with nothing.
+        compare: whether the baseline is looked at; a baseline itself is evaluated without.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
     """
     draft = _Draft(report=error_report(place_in(path, roots[0]), (), exit_code=4), started=clock())
     try:
-        return _evaluate(path, roots=roots, progress=progress, clock=clock, draft=draft)
+        return _evaluate(
+            path,
+            roots=roots,
+            progress=progress,
+            clock=clock,
+            base=base,
+            draft=draft,
+            compare=compare,
+        )
     except ModelEvalError as error:
         return _refused(draft.report, error)
     except Interrupted:
@@ -94,7 +120,7 @@ def _refused(known: Report, error: ModelEvalError) -> Evaluation:
         exit_code=error.exit_code,
         reason=error.faults[0].message.partition("\n")[0],
     )
-    return Evaluation(report=report, ledger=None)
+    return Evaluation(report=report, ledgers={})
 
 
 def save(evaluation: Evaluation, folder: Path) -> None:
@@ -103,9 +129,10 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     Raises:
         OutputError: the folder cannot be written, or is full.
     """
-    if evaluation.ledger is not None:
-        with output.whole(folder / output.LEDGER) as part:
-            ledger.save(evaluation.ledger, part)
+    for name, rows in evaluation.ledgers.items():
+        file = output.LEDGER if name == MAIN_HELDOUT else output.ledger_name(name)
+        with output.whole(folder / file) as part:
+            ledger.save(rows, part)
     output.save_report(evaluation.report, folder)
 
 
@@ -128,9 +155,13 @@ def _evaluate(
     roots: Sequence[Path],
     progress: Progress,
     clock: Callable[[], float],
+    base: BaseBranch | None,
     draft: _Draft,
+    compare: bool,
 ) -> Evaluation:
     spec = load_spec(path, roots=roots)
+    if not compare:
+        spec = without_baseline(spec)
     draft.learn(
         name=spec.name,
         task=spec.task,
@@ -142,11 +173,10 @@ def _evaluate(
             decision_threshold=spec.threshold,
         ),
     )
+    base_spec = _compared(spec, path, base, draft) if base is not None else None
     # torch comes in here: a wrong spec is answered without it.
-    from model_eval import engine, metrics
-    from model_eval.checkpoint import load_model, unchanged
-    from model_eval.heldout import open_heldout
-    from model_eval.tasks import Scorer
+    from model_eval import after, engine
+    from model_eval.evaluation import Evaluator, open_sets
 
     resolve = partial(usercode.resolve, base=spec.source.path.parent)
     device = engine.resolve_device(spec.run.device, location=spec.run.device_location)
@@ -157,121 +187,104 @@ def _evaluate(
         metric.name: metrics.bring(metric, _metric_function(metric, spec.task, engine, resolve))
         for metric in spec.custom
     }
-    heldout = open_heldout(spec.heldout, task=spec.task, resolve=resolve)
-    draft.expected = heldout.expected
-    with _placed({UserCodeError: spec.model.factory.location}):
-        model, checkpoint = load_model(
-            spec.checkpoint, build=_builder(spec.model.factory, resolve), device=device
-        )
-    draft.learn(checkpoint=checkpoint)
-    loaded = clock()
+    sets = open_sets(spec, resolve)
+    draft.expected = sum(one.expected for one in sets.heldouts.values())
 
-    predict = engine.make_predict(
-        model,
-        device=device,
-        precision=spec.run.precision,
-        output_field=spec.model.output_field,
-        transform=_called(spec.heldout.transform, resolve),
-        postprocess=_called(spec.model.postprocess, resolve),
+    def counted(rows: int) -> None:
+        draft.done += rows
+
+    evaluator = Evaluator(
+        spec=spec, device=device, resolve=resolve, progress=progress, count=counted
     )
-    with progress(heldout.expected) as advance, _placed(_places(spec)), unchanged(model):
-
-        def count(rows: int) -> None:
-            draft.done += rows
-            advance(rows)
-
-        rows = engine.evaluate(
-            predict,
-            heldout,
-            _scorer(Scorer, spec, heldout.classes),
-            batch_size=spec.run.batch_size,
-            progress=count,
-        )
+    loaded = evaluator.load(spec.checkpoint, spec.model.factory)
+    draft.learn(checkpoint=loaded.checkpoint)
+    ready = clock()
+    main = sets.heldouts[MAIN_HELDOUT]
+    kept = engine.Keeping(main, main.expected, spec.run.seed)
+    with loaded.unchanged():
+        ledgers = evaluator.ledgers(loaded, sets.heldouts, {MAIN_HELDOUT: kept})
+        golden = evaluator.golden(loaded, sets.golden) if sets.golden is not None else None
     evaluated = clock()
-    draft.learn(heldout=heldout.info(), notes=heldout.notes)
-    return Evaluation(
-        report=_judged(
-            draft.report,
-            spec,
-            rows,
-            metrics,
-            brought=brought,
-            expected=heldout.expected,
-            timings=Timings(
-                load=loaded - draft.started,
-                evaluate=evaluated - loaded,
-                total=clock() - draft.started,
-            ),
+    further = [
+        (name, sets.heldouts[name], rows) for name, rows in ledgers.items() if name != MAIN_HELDOUT
+    ]
+    if golden is not None and sets.golden is not None:
+        further.append((GOLDEN_HELDOUT, sets.golden, golden))
+    draft.learn(
+        heldout=main.info(),
+        notes=(*draft.report.notes, *main.notes),
+        more_heldout=tuple(
+            SetInfo(
+                name=name,
+                heldout=heldout.info(),
+                completion=completion_of(rows, heldout.expected),
+            )
+            for name, heldout, rows in further
         ),
-        ledger=rows,
     )
-
-
-def _judged(
-    known: Report,
-    spec: EvalSpec,
-    rows: Ledger,
-    metrics: Any,
-    *,
-    brought: Mapping[str, Any],
-    expected: int,
-    timings: Timings,
-) -> Report:
-    completion = Completion(
-        expected=expected, rows=len(rows), distinct=rows.distinct, finite=rows.finite
+    found = after.measure(
+        spec,
+        after.Judged(
+            model=loaded.model,
+            checkpoint=loaded.checkpoint,
+            device=device,
+            bind=loaded.bind,
+            build=loaded.build,
+            sample=kept.sample(),
+            ledger=ledgers[MAIN_HELDOUT],
+            scorer=evaluator.scorer(main.classes),
+        ),
+        clock=clock,
     )
-    asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
-    estimates = metrics.estimates(rows, asked, brought=brought)
-    gates = judge(spec.gates, {estimate.metric: estimate for estimate in estimates})
-    verdict, reason = decide(gates, completion)
-    classification = spec.task is not Task.REGRESSION and completion.finite == completion.rows
-    matrix = len(rows.classes) <= _MATRIX_CLASSES or len(asked) != len(spec.metrics)
-    classes = metrics.class_rows(rows) if classification else ()
-    return replace(
-        known,
-        verdict=verdict,
-        exit_code=EXIT_CODES[verdict],
-        reason=reason,
-        completion=completion,
-        estimates=estimates,
-        classes=classes,
-        confusion_matrix=metrics.confusion(rows) if classification and matrix else None,
-        gates=gates,
-        notes=_notes(known, completion, classes),
-        timings=timings,
+    draft.learn(cost=found.cost, noise=found.noise, control=found.control)
+    baselines, baseline = find_baseline(
+        spec, ledgers, evaluate=partial(evaluator.baseline, sets.heldouts)
     )
+    report = judged(
+        draft.report,
+        spec,
+        Evaluated(
+            ledgers=ledgers,
+            expected={name: one.expected for name, one in sets.heldouts.items()},
+            golden=golden,
+            costs=found.costs,
+            baselines=baselines,
+            baseline=baseline,
+            brought=brought,
+        ),
+        base=base_spec,
+    )
+    timings = Timings(
+        load=ready - draft.started, evaluate=evaluated - ready, total=clock() - draft.started
+    )
+    return Evaluation(report=replace(report, timings=timings), ledgers=ledgers)
 
 
-def _notes(known: Report, completion: Completion, classes: Sequence[ClassRow]) -> tuple[str, ...]:
-    notes = list(known.notes)
-    if known.checkpoint and not known.checkpoint.pinned:
-        notes.append("the checkpoint is not pinned: add checkpoint.sha256 to fix which file")
-    if known.heldout and not known.heldout.pinned:
-        notes.append("the held-out set is not pinned: add heldout.sha256 to fix its content")
-    if known.heldout and not known.heldout.disjoint_from:
-        notes.append("nothing was checked against training data: name it in heldout.disjoint_from")
-    if lacking := completion.rows - completion.finite:
-        notes.append(f"{lacking} of {completion.rows} samples have outputs that are not finite")
-    if absent := [row.name for row in classes if row.support == 0]:
-        notes.append(
-            f"no sample is of {first_few(absent)}: macro averages leave out what is neither a target "
-            "nor predicted"
+def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> EvalSpec | None:
+    """The base branch's spec, after noting what this one asks less of.
+
+    Raises:
+        SpecError: it cannot be read, or is wrong and nobody has allowed to go on without it.
+    """
+    draft.learn(loosening_allowed=base.allow_loosening)
+    if base.spec is None:
+        draft.learn(notes=(_NO_BASE_SPEC,))
+        return None
+    data = read(base.spec, display=printable_path(base.spec))
+    try:
+        before = load_base_spec(data, at=path, roots=spec.roots)
+    except SpecError as error:
+        if base.allow_loosening:  # or nobody could merge what corrects it
+            draft.learn(notes=(_WRONG_BASE_SPEC,))
+            return None
+        first = Fault(
+            code=SpecError.code,
+            message=f"{_WRONG_BASE_SPEC}: {count(len(error.faults), 'fault')} below",
+            remedy="correct it in the base branch, or allow loosening for this pull request",
         )
-    return tuple(notes)
-
-
-def _builder(
-    factory: CodeRef, resolve: Callable[[CodeRef], Callable[..., Any]]
-) -> Callable[[], Any]:
-    function = resolve(factory)
-    return lambda: usercode.call(factory, function, **factory.kwargs)
-
-
-def _called(
-    ref: CodeRef | None, resolve: Callable[[CodeRef], Callable[..., Any]]
-) -> Callable[..., Any] | None:
-    """The user's function, whose errors name it; None where the spec names none."""
-    return partial(usercode.call, ref, resolve(ref)) if ref is not None else None
+        raise SpecError((first, *error.faults)) from error
+    draft.learn(loosened=loosenings(before, spec))
+    return before
 
 
 def _metric_function(
@@ -285,38 +298,6 @@ def _metric_function(
         found: Callable[..., Any] = engine.from_torchmetrics(metric.code, task=task)
         return found
     return partial(usercode.call, metric.code, resolve(metric.code), **metric.code.kwargs)
-
-
-def _places(spec: EvalSpec) -> Mapping[type[ModelEvalError], Location]:
-    """Where the spec says what an error of the engine or of the scoring is about."""
-    heldout = spec.heldout
-    return {
-        EvaluationError: spec.model.factory.location,
-        HeldOutError: heldout.locations.get("target", heldout.location),
-        UserCodeError: heldout.transform.location if heldout.transform else heldout.location,
-    }
-
-
-@contextmanager
-def _placed(places: Mapping[type[ModelEvalError], Location]) -> Iterator[None]:
-    """Gives an error that was raised without a place in the spec the place of its class."""
-    try:
-        yield
-    except ModelEvalError as error:
-        if error.location is None:
-            found = (place for kind, place in places.items() if isinstance(error, kind))
-            error.location = next(found, None)
-        raise
-
-
-def _scorer(scorer: Any, spec: EvalSpec, classes: tuple[str, ...] | None) -> Any:
-    return scorer(
-        task=spec.task,
-        kind=spec.model.output,
-        threshold=spec.threshold,
-        classes=classes,
-        outputs=spec.heldout.targets if spec.task is Task.REGRESSION else (),
-    )
 
 
 def _environment(device: DeviceInfo) -> Environment:

@@ -35,6 +35,7 @@ class Settings:
         token: never printed, not even by `repr`.
         pull_request: the number of the pull request that this run belongs to.
         comment_key: what tells this comment from others of ours on the same pull request.
+        base_sha: the commit that the pull request goes into, 40 or 64 hex digits.
     """
 
     in_actions: bool = False
@@ -52,6 +53,7 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     pull_request: int | None = None
     comment_key: str | None = None
+    base_sha: str | None = None
 
     @property
     def run_url(self) -> str | None:
@@ -92,6 +94,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         token=_token(environment, "MODEL_EVAL_TOKEN") or _token(environment, "GITHUB_TOKEN"),
         pull_request=pull_request,
         comment_key=environment.get("MODEL_EVAL_COMMENT_KEY") or None,
+        base_sha=_matching(environment, "MODEL_EVAL_BASE_SHA", _SHA, "40 or 64 hex digits"),
     )
 
 

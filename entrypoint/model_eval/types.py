@@ -7,9 +7,11 @@ the publisher, and rendered; nothing else crosses from the evaluation to its rea
 from dataclasses import dataclass
 from enum import StrEnum
 
-
 MAIN_HELDOUT = "heldout"
 """What the held-out set is called that a spec describes under `heldout`."""
+
+GOLDEN_HELDOUT = "golden"
+"""What the set of golden cases is called."""
 
 
 class Task(StrEnum):
@@ -18,6 +20,9 @@ class Task(StrEnum):
     BINARY = "binary"
     MULTICLASS = "multiclass"
     REGRESSION = "regression"
+    MULTILABEL = "multilabel"
+    SEGMENTATION = "segmentation"
+    LANGUAGE_MODELING = "language_modeling"
 
 
 class OutputKind(StrEnum):
@@ -31,6 +36,27 @@ class Severity(StrEnum):
     """Whether a gate can block: an advisory gate is shown and never blocks."""
 
     REQUIRED = "required"
+    ADVISORY = "advisory"
+
+
+class DecideOn(StrEnum):
+    """What of the evidence is held against a threshold.
+
+    `POINT` is the value. `LOWER_BOUND` is the end of its interval on the failing side: it passes or
+    fails. `INTERVAL` is all of the interval: on the passing side it passes, on the failing side it
+    fails, and with the threshold inside of it, it is undecided.
+    """
+
+    POINT = "point"
+    LOWER_BOUND = "lower_bound"
+    INTERVAL = "interval"
+
+
+class OnUndecided(StrEnum):
+    """What it means that an interval does not decide: no verdict, a failure, or a remark."""
+
+    UNDECIDED = "undecided"
+    FAIL = "fail"
     ADVISORY = "advisory"
 
 
@@ -131,7 +157,7 @@ class Estimate:
     Attributes:
         value: finite, or None where the metric is undefined.
         undefined: None where there is a value, else the reason, as a clause.
-        n: how many samples the value rests on.
+        n: how many samples the value rests on; of a cost how many timed calls, 0 where there are none.
         heldout: which held-out set it is of.
         slice: which of its samples, as people read it; None is all of them.
         interval: None where there is none.
@@ -146,6 +172,17 @@ class Estimate:
     slice: str | None = None
     interval: Interval | None = None
     no_interval: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The metric and what it is of: `accuracy`, `accuracy on hand=left (shifted)`."""
+        return scoped(self.metric.label, heldout=self.heldout, part=self.slice)
+
+
+def scoped(text: str, *, heldout: str, part: str | None) -> str:
+    """A label with the samples that it is of, where these are not all of the main set."""
+    on = "" if part is None else f" on {part}"
+    return f"{text}{on}{'' if heldout == MAIN_HELDOUT else f' ({heldout})'}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +201,22 @@ class ClassRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReliabilityBin:
+    """Samples whose predicted probability is in [low, high).
+
+    Attributes:
+        confidence: the mean of these probabilities.
+        accuracy: how often what they are of was the target.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ConfusionMatrix:
     """Counts of samples: `counts[i][j]` has target `labels[i]` and prediction `labels[j]`."""
 
@@ -172,23 +225,194 @@ class ConfusionMatrix:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GateResult:
-    """One gate, judged.
+class SliceInfo:
+    """A part of a held-out set.
 
     Attributes:
-        bound: `min` (value >= threshold passes) or `max` (value <= threshold passes).
-        margin: distance to the threshold in the metric's unit, positive on the passing side.
-        reason: one sentence; for an undecided gate, why.
+        family: what divides the set: `hand`, `hand & age`, or the name of a condition.
+        label: which part it is, as people read it: `hand=left`; the name of a condition itself.
+        n: how many samples are in it.
+    """
+
+    heldout: str
+    family: str
+    label: str
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """A metric of the checkpoint against the baseline's, on the same samples.
+
+    Attributes:
+        heldout: which held-out set it is of.
+        slice: which of its samples; None is all of them.
+        n: how many samples there are in both.
+        candidate: the checkpoint's value.
+        baseline: the baseline's.
+        undefined: None where both have a value, else the reason, as a clause.
+        difference: `candidate - baseline`, with its paired interval.
+        relative: `(candidate - baseline) / |baseline|`, None where the baseline's value is 0.
+        no_interval: where there is a difference and no interval, the reason, as a clause.
+    """
+
+    metric: MetricRef
+    heldout: str
+    slice: str | None
+    n: int
+    candidate: float | None
+    baseline: float | None
+    undefined: str | None
+    difference: float | None
+    interval: Interval | None
+    relative: float | None
+    relative_interval: Interval | None
+    no_interval: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileInfo:
+    """A file or folder that went into a verdict. `sha256` of a folder covers names and contents."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flips:
+    """The samples that only one of two classifiers has right.
+
+    Attributes:
+        gained: how many the checkpoint has right and the baseline had wrong.
+        lost: how many it has wrong and the baseline had right.
+        p_value: McNemar's exact two-sided test that both are equally frequent.
+        gained_ids: the first of them.
+        lost_ids: the first of them.
+    """
+
+    gained: int
+    lost: int
+    p_value: float
+    gained_ids: tuple[str, ...]
+    lost_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineInfo:
+    """What the checkpoint was compared with.
+
+    Attributes:
+        source: as people name it: the path of a checkpoint or ledger, or a git ref.
+        kind: `checkpoint`, `ledger` or `git`.
+        files: the checkpoint's or the ledger's.
+        refused: why its samples are not those of this run, as a clause; None where they are.
+        identical: whether it is the same checkpoint.
+    """
+
+    source: str
+    kind: str
+    files: tuple[FileInfo, ...]
+    refused: str | None
+    identical: bool
+    flips: Flips | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """How far the slices of a family are apart: the highest value minus the lowest.
+
+    Attributes:
+        highest: the slice with the highest value.
+        lowest: the slice with the lowest value.
+        undefined: None where there is a value, else the reason, as a clause.
+        no_interval: where there is a value and no interval, the reason, as a clause.
+    """
+
+    metric: MetricRef
+    heldout: str
+    family: str
+    n: int
+    value: float | None
+    undefined: str | None
+    highest: str | None
+    lowest: str | None
+    interval: Interval | None
+    no_interval: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """One bound on one metric. The threshold itself passes.
+
+    Attributes:
+        bound: `min` and `max` are of the metric itself, `max_gap` of its slices, the others of the
+            difference from the baseline; `gates.BOUNDS` has them all.
+        heldout: the held-out set that it is of.
+        slice: the part of the set that it is of; None is all of it.
+        slices: the family of slices each of which it is of.
+        decide_on: what of the evidence is held against the threshold.
+        on_undecided: what an interval that holds the threshold means.
+        min_samples: with fewer samples it is undecided.
+        higher_is_better: in which direction a difference from the baseline is a gain.
     """
 
     metric: MetricRef
     bound: str
     threshold: float
     severity: Severity
+    location: Location | None
+    heldout: str = MAIN_HELDOUT
+    slice: str | None = None
+    slices: str | None = None
+    decide_on: DecideOn = DecideOn.POINT
+    on_undecided: OnUndecided = OnUndecided.UNDECIDED
+    min_samples: int = 1
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateResult(Gate):
+    """One gate, judged.
+
+    Attributes:
+        value: what is held against the threshold: of a worst slice its value, of `max_drop` the drop.
+        interval: of that value; None where there is none.
+        margin: distance of the value to the threshold in its unit, positive on the passing side.
+        n: how many samples it rests on.
+        worst: of several slices, the one that decided.
+        flip: the probability that the value of another held-out set of this size would be on the
+            other side of the threshold; None where there is no interval.
+        blocks: whether it keeps the verdict from being a pass.
+        reason: one sentence; for an undecided gate, why.
+    """
+
     status: GateStatus
     value: float | None
+    interval: Interval | None
     margin: float | None
     n: int
+    worst: str | None = None
+    flip: float | None = None
+    blocks: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loosening:
+    """One thing that a pull request's spec asks less of than the base branch's.
+
+    Attributes:
+        what: a gate's metric and key (`gate accuracy: min`), or a key of the spec.
+        base: the base branch's value as text; None where it has none.
+        head: the pull request's.
+        reason: one sentence.
+        location: in the pull request's spec; None where nothing is left to point at.
+    """
+
+    what: str
+    base: str | None
+    head: str | None
     reason: str
     location: Location | None
 
@@ -210,15 +434,6 @@ class Completion:
     def proved(self) -> bool:
         """True when there is a sample and each was counted exactly once."""
         return 0 < self.expected == self.rows == self.distinct
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileInfo:
-    """A file or folder that went into a verdict. `sha256` of a folder covers names and contents."""
-
-    path: str
-    sha256: str
-    size: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,6 +476,15 @@ class HeldOutInfo:
     sha256: str
     pinned: bool
     disjoint_from: tuple[FileInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetInfo:
+    """A further held-out set, or the golden cases, and the proof that it was counted."""
+
+    name: str
+    heldout: HeldOutInfo
+    completion: Completion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -307,6 +531,106 @@ class Timings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CostInfo:
+    """How what a prediction costs was measured. Numbers of a shared machine are not repeatable.
+
+    Attributes:
+        batch_size: samples a timed call.
+        warmup: calls before the first timed one.
+        runs: timed calls.
+        seconds: of all timed calls together; None where none was timed to its end.
+        skipped: why nothing was timed, as a clause; None where it was.
+    """
+
+    batch_size: int
+    warmup: int
+    runs: int
+    seconds: float | None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseMetric:
+    """How much a metric of a few samples differs between ways of running them.
+
+    `difference` is the largest, None where the metric is defined in some of the ways only.
+    """
+
+    metric: MetricRef
+    difference: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseInfo:
+    """How far the outputs for the same inputs hang on how the model is run.
+
+    Each difference is the largest absolute one between two outputs of one sample. It is None where
+    it was not measured or is not finite; `skipped` says why.
+
+    Attributes:
+        samples: how many samples were run in each way; 0 where none could be.
+        largest_output: the largest absolute finite output, to compare the differences with.
+        repeat_difference: in the same batches twice.
+        batch_difference: in smaller batches, down to single samples.
+        device_difference: on the CPU and on the accelerator.
+        metrics: the gated metrics that these samples define.
+        skipped: which ways were left out, and why, a clause each.
+    """
+
+    samples: int
+    largest_output: float | None = None
+    repeat_difference: float | None = None
+    batch_difference: float | None = None
+    device_difference: float | None = None
+    metrics: tuple[NoiseMetric, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlMetric:
+    """A metric of the checkpoint and of an untrained model on the same samples.
+
+    Attributes:
+        value: the untrained model's; None where undefined.
+        checkpoint_value: the checkpoint's; None where undefined.
+        standard_error: of the difference of the two; None where it cannot be had.
+    """
+
+    metric: MetricRef
+    value: float | None
+    checkpoint_value: float | None
+    standard_error: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlTrial:
+    """One untrained model: the seed of its weights, and the metrics that were compared."""
+
+    seed: int
+    metrics: tuple[ControlMetric, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlInfo:
+    """The same architecture with fresh weights, which must do worse than the checkpoint.
+
+    Attributes:
+        n: how many held-out samples both were judged on; 0 where nothing was judged.
+        of: how many the set has.
+        trials: the untrained models: three, or two that agree.
+        worse: whether two of them are clearly worse than the checkpoint; False where two are no
+            worse, so that nothing passes; None where that is open.
+        skipped: where it is open, why, as a clause.
+    """
+
+    n: int
+    of: int
+    trials: tuple[ControlTrial, ...]
+    worse: bool | None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All that is known after a run. What was not reached is None or empty.
 
@@ -314,6 +638,13 @@ class Report:
         reason: the verdict's one-sentence explanation.
         faults: what was wrong, when the verdict is `error`; each with its place.
         notes: things a reader should know that do not change the verdict.
+        loosened: what the spec asks less of than the base branch's; fails the run unless allowed.
+        loosening_allowed: whether who runs this (never the spec) has allowed it.
+        base_gates: gates of the base branch that the spec does not have as they are, judged on the
+            same samples; they are required as much as the spec's own unless loosening is allowed.
+        cost: how the costs among the estimates were measured; None where none needs timing.
+        noise: how far the numbers hang on how the model is run.
+        control: what untrained models reach; None where the spec turns it off.
     """
 
     schema_version: int
@@ -330,9 +661,21 @@ class Report:
     run: RunSettings | None = None
     completion: Completion | None = None
     estimates: tuple[Estimate, ...] = ()
+    slices: tuple[SliceInfo, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    baseline: BaselineInfo | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    more_heldout: tuple[SetInfo, ...] = ()
     classes: tuple[ClassRow, ...] = ()
     confusion_matrix: ConfusionMatrix | None = None
+    calibration: tuple[ReliabilityBin, ...] = ()
     gates: tuple[GateResult, ...] = ()
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
     timings: Timings | None = None
+    loosened: tuple[Loosening, ...] = ()
+    loosening_allowed: bool = False
+    base_gates: tuple[GateResult, ...] = ()
+    cost: CostInfo | None = None
+    noise: NoiseInfo | None = None
+    control: ControlInfo | None = None

@@ -5,7 +5,14 @@ from functools import cache
 import numpy as np
 from hypothesis import strategies as st
 
-from builders.ledgers import binary_ledger, multiclass_ledger, regression_ledger
+from builders.ledgers import (
+    binary_ledger,
+    language_ledger,
+    multiclass_ledger,
+    multilabel_ledger,
+    regression_ledger,
+    segmentation_ledger,
+)
 from model_eval.spec.catalog import CATALOG
 from model_eval.types import MetricRef, Task
 
@@ -21,7 +28,7 @@ def refs(task):
         if task not in info.tasks:
             continue
         for params in examples(info):
-            if not (info.needs_part and task is Task.MULTICLASS):
+            if not info.needs_part or task is Task.BINARY:
                 found.append(MetricRef(name=info.name, params=params))
             if info.part == "class":
                 names = ("no", "yes") if task is Task.BINARY else CLASSES
@@ -60,7 +67,21 @@ def ledgers(draw, numbers=NUMBERS, min_size=1):
     if task is Task.REGRESSION:
         target = columns(draw, numbers, n, 2)
         return regression_ledger(target, columns(draw, numbers, n, 2), OUTPUTS)
+    if task is Task.LANGUAGE_MODELING:
+        tokens = draw(st.lists(st.integers(0, 9), min_size=n, max_size=n))
+        hits = [draw(st.integers(0, count)) for count in tokens]
+        nll = [draw(st.floats(0, 700)) if count else 0.0 for count in tokens]
+        return language_ledger(nll, tokens, hits, [3 * count for count in tokens])
     c = 2 if task is Task.BINARY else len(CLASSES)
+    if task is Task.SEGMENTATION:
+        masks = st.lists(
+            st.lists(st.integers(-1, c - 1), min_size=5, max_size=5), min_size=n, max_size=n
+        )
+        prediction = np.maximum(draw(masks), 0)
+        return segmentation_ledger(draw(masks), prediction, CLASSES, ignore_index=-1)
+    if task is Task.MULTILABEL:
+        there = columns(draw, st.booleans(), n, c)
+        return multilabel_ledger(there, columns(draw, SCORES, n, c), CLASSES)
     target = draw(st.lists(st.integers(0, c - 1), min_size=n, max_size=n))
     probability = columns(draw, SCORES, n, c)
     if task is Task.BINARY:

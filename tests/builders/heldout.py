@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from model_eval.heldout import Batch, HeldOut, Labels, open_heldout
-from model_eval.heldout.batch import _join
+from model_eval.heldout.batch import join
 from model_eval.spec.eval_spec import CodeRef, HeldOutSpec, InputSpec, PathRef
 from model_eval.types import Location, Task
 
@@ -69,7 +69,7 @@ def no_code(ref: CodeRef) -> Any:
 
 def everything(heldout: HeldOut, batch_size: int = 1000) -> Batch:
     """All samples in one batch."""
-    return _join(list(heldout.batches(batch_size)))
+    return join(list(heldout.batches(batch_size)))
 
 
 def labels(heldout: HeldOut) -> Labels:

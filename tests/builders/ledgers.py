@@ -63,6 +63,57 @@ def regression_ledger(target, prediction, outputs=None, *, finite=None, ids=None
     )
 
 
+def multilabel_ledger(target, probability, classes=None, *, threshold=0.5, finite=None, ids=None):
+    """Whether each label is there (N, L), and its probability (N, L)."""
+    target = np.asarray(target, dtype=bool)
+    probability = np.asarray(probability, dtype=np.float64)
+    of_target = np.where(target, probability, 1 - probability)
+    return Ledger(
+        task=Task.MULTILABEL,
+        columns={
+            **_common(len(target), ids, finite),
+            "target": target,
+            "prediction": probability >= threshold,
+            "probability": probability,
+            "log_loss": _log_loss(of_target).mean(axis=1),
+        },
+        classes=tuple(classes or (f"c{index}" for index in range(target.shape[1]))),
+    )
+
+
+def segmentation_ledger(target, prediction, classes, *, ignore_index=-100, finite=None, ids=None):
+    """Classes of pixels (N, P), of which those whose target is `ignore_index` are not counted."""
+    target, prediction = (np.asarray(mask, dtype=np.int64) for mask in (target, prediction))
+    size = len(classes)
+    counted = (target != ignore_index)[:, :, None]
+    of_class = np.eye(size, dtype=bool)
+    support = of_class[np.where(target == ignore_index, 0, target)] & counted
+    predicted = of_class[prediction] & counted
+    return Ledger(
+        task=Task.SEGMENTATION,
+        columns={
+            **_common(len(target), ids, finite),
+            "hits": (support & predicted).sum(axis=1),
+            "predicted": predicted.sum(axis=1),
+            "support": support.sum(axis=1),
+        },
+        classes=tuple(classes),
+    )
+
+
+def language_ledger(nll, tokens, hits, lengths=None, *, finite=None, ids=None):
+    """Of each document (N,): its loss in nats, tokens, hits and, where known, its bytes."""
+    columns = {
+        **_common(len(nll), ids, finite),
+        "nll": np.asarray(nll, dtype=np.float64),
+        "tokens": np.asarray(tokens, dtype=np.int64),
+        "hits": np.asarray(hits, dtype=np.int64),
+    }
+    if lengths is not None:
+        columns["bytes"] = np.asarray(lengths, dtype=np.int64)
+    return Ledger(task=Task.LANGUAGE_MODELING, columns=columns)
+
+
 def take(ledger, rows):
     """The ledger of these rows: positions (repeats allowed) or a mask."""
     columns = {name: column[rows] for name, column in ledger.columns.items()}

@@ -35,6 +35,7 @@ run: {batch_size: 8}
 metrics: [accuracy]
 gates:
   - {metric: accuracy, min: 0.9}
+decisions: {decide_on: point}
 """
 
 

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from model_eval.gates import EXIT_CODES, decide, judge
-from model_eval.spec.eval_spec import GateSpec
+from model_eval.gates import EXIT_CODES, Evidence, decide, judge
 from model_eval.types import (
     CheckpointInfo,
     ClassRow,
@@ -14,8 +13,10 @@ from model_eval.types import (
     Environment,
     Estimate,
     FileInfo,
+    Gate,
     HeldOutInfo,
     Location,
+    Loosening,
     MetricRef,
     Report,
     RunSettings,
@@ -30,13 +31,24 @@ HERE = Location(file="model-eval.yaml", line=20, column=5)
 
 def gate(metric=ACCURACY, *, bound="min", threshold=0.9, severity=Severity.REQUIRED, line=20):
     location = replace(HERE, line=line)
-    return GateSpec(
+    return Gate(
         metric=metric, bound=bound, threshold=threshold, severity=severity, location=location
     )
 
 
 def estimate(value, metric=ACCURACY, *, n=100, undefined=None):
     return Estimate(metric=metric, value=value, undefined=undefined, n=n)
+
+
+def evidence(*estimates, **more):
+    """What gates are held against, from estimates."""
+    return Evidence(estimates={(e.heldout, e.slice, e.metric): e for e in estimates}, **more)
+
+
+def loosening(what="gate accuracy: min", base="0.95", head="0.9", **changes):
+    reason = "`min` of the gate asks for less than in the base branch"
+    known = Loosening(what=what, base=base, head=head, reason=reason, location=HERE)
+    return replace(known, **changes)
 
 
 def complete(n=100):
@@ -46,9 +58,9 @@ def complete(n=100):
 def report(estimates=None, gates=None, completion=None, **changes):
     """A whole, consistent report of these estimates and gates."""
     estimates = tuple(estimates or (estimate(0.95),))
-    results = judge(gates or (gate(),), {e.metric: e for e in estimates})
+    results = judge(gates or (gate(),), evidence(*estimates))
     completion = completion or complete()
-    verdict, reason = decide(results, completion)
+    verdict, reason = decide(results, [completion], changes.get("control"))
     known = Report(
         schema_version=1,
         name="digits",

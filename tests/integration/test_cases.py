@@ -107,7 +107,7 @@ def test_rejected(case, project):
     assert shown(evaluation.report, project) == (case / "expected.txt").read_text()
     assert evaluation.report.verdict is Verdict.ERROR
     assert evaluation.report.exit_code in {2, 3, 4}
-    assert evaluation.ledger is None
+    assert evaluation.ledgers == {}
 
 
 @each("undecided")
@@ -235,7 +235,7 @@ def test_rejected_built(name, project):
     change(project)
     evaluation = run(project, *roots)
     assert shown(evaluation.report, project) == expected
-    assert evaluation.ledger is None
+    assert evaluation.ledgers == {}
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has an accelerator")

@@ -50,9 +50,9 @@ def test_every_input_is_used_and_described():
         assert declared.get("required") or "default" in declared, name
 
 
-def test_only_the_publishing_step_has_the_token():
+def test_only_the_steps_that_speak_to_github_have_the_token():
     holders = [script_of(step) for step in STEPS if "token" in str(step.get("env", {})).lower()]
-    assert holders == ["publish.sh"]
+    assert holders == ["base.sh", "publish.sh"]
 
 
 def test_outputs_fail_closed():
@@ -78,11 +78,24 @@ def test_every_setting_is_forwarded_to_the_publisher():
         "GITHUB_EVENT_PATH",  # lies among the runner's secrets; MODEL_EVAL_PULL_REQUEST says it
         "GITHUB_TOKEN",  # MODEL_EVAL_TOKEN
         "GITHUB_WORKSPACE",  # not mounted there
+        "MODEL_EVAL_BASE_SHA",  # base.sh's
         "MODEL_EVAL_COMMENT_KEY",  # --comment-key
     }
     loop = re.search(r"for variable in (.*?); do", (HOST / "publish.sh").read_text(), re.DOTALL)
     forwarded = {name for name in re.findall(r"[A-Z_]{3,}", loop[1]) if not name.endswith("PROXY")}
     assert forwarded == read - left_out
+
+
+def test_the_token_is_on_no_command_line():
+    """`--env NAME` takes the value from the environment; `--env NAME=VALUE` shows it to everybody."""
+    for path in HOST.glob("*.sh"):
+        assert not re.search(r"\$\{?MODEL_EVAL_TOKEN", path.read_text()), path.name
+
+
+def test_what_is_not_a_pull_request_has_no_base():
+    (base,) = (step for step in STEPS if step.get("id") == "base")
+    assert base["env"]["MODEL_EVAL_BASE_SHA"] == "${{ github.event.pull_request.base.sha }}"
+    assert "if" not in base
 
 
 def test_scripts_write_no_github_env():

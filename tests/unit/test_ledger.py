@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.ledgers import binary_ledger, multiclass_ledger, regression_ledger, take
+from builders.ledgers import (
+    binary_ledger,
+    language_ledger,
+    multiclass_ledger,
+    multilabel_ledger,
+    regression_ledger,
+    segmentation_ledger,
+    take,
+)
 from model_eval import ledger as module
 from model_eval.errors import EvaluationError, ReportError
 from model_eval.ledger import Ledger, concatenate, open_ledger, save
@@ -22,6 +30,11 @@ LEDGERS = {
     Task.BINARY: binary_ledger([0, 1], [0.1, 0.9]),
     Task.MULTICLASS: multiclass_ledger([2, 1], THREE, ("ant", "bee", "cat"), dtype=np.float32),
     Task.REGRESSION: regression_ledger([[1.0, 2], [3, 4]], [[1.0, 2], [3, 5]], ("a", "b")),
+    Task.MULTILABEL: multilabel_ledger([[1, 0, 1], [0, 0, 1]], THREE, ("ant", "bee", "cat")),
+    Task.SEGMENTATION: segmentation_ledger(
+        [[0, 1, 9], [1, 1, 0]], [[0, 0, 1], [1, 1, 1]], "ab", ignore_index=9
+    ),
+    Task.LANGUAGE_MODELING: language_ledger([3.5, 0.0], [4, 0], [2, 0], [9, 1]),
 }
 BINARY = LEDGERS[Task.BINARY]
 
@@ -120,6 +133,15 @@ def test_other_tools_read_the_columns(tmp_path):
     assert (rows[1]["id"], rows[1]["target"], rows[1]["prediction"]) == (1, 1, 0)
 
 
+def test_rows_of_which_nothing_counts_are_counted():
+    assert {task: ledger.uncounted for task, ledger in LEDGERS.items() if ledger.uncounted} == {
+        Task.LANGUAGE_MODELING: 1
+    }
+    ignored = segmentation_ledger([[9, 9], [0, 9]], [[0, 1], [1, 1]], "ab", ignore_index=9)
+    assert ignored.uncounted == 1
+    assert take(ignored, []).uncounted == 0
+
+
 @pytest.mark.parametrize("task", Task)
 def test_parts_of_a_ledger_make_the_whole(task):
     ledger = LEDGERS[task]
@@ -200,6 +222,41 @@ def without(ledger, name):
             Task.REGRESSION,
             {"columns": {**LEDGERS[Task.REGRESSION].columns, "target": np.zeros((2, 1))}},
             "1 targets are not 2 predictions",
+        ),
+        (
+            Task.MULTILABEL,
+            {"columns": {**LEDGERS[Task.MULTILABEL].columns, "target": np.zeros((2, 2), bool)}},
+            "column `target` has another shape than `probability`",
+        ),
+        (
+            Task.MULTILABEL,
+            {"columns": {**LEDGERS[Task.MULTILABEL].columns, "target": np.zeros((2, 3), int)}},
+            "column `target` of a multilabel ledger is int64 with 2 axes",
+        ),
+        (
+            Task.SEGMENTATION,
+            {"columns": {**LEDGERS[Task.SEGMENTATION].columns, "hits": np.zeros((2, 3), int)}},
+            "column `hits` has another shape than `support`",
+        ),
+        (
+            Task.SEGMENTATION,
+            {"classes": ()},
+            "a segmentation ledger needs 2 different names, and has ()",
+        ),
+        (
+            Task.LANGUAGE_MODELING,
+            {"classes": ("a",)},
+            "a language_modeling ledger needs 0 different names, and has ('a',)",
+        ),
+        (
+            Task.LANGUAGE_MODELING,
+            {
+                "columns": {
+                    **LEDGERS[Task.LANGUAGE_MODELING].columns,
+                    "target": np.zeros((2, 2), int),
+                }
+            },
+            "a language_modeling ledger has no column `target`",
         ),
     ],
 )
@@ -391,6 +448,40 @@ def test_a_column_that_no_ledger_has_is_refused(hostile):
             "target",
             [[0, 1], [np.nan, 2]],
             "column `target` has numbers that are not finite",
+        ),
+        (
+            Task.MULTILABEL,
+            "probability",
+            [[0, 1, 1], [1, np.nan, 1]],
+            "column `probability` is not finite in a row that is called finite",
+        ),
+        (Task.SEGMENTATION, "hits", [[1, 0], [-1, 2]], "column `hits` has a count below 0"),
+        (Task.SEGMENTATION, "hits", [[1, 1], [0, 2]], "column `hits` counts more than `predicted`"),
+        (
+            Task.SEGMENTATION,
+            "support",
+            [[0, 2], [1, 2]],
+            "column `hits` counts more than `support`",
+        ),
+        (
+            Task.SEGMENTATION,
+            "support",
+            [[1, 2], [1, 2]],
+            "columns `predicted` and `support` do not count the same pixels",
+        ),
+        (Task.LANGUAGE_MODELING, "hits", [5, 0], "column `hits` counts more than `tokens`"),
+        (Task.LANGUAGE_MODELING, "bytes", [9, -1], "column `bytes` has a count below 0"),
+        (
+            Task.LANGUAGE_MODELING,
+            "nll",
+            [-0.1, 0],
+            "column `nll` is NaN or below 0 in a row that is called finite",
+        ),
+        (
+            Task.LANGUAGE_MODELING,
+            "nll",
+            [np.nan, 0],
+            "column `nll` is NaN or below 0 in a row that is called finite",
         ),
     ],
 )

@@ -201,3 +201,10 @@ def test_whatever_a_variable_holds_there_are_settings_or_a_usage_error(name, val
     except UsageError as error:
         named = error.message
     assert name in named
+
+
+def test_the_commit_of_the_base_branch():
+    assert read_settings({"MODEL_EVAL_BASE_SHA": "a" * 40}).base_sha == "a" * 40
+    assert read_settings({"MODEL_EVAL_BASE_SHA": ""}).base_sha is None
+    with pytest.raises(UsageError, match="`MODEL_EVAL_BASE_SHA` is `main`, which is not 40 or 64"):
+        read_settings({"MODEL_EVAL_BASE_SHA": "main"})

@@ -30,7 +30,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     Raises:
         EvaluationError: naming the first module or tensor that differs.
     """
-    before = _prints(model)
+    before = prints(model)
     try:
         yield
     except EvaluationError as error:
@@ -41,7 +41,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 
 def _require_unchanged(model: nn.Module, before: Mapping[str, Print]) -> None:
-    after = _prints(model)
+    after = prints(model)
     if (name := next((name for name in after if name not in before), None)) is not None:
         raise EvaluationError(
             f"{quote(name)} was made during the evaluation: its values are not the checkpoint's",
@@ -73,7 +73,8 @@ def _require_unchanged(model: nn.Module, before: Mapping[str, Print]) -> None:
 
 
 @torch.inference_mode()
-def _prints(model: nn.Module) -> dict[str, Print]:
+def prints(model: nn.Module) -> dict[str, Print]:
+    """Name → dtype, shape and fingerprint of every parameter and persistent buffer."""
     seen: dict[int, Print] = {}
     prints = {}
     for name, tensor in tensors_of(model).items():

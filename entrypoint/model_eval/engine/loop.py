@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model_eval.engine.causal import require_causal
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
+from model_eval.engine.sample import Source
 from model_eval.errors import EvaluationError
-from model_eval.heldout import HeldOut, Labels
+from model_eval.heldout import Labels
 from model_eval.ledger import Array, Ledger
 from model_eval.tasks import Scorer, require_rows
 
@@ -20,11 +22,12 @@ ELEMENTS_PER_CHUNK = 1_000_000
 
 def evaluate(
     predict: Predict,
-    heldout: HeldOut,
+    heldout: Source,
     scorer: Scorer,
     *,
     batch_size: int,
     progress: Callable[[int], None],
+    causal: bool = False,
 ) -> Ledger:
     """Runs every held-out sample through the model once, the first few of them twice more.
 
@@ -34,19 +37,22 @@ def evaluate(
         scorer: turns outputs and targets into ledger columns.
         batch_size: samples a batch; the last one is smaller where it does not divide.
         progress: called with the number of samples of each finished batch.
+        causal: whether the inputs hold the targets, so that the model must not look ahead.
 
     Raises:
         EvaluationError: the model or the scoring could not finish, its outputs are not
-            repeatable, or there were no samples.
+            repeatable, it looks ahead, or there were no samples.
     """
-    labels: list[Labels] = []
+    labels: list[dict[str, Array]] = []
     columns: list[dict[str, Array]] = []
     chunk = _Chunk(scorer)
     for batch in heldout.batches(batch_size):
         if not labels:
             require_repeatable(predict, batch)
+            if causal:
+                require_causal(predict, batch, ignore_index=scorer.ignore_index)
         chunk.add(predict(batch.args, batch.kwargs), batch.labels.target)
-        labels.append(batch.labels)
+        labels.append(label_columns(batch.labels, target=scorer.keeps_targets))
         if chunk.elements >= ELEMENTS_PER_CHUNK:
             columns.append(chunk.score())
         progress(len(batch.labels))
@@ -54,8 +60,7 @@ def evaluate(
         columns.append(chunk.score())
     if not columns:
         raise EvaluationError("the held-out set gave no samples")
-    scored = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
-    return scorer.ledger({**_label_columns(labels), **scored})
+    return scorer.ledger({**_joined(labels), **_joined(columns)})
 
 
 @dataclass(slots=True)
@@ -77,29 +82,37 @@ class _Chunk:
                 f"the model returned shape {tuple(outputs.shape)} after {tuple(self.first)}",
                 remedy="an output must have the same shape for every batch",
             )
-        # A copy: some models write every output into the same memory.
-        with torch.inference_mode():
-            self.outputs.append(outputs.clone())
-        self.targets.append(target)
         self.elements += outputs.numel()
+        # A copy: some models write every output into the same memory. A full chunk is scored
+        # before the model runs again, and outputs that fill one are too large to be there twice.
+        with torch.inference_mode():
+            kept = outputs if self.elements >= ELEMENTS_PER_CHUNK else outputs.clone()
+            self.outputs.append(kept)
+        self.targets.append(target)
 
     def score(self) -> dict[str, Array]:
         """Scores and empties the chunk: few large kernels, and one wait for the device."""
         with torch.inference_mode():
-            scored = self.scorer.columns(torch.cat(self.outputs), np.concatenate(self.targets))
+            whole = self.outputs[0] if len(self.outputs) == 1 else torch.cat(self.outputs)
+            scored = self.scorer.columns(whole, np.concatenate(self.targets))
             columns = {name: column.cpu().numpy() for name, column in scored.items()}
         self.outputs, self.targets, self.elements = [], [], 0
         return columns
 
 
-def _label_columns(labels: list[Labels]) -> dict[str, Array]:
-    columns: dict[str, Array] = {
-        "id": np.concatenate([part.ids for part in labels]),
-        "target": np.concatenate([part.target for part in labels]),
-    }
-    clusters = [part.cluster for part in labels if part.cluster is not None]
-    if clusters:
-        columns["cluster"] = np.concatenate(clusters)
-    for name in labels[0].slices:
-        columns[f"slice:{name}"] = np.concatenate([part.slices[name] for part in labels])
-    return columns
+def label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:
+    """What the ledger keeps of a batch's labels; masks and tokens would be as large as the set."""
+    columns = {"id": labels.ids}
+    if target:
+        columns["target"] = labels.target
+    if labels.cluster is not None:
+        columns["cluster"] = labels.cluster
+    if labels.weight is not None:
+        columns["weight"] = labels.weight
+    if labels.bytes is not None:
+        columns["bytes"] = labels.bytes
+    return columns | {f"slice:{name}": values for name, values in labels.slices.items()}
+
+
+def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -20,14 +20,17 @@ from model_eval.ledger import Array
 from model_eval.spec.eval_spec import CodeRef
 from model_eval.types import Task
 
+_NOT_KEPT = frozenset({Task.SEGMENTATION, Task.LANGUAGE_MODELING})
+"""Tasks whose ledger has sums over a sample's pixels or tokens, and not their outputs."""
+
 
 def from_torchmetrics(
     ref: CodeRef, *, task: Task
 ) -> Callable[[Mapping[str, Array], npt.NDArray[np.float64]], object]:
     """What computes the metric: a new object of the class for each call, updated once.
 
-    It is given `probability` (N,) or (N, C) and `target` int64 (N,) of a classification, and
-    `prediction` and `target` (N,) or (N, K) of a regression, all float64 on the CPU. A row of
+    It is given `probability` (N,) or (N, C) and `target` int64 (N,) or (N, C) of a classification,
+    and `prediction` and `target` (N,) or (N, K) of a regression, all float64 on the CPU. A row of
     weight 3 is given three times; weights that are not whole numbers have the value NaN.
 
     Args:
@@ -35,9 +38,16 @@ def from_torchmetrics(
         task: which columns the ledger has.
 
     Raises:
-        UserCodeError: torchmetrics is not installed, or has no such class; when the function is
+        UserCodeError: torchmetrics is not installed, or has no such class; the ledger of the task
+            does not have outputs; when the function is
             called: making, updating or computing the metric raised.
     """
+    if task in _NOT_KEPT:
+        raise UserCodeError(
+            f"`{ref.text}` needs the outputs of each sample, which the ledger of a {task} task lacks",
+            remedy="take a metric of model-eval's, or a `callable` over the ledger's columns",
+            location=ref.location,
+        )
     if find_spec("torchmetrics") is None:
         raise UserCodeError(
             f"`{ref.text}` needs torchmetrics, which is not installed",

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TextIO
 
 from model_eval.errors import PublishError
-from model_eval.types import GateResult, GateStatus, Location, Report, Severity
+from model_eval.gates import label
+from model_eval.types import GateResult, GateStatus, Location, Report
 
 ANNOTATIONS_PER_LEVEL = 10
 """GitHub shows so many of each level for a step; the steps of a composite action share them."""
@@ -59,7 +60,7 @@ class Annotation:
 
 
 def annotations(report: Report) -> tuple[Annotation, ...]:
-    """One annotation for each fault and for each gate that did not pass; errors come first."""
+    """One for each fault, each gate that did not pass and each loosening; errors come first."""
     found = [
         Annotation(
             level=Level.ERROR,
@@ -70,6 +71,15 @@ def annotations(report: Report) -> tuple[Annotation, ...]:
         for fault in report.faults
     ]
     found += [_of_gate(gate) for gate in report.gates if gate.status is not GateStatus.PASS]
+    found += [
+        Annotation(
+            level=Level.WARNING if report.loosening_allowed else Level.ERROR,
+            title="model-eval: loosened",
+            message=f"{one.what} ({one.base or 'nothing'} → {one.head or 'nothing'}): {one.reason}",
+            location=one.location,
+        )
+        for one in report.loosened
+    ]
     return tuple(sorted(found, key=lambda annotation: annotation.level is not Level.ERROR))
 
 
@@ -194,10 +204,10 @@ def clip(text: str, limit: int) -> str:
 
 
 def _of_gate(gate: GateResult) -> Annotation:
-    advisory = gate.severity is Severity.ADVISORY
+    advisory = not gate.blocks
     return Annotation(
         level=Level.WARNING if advisory else Level.ERROR,
-        title=f"model-eval: {gate.metric.label} {gate.status}",
+        title=f"model-eval: {label(gate)} {gate.status}",
         message=gate.reason,
         location=gate.location,
     )

@@ -20,6 +20,7 @@ from model_eval.wording import quote
 
 _CHUNK_BYTES = 4 << 20
 _LABEL_ROWS = 1 << 16
+_LABEL_BYTES = 256 << 20
 
 
 class HeldOut:
@@ -53,7 +54,8 @@ class HeldOut:
         self._labels = LabelReader(
             spec, task=task, known=reader.columns, id_column=self.id_column, classes=self.classes
         )
-        hidden = dict.fromkeys(spec.targets, "the target")
+        # Shifted targets are the inputs: that a model looks ahead is for the engine to find.
+        hidden = {} if spec.shift else dict.fromkeys(spec.targets, "the target")
         if self.id_column is not None:
             hidden.setdefault(self.id_column, "the id")
         self._args = tuple(bind(source, reader.columns, hidden=hidden) for source in spec.args)
@@ -144,7 +146,8 @@ class HeldOut:
         """Reads the labels alone, so that they cannot be the end of a long evaluation."""
         unique = UniqueIds(place_of(self._spec, "id"))
         start = 0
-        for chunk in self.reader.chunks(self._labels.columns, _LABEL_ROWS):
+        rows = max(1, min(_LABEL_ROWS, _LABEL_BYTES // max(1, self.reader.row_bytes)))
+        for chunk in self.reader.chunks(self._labels.columns, rows):
             labels, _ = self._labels.read(chunk, start)
             unique.add(labels.ids)
             start += len(labels)

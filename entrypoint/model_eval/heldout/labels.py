@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from model_eval.errors import HeldOutError
+from model_eval.heldout import wide_labels
 from model_eval.heldout.batch import Array, Column, Labels
 from model_eval.heldout.inputs import find_column
 from model_eval.heldout.wording import Rows, nearest, place_of, shape_of
@@ -52,9 +53,11 @@ class LabelReader:
         roles += [(id_column, "id")] if id_column is not None else []
         roles += [(spec.cluster, "cluster")] if spec.cluster is not None else []
         roles += [(name, "slices") for name in spec.slices]
+        roles += [(spec.weight, "weight")] if spec.weight is not None else []
+        roles += [(spec.bytes, "bytes")] if spec.bytes is not None else []
         for name, role in roles:
             find_column(name, known, role=role, location=place_of(spec, role))
-        if task is not Task.REGRESSION and len(spec.targets) != 1:
+        if task not in {Task.REGRESSION, Task.MULTILABEL} and len(spec.targets) != 1:
             raise HeldOutError(
                 f"a {task} task has one target column, the spec names {len(spec.targets)}",
                 remedy="name the column with the class index or the class name",
@@ -76,10 +79,7 @@ class LabelReader:
         else:
             ids = read_ids(chunk[self._id], self._id, place_of(spec, "id"))
             rows = Rows(start=start, ids=ids)
-        if self._task is Task.REGRESSION:
-            target = self._values(chunk, rows)
-        else:
-            target = self._indexes(self._numpy(chunk, spec.targets[0], "target"), rows)
+        target = self._target(chunk, rows)
         cluster = None
         if spec.cluster is not None:
             at = place_of(spec, "cluster")
@@ -88,7 +88,39 @@ class LabelReader:
         slices = {
             name: group(self._numpy(chunk, name, "slices"), name, rows, at) for name in spec.slices
         }
-        return Labels(ids=ids, target=target, cluster=cluster, slices=slices), rows
+        lengths = None
+        if spec.bytes is not None:
+            at = place_of(spec, "bytes")
+            lengths = read_bytes(self._numpy(chunk, spec.bytes, "bytes"), spec.bytes, rows, at)
+        weight = None
+        if spec.weight is not None:
+            at = place_of(spec, "weight")
+            weight = sample_weights(
+                self._numpy(chunk, spec.weight, "weight"), spec.weight, rows, at
+            )
+        labels = Labels(
+            ids=ids, target=target, cluster=cluster, slices=slices, weight=weight, bytes=lengths
+        )
+        return labels, rows
+
+    def _target(self, chunk: Mapping[str, Column], rows: Rows) -> Array:
+        spec = self._spec
+        at = place_of(spec, "target")
+        if self._task is Task.REGRESSION:
+            return self._values(chunk, rows)
+        values = {name: self._numpy(chunk, name, "target") for name in spec.targets}
+        if self._task is Task.MULTILABEL:
+            return wide_labels.read_labels(values, rows, at)
+        name = spec.targets[0]
+        if self._task is Task.SEGMENTATION:
+            return wide_labels.read_mask(
+                values[name], name, rows, at, ignore_index=spec.ignore_index
+            )
+        if self._task is Task.LANGUAGE_MODELING:
+            return wide_labels.read_tokens(
+                values[name], name, rows, at, ignore_index=spec.ignore_index, shift=spec.shift
+            )
+        return self._indexes(values[name], rows)
 
     def _numpy(self, chunk: Mapping[str, Column], name: str, role: str) -> Array:
         return _numpy(chunk[name], name, place_of(self._spec, role))
@@ -260,6 +292,56 @@ def group(values: Array, name: str, rows: Rows, location: Location) -> Array:
         remedy="write it as text or numbers",
         location=location,
     )
+
+
+def sample_weights(values: Array, name: str, rows: Rows, location: Location) -> Array:
+    """Checks a column of weights: float64 [n], finite and not negative.
+
+    Raises:
+        HeldOutError: it has something else in it.
+    """
+    values = _one_axis(values, name, location, hint="give each sample one weight")
+    if values.dtype.kind not in "iuf":
+        raise HeldOutError(
+            f"the weight column {quote(name)} is {values.dtype}, and weights are numbers",
+            remedy="write the weights as numbers",
+            location=location,
+        )
+    weights = values.astype(np.float64)
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        worst = int(wrong.argmax())
+        raise HeldOutError(
+            f"the weight in {rows.name(worst)} is {weights[worst]:g}",
+            remedy="weights are finite and not negative; 0 leaves a sample out",
+            location=location,
+        )
+    return weights
+
+
+def read_bytes(values: Array, name: str, rows: Rows, location: Location) -> Array:
+    """Checks the lengths of documents: int64 [n].
+
+    Raises:
+        HeldOutError: one is not an integer of at least 0.
+    """
+    values = _one_axis(values, name, location, hint="give each document one length")
+    if values.dtype.kind not in "iu":
+        shown = "text" if values.dtype.kind in "OU" else str(values.dtype)
+        raise HeldOutError(
+            f"column {quote(name)} is {shown}, and a length in bytes is an integer",
+            remedy="write how many bytes the document has in UTF-8",
+            location=location,
+        )
+    if (values < 0).any():
+        row = int((values < 0).argmax())
+        raise HeldOutError(
+            f"column {quote(name)} is {values[row]} in {rows.name(row)}, "
+            "and a length in bytes is at least 0",
+            remedy="write how many bytes the document has in UTF-8",
+            location=location,
+        )
+    return _int64(values, name, location)
 
 
 class UniqueIds:

@@ -15,12 +15,15 @@ from model_eval.ledger import Ledger
 from model_eval.metrics.classification import f1, precision, recall
 from model_eval.metrics.custom import bring
 from model_eval.metrics.registry import NONE_BROUGHT, Brought, info_of, metric_of
-from model_eval.metrics.rows import FloatArray, Rows
-from model_eval.spec.catalog import MetricInfo
+from model_eval.metrics.rows import FloatArray, Resample, Rows, Sample
+from model_eval.spec.catalog import CLASSIFICATION, LABELLED, MetricInfo
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
 
 __all__ = [
+    "NONE_BROUGHT",
     "Brought",
+    "Resample",
+    "Sample",
     "bring",
     "class_rows",
     "compute",
@@ -28,6 +31,7 @@ __all__ = [
     "confusion_matrix",
     "estimate",
     "estimates",
+    "values_of",
 ]
 
 _NO_SAMPLES = "there are no samples"
@@ -60,7 +64,14 @@ def compute(
     """
     if missing := _missing_part(ledger, ref, brought):
         raise ValueError(missing)
-    values = _values(Rows(ledger, weights), ref, brought)
+    return values_of(Rows(ledger, weights), ref, brought)
+
+
+def values_of(
+    rows: Rows, ref: MetricRef, brought: Mapping[str, Brought] = NONE_BROUGHT
+) -> FloatArray:
+    """`compute` of rows that are there already, and share what they need between metrics."""
+    values = _values(rows, ref, brought)
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -70,15 +81,15 @@ def estimate(ledger: Ledger, ref: MetricRef) -> Estimate:
     Raises:
         ValueError: the ledger's task has no such metric.
     """
-    return estimates(ledger, (ref,))[0]
+    return estimates(Sample(ledger=ledger), (ref,))[0]
 
 
 def estimates(
-    ledger: Ledger, refs: Iterable[MetricRef], *, brought: Mapping[str, Brought] = NONE_BROUGHT
+    sample: Sample, refs: Iterable[MetricRef], *, brought: Mapping[str, Brought] = NONE_BROUGHT
 ) -> tuple[Estimate, ...]:
     """`estimate` of several metrics, which share the counts and rankings that they need."""
-    rows = Rows(ledger)
-    return tuple(_estimate(rows, ref, brought) for ref in refs)
+    rows = sample.rows()
+    return tuple(_estimate(rows, sample, ref, brought) for ref in refs)
 
 
 def confusion_matrix(ledger: Ledger, weights: npt.ArrayLike | None = None) -> npt.NDArray[Any]:
@@ -92,8 +103,8 @@ def confusion_matrix(ledger: Ledger, weights: npt.ArrayLike | None = None) -> np
         (B, C, C): int64 counts without weights, else float64 sums of weights.
 
     Raises:
-        ValueError: the weights are not as above, the ledger is a regression's, or a row of
-            positive weight has outputs that are not finite, so that its prediction means nothing.
+        ValueError: the weights are not as above, the task has no one class of a sample, or a row
+            of positive weight has outputs that are not finite, so that its prediction means nothing.
     """
     return _countable(ledger, weights).confusion_matrix()
 
@@ -111,12 +122,12 @@ def confusion(ledger: Ledger) -> ConfusionMatrix:
 
 
 def class_rows(ledger: Ledger) -> tuple[ClassRow, ...]:
-    """Each class against the rest, in the order of the ledger's classes.
+    """Each class against the rest, in the order of the ledger's classes, or each label.
 
     Raises:
-        ValueError: the ledger is a regression's, or a row's outputs are not finite.
+        ValueError: the task has no class or labels of a sample, or a row's outputs are not finite.
     """
-    counts = _countable(ledger, None).counts
+    counts = _countable(ledger, None, LABELLED).counts
     ratios = [ratio(counts)[0].tolist() for ratio in (precision, recall, f1)]
     return tuple(
         ClassRow(
@@ -131,8 +142,10 @@ def class_rows(ledger: Ledger) -> tuple[ClassRow, ...]:
     )
 
 
-def _estimate(rows: Rows, ref: MetricRef, brought: Mapping[str, Brought]) -> Estimate:
-    ledger = rows.ledger
+def _estimate(
+    rows: Rows, sample: Sample, ref: MetricRef, brought: Mapping[str, Brought]
+) -> Estimate:
+    ledger = sample.ledger
     undefined = _missing_part(ledger, ref, brought) or _unusable(ledger)
     value = float(_values(rows, ref, brought)[0]) if undefined is None else np.nan
     if undefined is None and not isfinite(value):
@@ -141,7 +154,7 @@ def _estimate(rows: Rows, ref: MetricRef, brought: Mapping[str, Brought]) -> Est
         metric=ref,
         value=value if undefined is None else None,
         undefined=undefined,
-        n=len(ledger),
+        n=len(ledger) if sample.base is None else int(np.count_nonzero(sample.base)),
     )
 
 
@@ -157,7 +170,7 @@ def _values(rows: Rows, ref: MetricRef, brought: Mapping[str, Brought]) -> Float
 def _function(
     ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]
 ) -> Callable[[Rows], FloatArray]:
-    metric, part = metric_of(ref, brought), _part(ledger, ref)
+    metric, part = metric_of(ref, ledger.task, brought), _part(ledger, ref)
     if part is None:
         return metric.whole
     of_part = metric.of_part
@@ -187,7 +200,7 @@ def _missing_part(ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]
             has other parameters.
     """
     info = _known(ledger, ref, brought)
-    needs_class = info.needs_part and ledger.task is Task.MULTICLASS
+    needs_class = info.needs_part and ledger.task is not Task.BINARY
     if (
         (ref.of_class is not None and info.part != "class")
         or (ref.of_output is not None and info.part != "output")
@@ -199,6 +212,8 @@ def _missing_part(ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]
         return f"there is no class `{ref.of_class}`"
     if ref.of_output is not None and ref.of_output not in ledger.outputs:
         return f"there is no output `{ref.of_output}`"
+    if info.needs_bytes and "bytes" not in ledger.columns:
+        return "the length of the documents in bytes is not known"
     return None
 
 
@@ -215,9 +230,11 @@ def _unusable(ledger: Ledger) -> str | None:
     return f"{lacking} of {count} samples have outputs that are not finite (first id: {first})"
 
 
-def _countable(ledger: Ledger, weights: npt.ArrayLike | None) -> Rows:
-    if ledger.task is Task.REGRESSION:
-        raise ValueError("a regression has no classes")
+def _countable(
+    ledger: Ledger, weights: npt.ArrayLike | None, tasks: frozenset[Task] = CLASSIFICATION
+) -> Rows:
+    if ledger.task not in tasks:
+        raise ValueError(f"a {ledger.task} ledger has no class for each sample")
     rows = Rows(ledger, weights)
     if rows.spoiled.any():
         raise ValueError("classes cannot be counted over rows whose outputs are not finite")

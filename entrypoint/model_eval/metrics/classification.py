@@ -69,14 +69,14 @@ def macro(ratio: Ratio, rows: Rows, **params: float) -> FloatArray:
     """The mean over the classes that are a target or a prediction; 0/0 of such a class is 0."""
     counts = rows.counts
     occurs = counts.predicted + counts.support > 0
-    values = np.where(occurs, _zero_for_nan(ratio(counts, **params)), 0)
+    values = np.where(occurs, zero_for_nan(ratio(counts, **params)), 0)
     return divide(values.sum(axis=1), occurs.sum(axis=1))
 
 
 def weighted(ratio: Ratio, rows: Rows, **params: float) -> FloatArray:
     """The mean over classes, each weighted by its support; 0/0 is 0."""
     support = rows.counts.support
-    values = support * _zero_for_nan(ratio(rows.counts, **params))
+    values = support * zero_for_nan(ratio(rows.counts, **params))
     return divide(values.sum(axis=1), support.sum(axis=1))
 
 
@@ -132,5 +132,6 @@ def _rejected(counts: Counts) -> tuple[FloatArray, FloatArray]:
     return np.clip(rejected, 0, negatives), negatives
 
 
-def _zero_for_nan(values: FloatArray) -> FloatArray:
+def zero_for_nan(values: FloatArray) -> FloatArray:
+    """The values, 0 where they are NaN."""
     return np.where(np.isnan(values), 0, values)

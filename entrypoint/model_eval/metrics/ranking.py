@@ -29,6 +29,8 @@ class Ranking:
         above: (P,) how many negatives have a higher score than this positive.
         negatives_reached: (P,) how many negatives have at least this positive's score.
         positives_reached: (P,) how many positives have, itself among them.
+        positives_above: (M,) how many positives have a higher score than this negative.
+        positives_level: (M,) how many positives have at least this negative's score.
     """
 
     positives: npt.NDArray[np.intp]
@@ -36,21 +38,35 @@ class Ranking:
     above: npt.NDArray[np.intp]
     negatives_reached: npt.NDArray[np.intp]
     positives_reached: npt.NDArray[np.intp]
+    positives_above: npt.NDArray[np.intp]
+    positives_level: npt.NDArray[np.intp]
 
 
 def rank(score: Array, positive: BoolArray) -> Ranking:
     """Ranks rows by score (N,); `positive` says which are of the class."""
-    descending = -score
-    positives, negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
-    positives = positives[np.argsort(descending[positives])]
-    negatives = negatives[np.argsort(descending[negatives])]
-    own, others = descending[positives], descending[negatives]
+    order = np.argsort(-score)
+    ordered, own = score[order], positive[order]
+    others = ~own
+    # One sort, then passes: where each group of equal scores begins and ends.
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(order)])
+    length = np.diff(begins, append=len(order))
+    positives = np.cumsum(own, dtype=np.intp)
+    negatives = np.cumsum(others, dtype=np.intp)
+    before = begins - 1
+    first_positive = np.where(before >= 0, positives[before], 0)
+    first_negative = np.where(before >= 0, negatives[before], 0)
+    last = begins + length - 1
+    of_positive, of_negative = (
+        np.repeat(np.arange(len(begins)), length)[side] for side in (own, others)
+    )
     return Ranking(
-        positives=positives,
-        negatives=negatives,
-        above=np.searchsorted(others, own, side="left"),
-        negatives_reached=np.searchsorted(others, own, side="right"),
-        positives_reached=np.searchsorted(own, own, side="right"),
+        positives=order[own],
+        negatives=order[others],
+        above=first_negative[of_positive],
+        negatives_reached=negatives[last][of_positive],
+        positives_reached=positives[last][of_positive],
+        positives_above=first_positive[of_negative],
+        positives_level=positives[last][of_negative],
     )
 
 
@@ -93,6 +109,36 @@ def average_precision_of(rows: Rows, index: int) -> FloatArray:
     return _one_against_rest(rows, index, "average_precision", area)
 
 
+def auroc_influence(rows: Rows, index: int) -> FloatArray:
+    """(N,) how much each row moves the area: DeLong's structural components (1988), around 0.
+
+    The area moves by w_i u_i / Σ w where the weight of a row i is raised by its share w_i; the sum of
+    w u is 0. Rows of weight 0 take no part in the others'.
+    """
+    weights = rows.plain_weights
+    ranking = _ranking(rows, index)
+    positive, negative = weights[ranking.positives], weights[ranking.negatives]
+    below = cumulative(negative[None])[0]
+    beaten = 1 - (below[ranking.above] + below[ranking.negatives_reached]) / 2 / below[-1]
+    over = cumulative(positive[None])[0]
+    beats = (over[ranking.positives_above] + over[ranking.positives_level]) / 2 / over[-1]
+    area = np.average(beaten, weights=positive)
+    influence = np.empty(len(weights))
+    total = weights.sum()
+    influence[ranking.positives] = (beaten - area) * total / positive.sum()
+    influence[ranking.negatives] = (beats - area) * total / negative.sum()
+    return influence
+
+
+def influence_of_all(rows: Rows) -> FloatArray:
+    """`auroc_influence` of `of_all`."""
+    if rows.ledger.task is Task.BINARY:
+        return auroc_influence(rows, 1)
+    each = [auroc_influence(rows, index) for index in range(len(rows.ledger.classes))]
+    mean: FloatArray = np.mean(each, axis=0)
+    return mean
+
+
 def of_all(area: OfClass, rows: Rows, **params: float) -> FloatArray:
     """The positive class of a binary ledger; the mean over all classes of another."""
     if rows.ledger.task is not Task.BINARY:
@@ -123,13 +169,25 @@ def _one_against_rest(
     rows: Rows, index: int, name: str, area: Callable[[Ranking, FloatArray], FloatArray]
 ) -> FloatArray:
     def make() -> FloatArray:
-        positive = rows.column("target") == index
-        if not positive.any():
+        if not is_of_class(rows, index).any():
             return np.full(len(rows.defined), np.nan)
-        ranking = rank(class_score(rows, index), positive)
-        return rows.map(lambda weights: area(ranking, weights))
+        return rows.map(lambda weights: area(_ranking(rows, index), weights))
 
     return rows.once((name, index), make)
+
+
+def _ranking(rows: Rows, index: int) -> Ranking:
+    """Sorted once for all weights of a ledger."""
+    found: Ranking = rows.shared(
+        ("ranking", index), lambda: rank(class_score(rows, index), is_of_class(rows, index))
+    )
+    return found
+
+
+def is_of_class(rows: Rows, index: int) -> BoolArray:
+    """(N,) which rows are of the class, or have the label."""
+    target = rows.column("target")
+    return target == index if target.ndim == 1 else np.ascontiguousarray(target[:, index])
 
 
 def class_score(rows: Rows, index: int) -> Array:

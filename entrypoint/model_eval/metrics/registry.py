@@ -10,14 +10,17 @@ from model_eval.metrics import (
     agreement,
     classification,
     correlation,
+    language_modeling,
+    multilabel,
     probability,
     ranking,
     regression,
     roc,
+    segmentation,
 )
-from model_eval.metrics.rows import FloatArray
+from model_eval.metrics.rows import FloatArray, Rows
 from model_eval.spec.catalog import CATALOG, MetricInfo
-from model_eval.types import MetricRef
+from model_eval.types import MetricRef, Task
 
 Trials = tuple[FloatArray, FloatArray]
 """Successes (B,) and trials (B,)."""
@@ -52,6 +55,10 @@ class Metric:
         trials: where the metric is a share of independent rows, the successes and the number of
             trials, each (B,); None where it is something else.
         trials_of_part: the same for the class or output of that index.
+        influence: (N,) how much each row moves the metric, around 0, where that is known and the
+            parameters are the default ones; with many rows it takes the place of a bootstrap of
+            `RANKS`.
+        influence_of_part: the same for the class or output of that index.
         no_interval: where resampling does not say how much it varies, why not, as a clause.
     """
 
@@ -60,6 +67,8 @@ class Metric:
     of_part: Callable[..., FloatArray] | None = None
     trials: Callable[..., Trials] | None = None
     trials_of_part: Callable[..., Trials] | None = None
+    influence: Callable[[Rows], FloatArray] | None = None
+    influence_of_part: Callable[[Rows, int], FloatArray] | None = None
     no_interval: str | None = None
 
     def with_params(self, **params: float) -> "Metric":
@@ -115,10 +124,28 @@ def _registry() -> dict[str, Metric]:
         "average_precision": ranking.average_precision_of,
     }
     for name, area in areas.items():
-        found[name] = Metric(needs=Needs.RANKS, whole=partial(ranking.of_all, area), of_part=area)
-        found[f"{name}_macro"] = Metric(needs=Needs.RANKS, whole=partial(ranking.macro, area))
+        influence = name == "auroc"
+        found[name] = Metric(
+            needs=Needs.RANKS,
+            whole=partial(ranking.of_all, area),
+            of_part=area,
+            influence=ranking.influence_of_all if influence else None,
+            influence_of_part=ranking.auroc_influence if influence else None,
+        )
+        found[f"{name}_macro"] = Metric(
+            needs=Needs.RANKS,
+            whole=partial(ranking.macro, area),
+            influence=ranking.influence_of_all if influence else None,
+        )
         found[f"{name}_weighted"] = Metric(needs=Needs.RANKS, whole=partial(ranking.weighted, area))
-    return {**found, **_further_classification(), **_regression()}
+    return {
+        **found,
+        **_further_classification(),
+        **_regression(),
+        **_multilabel(),
+        **_segmentation(),
+        **_language_modeling(),
+    }
 
 
 def _further_classification() -> dict[str, Metric]:
@@ -170,7 +197,64 @@ def _regression() -> dict[str, Metric]:
     }
 
 
+def _multilabel() -> dict[str, Metric]:
+    ratios = {
+        "precision": classification.precision,
+        "recall": classification.recall,
+        "f1": classification.f1,
+    }
+    return {
+        "exact_match": Metric(
+            needs=Needs.SUMS, whole=multilabel.exact_match, trials=multilabel.exact_matches
+        ),
+        "hamming_loss": Metric(needs=Needs.SUMS, whole=multilabel.hamming_loss),
+    } | {
+        f"{name}_samples": Metric(needs=Needs.SUMS, whole=partial(multilabel.samples, ratio))
+        for name, ratio in ratios.items()
+    }
+
+
+def _segmentation() -> dict[str, Metric]:
+    # Neighbouring pixels are not independent, so that none of these has trials.
+    found = {"pixel_accuracy": Metric(needs=Needs.COUNTS, whole=classification.accuracy)}
+    for name, ratio in {"iou": segmentation.iou, "dice": classification.f1}.items():
+        found[name] = Metric(
+            needs=Needs.COUNTS,
+            whole=partial(classification.macro, ratio),
+            of_part=partial(classification.of_class, ratio),
+        )
+        found[f"{name}_macro"] = Metric(
+            needs=Needs.COUNTS, whole=partial(classification.macro, ratio)
+        )
+        found[f"{name}_per_image"] = Metric(
+            needs=Needs.SUMS, whole=partial(segmentation.per_image, ratio)
+        )
+    return found
+
+
+def _language_modeling() -> dict[str, Metric]:
+    return {
+        "perplexity": Metric(needs=Needs.SUMS, whole=language_modeling.perplexity),
+        "bits_per_byte": Metric(needs=Needs.SUMS, whole=language_modeling.bits_per_byte),
+        "token_accuracy": Metric(needs=Needs.SUMS, whole=language_modeling.token_accuracy),
+    }
+
+
+def _of_tasks() -> dict[tuple[str, Task], Metric]:
+    """What a task computes otherwise than the others that have a metric of this name."""
+    found = {
+        ("log_loss", Task.LANGUAGE_MODELING): Metric(
+            needs=Needs.SUMS, whole=language_modeling.log_loss
+        )
+    }
+    for name in ("precision_micro", "recall_micro", "f1_micro"):
+        # A sample's labels are not independent, so that these are no trials.
+        found[name, Task.MULTILABEL] = replace(REGISTRY[name], trials=None)
+    return found
+
+
 REGISTRY = _registry()
+_OF_TASKS = _of_tasks()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,8 +273,8 @@ def info_of(name: str, brought: Mapping[str, Brought] = NONE_BROUGHT) -> MetricI
     return brought[name].info if name in brought else CATALOG.get(name)
 
 
-def metric_of(ref: MetricRef, brought: Mapping[str, Brought] = NONE_BROUGHT) -> Metric:
-    """How to compute the metric that a spec names, its parameters bound.
+def metric_of(ref: MetricRef, task: Task, brought: Mapping[str, Brought] = NONE_BROUGHT) -> Metric:
+    """How the metric that a spec names is computed for a task that has it, its parameters bound.
 
     Raises:
         ValueError: there is no such metric, or it has other parameters.
@@ -198,5 +282,8 @@ def metric_of(ref: MetricRef, brought: Mapping[str, Brought] = NONE_BROUGHT) -> 
     info = info_of(ref.name, brought)
     if info is None:
         raise ValueError(f"there is no metric `{ref.name}`")
-    metric = brought[ref.name].metric if ref.name in brought else REGISTRY[ref.name]
+    if ref.name in brought:
+        metric = brought[ref.name].metric
+    else:
+        metric = _OF_TASKS.get((ref.name, task)) or REGISTRY[ref.name]
     return metric.with_params(**info.arguments(ref))

@@ -7,7 +7,7 @@ and `average="macro"`. Ties are exact: equal scores are one threshold.
 import numpy as np
 
 from model_eval.metrics.classification import divide
-from model_eval.metrics.ranking import auroc_of, class_score, cumulative, rank
+from model_eval.metrics.ranking import auroc_of, class_score, cumulative, is_of_class, rank
 from model_eval.metrics.rows import FloatArray, Rows, label_sums
 
 
@@ -20,7 +20,7 @@ def auroc(rows: Rows, index: int, *, max_fpr: float = 1) -> FloatArray:
     """
     if max_fpr >= 1:
         return auroc_of(rows, index)
-    positive = rows.column("target") == index
+    positive = is_of_class(rows, index)
     descending = np.unique(-class_score(rows, index), return_inverse=True)[1]
     groups = int(descending.max(initial=-1)) + 1
 

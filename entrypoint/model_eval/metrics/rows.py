@@ -1,7 +1,7 @@
 """The rows of a ledger that metrics may use, under one or several weight vectors."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_eval.ledger import Array, Ledger
+from model_eval.types import Task
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -71,6 +72,7 @@ class Rows:
             is not there: whatever its numbers, it has no influence on that vector's values.
         base: (N,), the weights of the samples themselves; None is 1 for each.
         resample: weight vectors by groups, in the place of `weights`.
+        memory: what does not depend on the weights, shared by all rows of one ledger.
 
     Attributes:
         ledger: all the rows, also those without finite outputs.
@@ -90,9 +92,11 @@ class Rows:
         *,
         base: FloatArray | None = None,
         resample: Resample | None = None,
+        memory: dict[tuple[str, str | int], Any] | None = None,
     ) -> None:
         self.ledger = ledger
         self._memory: dict[tuple[str, str | int], Array] = {}
+        self._shared = {} if memory is None else memory
         finite: BoolArray = ledger["finite"]
         self._kept = None if finite.all() else finite
         self._weights: FloatArray | None = None
@@ -121,13 +125,26 @@ class Rows:
             self._memory[key] = make()
         return self._memory[key]
 
+    def shared(self, key: tuple[str, str | int], make: Callable[[], Any]) -> Any:
+        """The same for what does not depend on the weights, such as an order of the rows."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
+
     def column(self, name: str) -> Array:
         """A column of the ledger at these rows.
 
         Raises:
             ValueError: it has a NaN; the ledger contradicts its own column `finite`.
         """
-        return self.once(("column", name), lambda: self._column(name))
+        found: Array = self.shared(("column", name), lambda: self._column(name))
+        return found
+
+    @property
+    def plain_weights(self) -> FloatArray:
+        """(N,) the one weight vector of rows that are not resampled."""
+        first: FloatArray = next(self._batches())[0]
+        return first
 
     @cached_property
     def size(self) -> FloatArray:
@@ -151,7 +168,8 @@ class Rows:
         if self._resample is not None:
             return np.stack([self._grouped_sum(column) for column in columns], axis=1)
         if self._weights is None:
-            return columns.sum(axis=1)[None]
+            plain: FloatArray = columns.sum(axis=1)[None]
+            return plain
 
         def batch(weights: FloatArray) -> FloatArray:
             kept = weights > 0
@@ -205,11 +223,16 @@ class Rows:
 
     @cached_property
     def counts(self) -> Counts:
-        """Sums of class labels: exact counts without weights.
+        """Sums of class labels, or of a row's labels or pixels: exact counts without weights.
 
         Raises:
             ValueError: a label is no class of the ledger's.
         """
+        if self.ledger.task not in {Task.BINARY, Task.MULTICLASS}:
+            hits, predicted, support = (
+                self.sums(part.astype(np.float64)) for part in counts_of_rows(self)
+            )
+            return Counts(hits=hits, predicted=predicted, support=support)
         target, prediction = self._labels
         size = len(self.ledger.classes)
         if self._resample is not None:
@@ -355,6 +378,37 @@ class Rows:
         if self._resample is None:
             raise ValueError("these rows are not resampled")
         return self._resample
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sample:
+    """A ledger and the weights of its samples, from which rows are taken again and again.
+
+    Attributes:
+        base: (N,) finite and not negative; None is 1 for each sample.
+    """
+
+    ledger: Ledger
+    base: FloatArray | None = None
+    memory: dict[tuple[str, str | int], Any] = field(default_factory=dict)
+
+    def rows(self, resample: Resample | None = None) -> Rows:
+        """The rows, under a resample's weight vectors or once each."""
+        return Rows(self.ledger, base=self.base, resample=resample, memory=self.memory)
+
+
+def counts_of_rows(rows: Rows) -> tuple[Array, Array, Array]:
+    """Hits, predictions and targets of each row, each (N, C): its labels, or its pixels' counts.
+
+    Raises:
+        ValueError: the ledger's task has no such rows.
+    """
+    if rows.ledger.task is Task.MULTILABEL:
+        target, prediction = rows.column("target"), rows.column("prediction")
+        return target & prediction, prediction, target
+    if rows.ledger.task is Task.SEGMENTATION:
+        return rows.column("hits"), rows.column("predicted"), rows.column("support")
+    raise ValueError(f"a {rows.ledger.task} ledger has no classes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,9 +15,12 @@ from typing import Any
 import msgspec
 
 from model_eval import __version__
+from model_eval.checks import most_are_worse
 from model_eval.errors import ReportError
-from model_eval.gates import EXIT_CODES, compare, decide
-from model_eval.types import Fault, GateResult, GateStatus, Report, Verdict
+from model_eval.gates import BOUNDS, EXIT_CODES, completions_of, decide, evidence_of, judge, label
+from model_eval.loosening import decide_with_base
+from model_eval.spec.catalog import COST
+from model_eval.types import MAIN_HELDOUT, ControlInfo, Fault, Interval, Report, Verdict
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 8 * 1024 * 1024
@@ -26,6 +29,7 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_ITEMS = 100_000
 """A report with a longer list than this is refused."""
 
+_MISCOUNTED = "the report counts more samples than there are, or fewer than none"
 _SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "report.schema.json"
 
 
@@ -129,40 +133,71 @@ def _require_consistent(report: Report) -> None:
         return
     if report.faults:
         raise ReportError("the report has faults and no error")
-    estimates = {estimate.metric: estimate.value for estimate in report.estimates}
-    if len(estimates) != len(report.estimates):
+    evidence = evidence_of(report)
+    if len(evidence.estimates) != len(report.estimates):
         raise ReportError("the report has two estimates of one metric")
-    for gate in report.gates:
-        if gate.value != estimates.get(gate.metric):
-            raise ReportError(f"the value of gate {gate.metric.label} is not its estimate")
-        if (gate.status, gate.margin) != _derived(gate):
-            raise ReportError(f"the status of gate {gate.metric.label} does not follow from it")
-    verdict, _ = decide(report.gates, report.completion)
+    gates = (*report.gates, *report.base_gates)
+    for gate in gates:
+        if gate.bound not in BOUNDS:
+            raise ReportError(f"gate {gate.metric.label} has the unknown bound `{gate.bound}`")
+    for gate, again in zip(gates, judge(gates, evidence), strict=True):
+        if gate.value != again.value:
+            raise ReportError(f"the value of gate {label(gate)} is not its estimate")
+        if gate != again:
+            raise ReportError(f"the status of gate {label(gate)} does not follow from it")
+    _require_intervals(report)
+    verdict, _ = decide_with_base(
+        decide(report.gates, completions_of(report), report.control),
+        loosened=report.loosened,
+        allowed=report.loosening_allowed,
+        base_gates=report.base_gates,
+    )
     if report.verdict is not verdict or report.exit_code != EXIT_CODES[verdict]:
         raise ReportError(
             f"the report claims `{report.verdict}` (exit {report.exit_code}), "
             f"and its gates show `{verdict}`"
         )
+    _require_control(report.control)
     _require_square(report)
     _require_counts(report)
 
 
+def _require_control(control: ControlInfo | None) -> None:
+    if control is None:
+        return
+    shown = most_are_worse(control.trials)
+    if control.worse is not shown or (control.skipped is None) != (shown is not None):
+        raise ReportError("the outcome of the control does not follow from its trials")
+
+
 def _require_short(report: Report) -> None:
-    for name in ("estimates", "classes", "gates", "faults", "notes"):
+    for name in (
+        "estimates", "slices", "gaps", "comparisons", "more_heldout", "classes", "gates", "faults",
+        "notes", "loosened", "base_gates",
+    ):  # fmt: skip
         if len(getattr(report, name)) > MAX_ITEMS:
             raise ReportError(f"the report has more than {MAX_ITEMS} {name}")
 
 
 def _require_counts(report: Report) -> None:
     done = report.completion
-    counts = [e.n for e in report.estimates] + [g.n for g in report.gates]
-    counts += [n for row in report.classes for n in (row.support, row.predicted)]
-    if done is not None:
-        counts += [done.expected, done.rows, done.distinct, done.finite]
-    if min(counts, default=0) < 0 or (
-        done is not None and max(counts) > max(done.rows, done.expected)
-    ):
-        raise ReportError("the report counts more samples than there are, or fewer than none")
+    sets = {MAIN_HELDOUT: done, **{one.name: one.completion for one in report.more_heldout}}
+    # A cost rests on timed calls, of which there may be more than samples.
+    counted = [(one.heldout, one.n) for one in report.estimates if one.metric.name not in COST]
+    counted += [(one.heldout, one.n) for one in report.comparisons]
+    counted += [(one.heldout, one.n) for one in report.gaps]
+    counted += [(part.heldout, part.n) for part in report.slices]
+    counted += [(MAIN_HELDOUT, n) for row in report.classes for n in (row.support, row.predicted)]
+    gates = [gate for gate in (*report.gates, *report.base_gates) if gate.metric.name not in COST]
+    counted += [(gate.heldout, gate.n) for gate in gates]
+    for one in sets.values():
+        numbers = [one.expected, one.rows, one.distinct, one.finite] if one else []
+        if one and not 0 <= min(numbers) <= max(numbers) <= max(one.rows, one.expected):
+            raise ReportError(_MISCOUNTED)
+    for name, number in counted:
+        of = sets.get(name)
+        if number < 0 or (of is not None and number > max(of.rows, of.expected)):
+            raise ReportError(_MISCOUNTED)
 
 
 def _require_square(report: Report) -> None:
@@ -177,11 +212,12 @@ def _require_square(report: Report) -> None:
         raise ReportError("the confusion matrix does not count every sample once")
 
 
-def _derived(gate: GateResult) -> tuple[GateStatus, float | None]:
-    """The status and margin that follow from a gate's value and threshold."""
-    if gate.bound not in {"min", "max"}:
-        raise ReportError(f"gate {gate.metric.label} has the unknown bound `{gate.bound}`")
-    if gate.value is None:
-        return GateStatus.UNDECIDED, None
-    passed, margin = compare(gate.bound, gate.value, gate.threshold)
-    return (GateStatus.PASS if passed else GateStatus.FAIL), margin
+def _require_intervals(report: Report) -> None:
+    found = [e.interval for e in report.estimates] + [g.interval for g in report.gaps]
+    found += [i for c in report.comparisons for i in (c.interval, c.relative_interval)]
+    if not all(interval is None or _is_interval(interval) for interval in found):
+        raise ReportError("the report has an interval that is none")
+
+
+def _is_interval(interval: Interval) -> bool:
+    return interval.low <= interval.high and 0 < interval.confidence < 1

@@ -8,10 +8,14 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from model_eval.gates import decide, number
+from model_eval.gates import BOUNDS, completions_of, decide, label, number
+from model_eval.loosening import decide_with_base
+from model_eval.report.checks import describe_checks
 from model_eval.report.inert import block, code
+from model_eval.spec.catalog import COST
 from model_eval.types import (
     ConfusionMatrix,
+    Estimate,
     Fault,
     GateResult,
     GateStatus,
@@ -27,7 +31,6 @@ ICONS = {
     Verdict.ERROR: "🛑",
 }
 _GATE_ICONS = {GateStatus.PASS: "✅", GateStatus.FAIL: "❌", GateStatus.UNDECIDED: "⚠️"}
-_BOUNDS = {"min": "≥", "max": "≤"}
 _MATRIX_CLASSES = 25
 _NONE = "–"  # noqa: RUF001 — an en dash, on purpose
 
@@ -56,21 +59,37 @@ def _full(report: Report) -> str:
         _heading(report),
         _faults(report.faults),
         _gates(report.gates),
+        _loosened(report),
+        _base_gates(report),
         _estimates(report),
         _classes(report),
         _matrix(report.confusion_matrix),
+        _costs(report),
+        _checks(report),
         _notes(report),
         _provenance(report),
     )
 
 
 def _without_details(report: Report) -> str:
-    return _join(_heading(report), _faults(report.faults), _gates(report.gates), _cut())
+    return _join(
+        _heading(report),
+        _faults(report.faults),
+        _gates(report.gates),
+        _loosened(report),
+        _cut(),
+    )
 
 
 def _failures(report: Report) -> str:
     failing = [gate for gate in report.gates if gate.status is not GateStatus.PASS]
-    return _join(_heading(report), _faults(report.faults[:5]), _gates(failing[:20]), _cut())
+    return _join(
+        _heading(report),
+        _faults(report.faults[:5]),
+        _gates(failing[:20]),
+        _loosened(report, limit=20),
+        _cut(),
+    )
 
 
 def _totals(report: Report) -> str:
@@ -93,7 +112,12 @@ def _reason(report: Report) -> str:
     """Derived again from the gates: the report's own sentence may hold names that are not ours."""
     if report.verdict is Verdict.ERROR:
         return f"Nothing was judged (exit {report.exit_code})."
-    _, reason = decide(report.gates, report.completion)
+    _, reason = decide_with_base(
+        decide(report.gates, completions_of(report), report.control),
+        loosened=report.loosened,
+        allowed=report.loosening_allowed,
+        base_gates=report.base_gates,
+    )
     clause, _, labels = reason.partition(": ")
     samples = f" on {report.completion.rows:,} samples" if report.completion else ""
     return f"{clause[0].upper()}{clause[1:]}{samples}{f': {code(labels)}' if labels else ''}."
@@ -107,14 +131,34 @@ def _gates(gates: Sequence[GateResult]) -> str:
     rows = [
         [
             _GATE_ICONS[gate.status],
-            code(gate.metric.label) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
+            code(label(gate)) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
             number(gate.value, unlike=gate.threshold) if gate.value is not None else _NONE,
-            f"{_BOUNDS[gate.bound]} {number(gate.threshold)}",
+            f"{BOUNDS[gate.bound]} {number(gate.threshold)}",
             f"{gate.margin:+.4g}" if gate.margin is not None else code(gate.reason),
         ]
         for gate in gates
     ]
     return _table(["", "Gate", "Value", "Threshold", "Margin"], rows, align="llrrr")
+
+
+def _loosened(report: Report, *, limit: int | None = None) -> str:
+    if not report.loosened:
+        return ""
+    rows = [
+        [
+            code(one.what),
+            code(one.base) if one.base is not None else _NONE,
+            code(one.head) if one.head is not None else _NONE,
+        ]
+        for one in report.loosened[:limit]
+    ]
+    allowed = "allowed" if report.loosening_allowed else "not allowed"
+    title = f"**Loosened** against the base branch's spec ({allowed}):"
+    return f"{title}\n\n{_table(['What', 'Base', 'This'], rows, align='lll')}"
+
+
+def _base_gates(report: Report) -> str:
+    return _details("Gates of the base branch's spec", _gates(report.base_gates))
 
 
 def _estimates(report: Report) -> str:
@@ -164,6 +208,37 @@ def _matrix(matrix: ConfusionMatrix | None) -> str:
     ]
     header = ["target ╲ predicted", *(code(label, limit=30) for label in matrix.labels)]
     return _details("Confusion matrix", _table(header, rows, align="l" + "r" * len(rows)))
+
+
+def _costs(report: Report) -> str:
+    """The costs once more, with their intervals and how they were measured."""
+    rows = []
+    for one in report.estimates:
+        if one.metric.name not in COST:
+            continue
+        value = _NONE if one.value is None else number(one.value)
+        rows.append([code(one.metric.label), value, _interval(one)])
+    how = f"{code(report.cost.skipped, limit=400)}" if report.cost and report.cost.skipped else ""
+    if report.cost and not report.cost.skipped:
+        cost = report.cost
+        how = f"{cost.runs:,} timed calls after {cost.warmup:,} others, batches of {cost.batch_size:,}"
+        if report.environment:
+            device = report.environment.device
+            how += f", on {code(device.used)} {code(device.name)}"
+    table = _table(["Cost", "Value", "Interval"], rows, align="lrl")
+    return _details("Cost", "\n\n".join(part for part in (table, how) if part))
+
+
+def _interval(estimate: Estimate) -> str:
+    found = estimate.interval
+    if found is not None:
+        return f"{number(found.low)} to {number(found.high)} ({found.confidence:.0%})"
+    return code(estimate.no_interval or estimate.undefined or "", limit=200)
+
+
+def _checks(report: Report) -> str:
+    rows = [[name, code(text, limit=400)] for name, text in describe_checks(report)]
+    return _details("Checks of the model", _table(["Check", "Found"], rows, align="ll"))
 
 
 def _notes(report: Report) -> str:

@@ -2,11 +2,12 @@
 
 from tabulate import tabulate
 
-from model_eval.gates import number
+from model_eval.gates import BOUNDS, label, number
+from model_eval.report.checks import describe_control
 from model_eval.report.inert import plain_line, plain_line_keeping_spaces
 from model_eval.types import Report, Severity, Verdict
 
-_BOUNDS = {"min": ">=", "max": "<="}
+_SIGNS = {"≥": ">=", "≤": "<="}
 
 
 def render_terminal(report: Report) -> str:
@@ -18,6 +19,11 @@ def render_terminal(report: Report) -> str:
         parts.append(_metrics(report))
     if report.gates:
         parts.append(_gates(report))
+    if report.loosened:
+        parts.append(_loosened(report))
+    if report.control:
+        lines = (f"untrained model: {line}" for line in describe_control(report.control))
+        parts.append("\n".join(plain_line(line, limit=400) for line in lines))
     if report.notes:
         parts.append("\n".join(f"note: {plain_line(note, limit=400)}" for note in report.notes))
     name = plain_line(report.name, limit=120)
@@ -53,7 +59,7 @@ def _gates(report: Report) -> str:
         [
             str(gate.status) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
             (
-                f"{plain_line(gate.metric.label, limit=60)} {_BOUNDS[gate.bound]} "
+                f"{plain_line(label(gate), limit=80)} {_SIGNS[BOUNDS[gate.bound]]} "
                 f"{number(gate.threshold)}"
             ),
             plain_line(gate.reason, limit=200),
@@ -61,3 +67,16 @@ def _gates(report: Report) -> str:
         for gate in report.gates
     ]
     return tabulate(rows, headers=["gate", "rule", "why"], tablefmt="simple", disable_numparse=True)
+
+
+def _loosened(report: Report) -> str:
+    rows = [
+        [
+            plain_line(one.what, limit=80),
+            plain_line(one.base or "", limit=60),
+            plain_line(one.head or "", limit=60),
+        ]
+        for one in report.loosened
+    ]
+    title = "loosened (allowed)" if report.loosening_allowed else "loosened"
+    return tabulate(rows, headers=[title, "base", "this"], tablefmt="simple", disable_numparse=True)

@@ -42,7 +42,7 @@ def find_code(
             "write `file.py:callable` or `package.module:callable`",
         )
         return None
-    elif (path := _file_of_module(where, places)) is not None:
+    elif places.looked_at and (path := _file_of_module(where, places)) is not None:
         source = places.find_text(path, node.location, faults)
         if source is None:
             return None

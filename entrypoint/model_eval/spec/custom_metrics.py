@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from math import inf
 
-from model_eval.spec.catalog import KNOWN, MetricInfo
+from model_eval.spec.catalog import KNOWN, METRICS, MetricInfo
 from model_eval.spec.code import find_code, is_dotted_name
 from model_eval.spec.eval_spec import CodeRef, CustomMetric
 from model_eval.spec.faults import Faults
@@ -15,13 +15,14 @@ from model_eval.wording import printable
 TORCHMETRICS = "torchmetrics."
 """What the names of torchmetrics' metrics begin with."""
 
+_OURS = frozenset({*KNOWN, *METRICS})
 _KEYS = ("kwargs", "higher_is_better", "rowwise")
 
 
 def custom_names(nodes: Iterable[Node]) -> frozenset[str]:
     """The names of all metrics that are brought, also of those that are at fault."""
     found = (node.get("name") for node in nodes if _is_custom(node))
-    return frozenset(name.value for name in found if name is not None).difference(KNOWN)
+    return frozenset(name.value for name in found if name is not None).difference(_OURS)
 
 
 def find_custom(nodes: Sequence[Node], places: Places, faults: Faults) -> tuple[CustomMetric, ...]:
@@ -62,11 +63,11 @@ def _find(node: Node, places: Places, faults: Faults) -> CustomMetric | None:
                 faults.add(
                     child.key_location,
                     f"`{key}` is only for a metric with a `callable`, or one of torchmetrics'",
-                    f"remove `{key}`" if name.value in KNOWN else "add `callable:`",
+                    f"remove `{key}`" if name.value in _OURS else "add `callable:`",
                 )
         return None
     shown = printable(name.value)
-    if name.value in KNOWN:
+    if name.value in _OURS:
         faults.add(
             name.location,
             f"`{shown}` is a metric of model-eval's, and not yours",

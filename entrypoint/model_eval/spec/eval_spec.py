@@ -4,11 +4,23 @@ Paths are absolute here; `display` strings are relative to the root for messages
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from model_eval.types import Location, MetricRef, OutputKind, Severity, Task
+from model_eval.types import (
+    MAIN_HELDOUT,
+    DecideOn,
+    Gate,
+    Location,
+    MetricRef,
+    OnUndecided,
+    OutputKind,
+    Task,
+)
+
+IGNORE_INDEX = -100
+"""The target that is not counted where a spec states no other: torch's `cross_entropy` has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +115,26 @@ class InputSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SliceFamily:
+    """What divides a held-out set into slices.
+
+    Attributes:
+        name: what gates and reports call it.
+        columns: each combination of their values that occurs is a slice; empty for a condition.
+        edges: rising numbers between the bins of the one column; empty where values are slices.
+        where: a condition as `spec.expression` reads it; the one slice has the family's name.
+        labels: of the slices, where they are known without the data.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    edges: tuple[float, ...]
+    where: str | None
+    labels: tuple[str, ...]
+    location: Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HeldOutSpec:
     """The held-out set: where it is and which column is what.
 
@@ -111,10 +143,17 @@ class HeldOutSpec:
     Attributes:
         format: parquet, csv, npz, npy, pt, safetensors, image_folder or loader.
         args: positional arguments of the model, `kwargs` its keyword arguments.
-        targets: one column, or several for a regression with several outputs.
-        classes: class names in the order of the model's outputs, or None.
+        targets: one column, or several for a regression or multilabel task with several outputs.
+        weight: the column of how much each sample counts.
+        slices: the columns that the ledger keeps for `families`.
+        families: what divides the set into slices.
+        classes: class names in the order of the model's outputs, or None; of a multilabel task
+            with several target columns their names, where the spec states no others.
         count: how many samples there must be, where the spec declares it.
         transform: `f(*args, **kwargs)` on a batch of inputs, on the model's side.
+        ignore_index: a target that is not counted, of a pixel or token.
+        shift: whether a token's target is the next one in the target column.
+        bytes: the column with the length of each document in bytes, or None.
     """
 
     format: str
@@ -135,6 +174,11 @@ class HeldOutSpec:
     disjoint_from: tuple[PathRef, ...]
     location: Location
     locations: Mapping[str, Location]
+    weight: str | None = None
+    families: tuple[SliceFamily, ...] = ()
+    ignore_index: int = IGNORE_INDEX
+    shift: bool = False
+    bytes: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,14 +211,53 @@ class CustomMetric:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GateSpec:
-    """One bound on one metric. `bound` is `min` or `max`; the threshold itself passes."""
+class CostSpec:
+    """How a prediction is timed: `runs` calls on `batch_size` samples, after `warmup` others."""
 
-    metric: MetricRef
-    bound: str
-    threshold: float
-    severity: Severity
+    batch_size: int = 1
+    warmup: int = 10
+    runs: int = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineSpec:
+    """What the checkpoint is compared with: exactly one of `checkpoint`, `ledger` and `git` is set.
+
+    Attributes:
+        factory: what makes the baseline's model; None is the spec's own.
+        git: a ref of the repository whose version of this spec is evaluated.
+    """
+
+    checkpoint: CheckpointSpec | None
+    factory: CodeRef | None
+    ledger: PathRef | None
+    git: str | None
     location: Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GoldenSpec:
+    """Named inputs whose outputs must stay within `tolerance` of the recorded ones."""
+
+    heldout: HeldOutSpec
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decisions:
+    """What holds for all gates that do not say otherwise.
+
+    Attributes:
+        confidence: of every interval, both sides together.
+        refuse_underpowered: whether a required gate that no model could pass with so few samples
+            ends the run before it begins.
+    """
+
+    decide_on: DecideOn = DecideOn.INTERVAL
+    on_undecided: OnUndecided = OnUndecided.UNDECIDED
+    min_samples: int = 1
+    confidence: float = 0.95
+    refuse_underpowered: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,7 +265,9 @@ class EvalSpec:
     """A whole spec.
 
     Attributes:
-        threshold: the binary decision threshold on the probability.
+        threshold: the decision threshold on a probability; of a segmentation None where the spec
+            states none.
+        places: where each key is written that is there, by its dotted name: `heldout.count`.
         custom: the metrics among `metrics` that the spec brings.
     """
 
@@ -198,5 +283,23 @@ class EvalSpec:
     run: RunSpec
     threshold: float | None
     metrics: tuple[MetricRef, ...]
-    gates: tuple[GateSpec, ...]
+    gates: tuple[Gate, ...]
+    places: Mapping[str, Location]
+    more_heldout: Mapping[str, HeldOutSpec] = field(default_factory=dict)
+    golden: GoldenSpec | None = None
+    baseline: BaselineSpec | None = None
     custom: tuple[CustomMetric, ...] = ()
+    decisions: Decisions = field(default_factory=Decisions)
+    cost: CostSpec = CostSpec()
+    control: bool = True
+
+    @property
+    def heldouts(self) -> Mapping[str, HeldOutSpec]:
+        """Every held-out set by name, the main one first."""
+        return {MAIN_HELDOUT: self.heldout, **self.more_heldout}
+
+
+def without_baseline(spec: EvalSpec) -> EvalSpec:
+    """The spec of an evaluation that is itself a baseline, and is compared with nothing."""
+    absolute = tuple(gate for gate in spec.gates if gate.bound in {"min", "max", "max_gap"})
+    return replace(spec, baseline=None, gates=absolute)

@@ -11,8 +11,10 @@ from model_eval.spec.columns import column_names
 from model_eval.spec.eval_spec import CodeRef, HeldOutSpec, ImageSpec, InputSpec, PathRef
 from model_eval.spec.faults import Faults
 from model_eval.spec.paths import Places
+from model_eval.spec.slice_families import columns_of, find_families
 from model_eval.spec.source import MAX_FAULTS, Node
 from model_eval.spec.suggest import did_you_mean, listed
+from model_eval.spec.tokens import Tokens, find_tokens
 from model_eval.types import Location, Task
 from model_eval.wording import printable
 
@@ -61,17 +63,29 @@ def find_heldout(
     where = _where(node, places, faults)
     defaults = _DEFAULTS.get(where.format or "", {})
     args, kwargs = _inputs(node, defaults, where, faults)
+    tokens = find_tokens(node, task, faults)
+    defaults = _shifted(defaults, tokens, (*args, *kwargs.values()))
     targets = _targets(node, defaults, task, where, faults)
     id_ = _text(node, "id", defaults.get("id"))
     cluster = _text(node, "cluster")
-    slices = _unique(node.get("slices"), faults)
-    _check_columns(node, where, faults, inputs=(*args, *kwargs.values()), targets=targets, id_=id_)
+    known = where.columns() if places.looked_at else None
+    families = find_families(node.get("slices"), known, faults)
+    slices = tuple(dict.fromkeys(name for family in families for name in columns_of(family)))
+    _check_columns(
+        node,
+        known,
+        faults,
+        inputs=(*args, *kwargs.values()),
+        targets=() if tokens.shift else targets,
+        id_=id_,
+    )
+    _refuse_folder(node, task, where, faults)
     transform = node.get("transform")
     sha256 = node.get("sha256")
     count = node.get("count")
     image = _image(node, where, faults)
     disjoint_from = _disjoint_from(node, where, places, faults)
-    classes = _classes(node, task, faults)
+    classes = _classes(node, task, targets, faults)
     found_transform = find_code(transform, places, faults) if transform else None
     if where.format is None:
         return None
@@ -85,13 +99,51 @@ def find_heldout(
         targets=targets,
         id=id_,
         cluster=cluster,
+        weight=_text(node, "weight"),
         slices=slices,
+        families=families,
         classes=classes,
         count=count.value if count else None,
         image=image,
         transform=found_transform,
         sha256=digest(sha256) if sha256 else None,
         disjoint_from=disjoint_from,
+        location=node.key_location,
+        locations={str(child.path[-1]): child.location for child in node.entries()},
+        ignore_index=tokens.ignore_index,
+        shift=tokens.shift,
+        bytes=tokens.bytes,
+    )
+
+
+def find_golden(node: Node, places: Places, faults: Faults) -> HeldOutSpec | None:
+    """Golden cases: a held-out set of a regression, whose targets are the recorded outputs."""
+    where = _where(node, places, faults)
+    args, kwargs = _inputs(node, {}, where, faults)
+    outputs = node.get("outputs")
+    targets = _names(outputs, faults) if outputs else ()
+    id_ = _text(node, "id")
+    known = where.columns() if places.looked_at else None
+    _check_columns(node, known, faults, inputs=(*args, *kwargs.values()), targets=targets, id_=id_)
+    if where.format is None or where.format == "image_folder":
+        return None
+    return HeldOutSpec(
+        format=where.format,
+        path=where.path,
+        columns_from={},
+        loader=None,
+        args=args,
+        kwargs=kwargs,
+        targets=targets,
+        id=id_,
+        cluster=None,
+        slices=(),
+        classes=None,
+        count=None,
+        image=None,
+        transform=None,
+        sha256=None,
+        disjoint_from=(),
         location=node.key_location,
         locations={str(child.path[-1]): child.location for child in node.entries()},
     )
@@ -124,7 +176,7 @@ def _where(node: Node, places: Places, faults: Faults) -> _Where:
     if found is None:
         return _Where(format=SUFFIXES.get(Path(path.value).suffix.lower()))
     by_name = SUFFIXES.get(Path(path.value).suffix.lower())
-    if found.path.is_dir():
+    if found.path.is_dir() if places.looked_at else by_name is None:
         if by_name is not None:  # such as a Parquet data set of many files
             faults.add(
                 path.location,
@@ -234,13 +286,35 @@ def _targets(
             return ()
         return (defaults["target"],)
     names = _names(target, faults)
-    if len(names) > 1 and task not in {None, Task.REGRESSION}:
+    if len(names) > 1 and task not in {None, Task.REGRESSION, Task.MULTILABEL}:
         faults.add(
             target.location,
             f"a {task} task has one target, and here are {len(names)}",
-            "name one column; only a regression can have several",
+            "name one column; only a regression and a multilabel task can have several",
         )
     return names
+
+
+def _shifted(
+    defaults: Mapping[str, str], tokens: Tokens, inputs: tuple[InputSpec, ...]
+) -> Mapping[str, str]:
+    """With `shift` the target is the input, where there is only one."""
+    if not tokens.shift or len(inputs) != 1 or len(inputs[0].columns) != 1:
+        return defaults
+    return {**defaults, "target": inputs[0].columns[0]}
+
+
+def _refuse_folder(node: Node, task: Task | None, where: _Where, faults: Faults) -> None:
+    if where.format == "image_folder" and task in {
+        Task.MULTILABEL,
+        Task.SEGMENTATION,
+        Task.LANGUAGE_MODELING,
+    }:
+        faults.add(
+            node.key_location,
+            f"a folder of images has a class for each image, and a {task} task needs other targets",
+            "save inputs and targets as arrays, for example in `.npz`, or write a `loader:`",
+        )
 
 
 def _add_missing(node: Node, key: str, what: str, where: _Where, faults: Faults) -> None:
@@ -277,16 +351,26 @@ def _text(node: Node, key: str, default: str | None = None) -> str | None:
     return child.value if child else default
 
 
-def _classes(node: Node, task: Task | None, faults: Faults) -> tuple[str, ...] | None:
+def _classes(
+    node: Node, task: Task | None, targets: tuple[str, ...], faults: Faults
+) -> tuple[str, ...] | None:
+    several = task is Task.MULTILABEL and len(targets) > 1
     classes = node.get("classes")
     if classes is None:
-        return None
+        return targets if several else None
     names = _unique(classes, faults)
-    if task is Task.REGRESSION:
+    if task in {Task.REGRESSION, Task.LANGUAGE_MODELING}:
+        what = "a regression" if task is Task.REGRESSION else f"a {task} task"
         faults.add(
             classes.key_location,
-            "`heldout.classes` is given, and a regression has no classes",
+            f"`heldout.classes` is given, and {what} has no classes",
             "remove it, or correct `task`",
+        )
+    elif several and len(names) != len(targets):
+        faults.add(
+            classes.location,
+            f"there are {len(names)} classes for {len(targets)} target columns",
+            "name one for each column in the order of `target`, or remove `classes`",
         )
     elif task is Task.BINARY and len(names) != 2:
         faults.add(
@@ -299,7 +383,7 @@ def _classes(node: Node, task: Task | None, faults: Faults) -> tuple[str, ...] |
 
 def _check_columns(
     node: Node,
-    where: _Where,
+    known: tuple[str, ...] | None,
     faults: Faults,
     *,
     inputs: tuple[InputSpec, ...],
@@ -307,7 +391,6 @@ def _check_columns(
     id_: str | None,
 ) -> None:
     """Columns that do not exist, and inputs that would hand the model the answer."""
-    known = where.columns()
     if known is not None and len(known) * sum(len(i.columns) for i in inputs) > _MAX_COMPARISONS:
         known = None
     for name, location in _named_columns(node):
@@ -317,19 +400,33 @@ def _check_columns(
                 f"the held-out set has no column `{printable(name)}`",
                 did_you_mean(name, known, otherwise="its columns are"),
             )
-    hidden = {**({id_: "the id"} if id_ else {}), **dict.fromkeys(targets, "the target")}
+    weight = _text(node, "weight")
+    hidden = {
+        **({id_: "the id"} if id_ else {}),
+        **({weight: "the weight"} if weight else {}),
+        **dict.fromkeys(targets, "the target"),
+    }
     for source in inputs:
         for name in source.columns:
             _check_input(name, source.location, known, hidden, faults)
 
 
 def _named_columns(node: Node) -> Iterator[tuple[str, Location]]:
-    for key in ("target", "id", "cluster", "slices"):
+    for key in ("target", "outputs", "id", "cluster", "weight", "bytes"):
         child = node.get(key)
         if child is None:
             continue
         for item in child.entries() if isinstance(child.value, list) else [child]:
             yield item.value, item.location
+    slices = node.get("slices")
+    for item in slices.entries() if slices else ():
+        if isinstance(item.value, str):
+            yield item.value, item.location
+            continue
+        for key in ("column", "columns"):
+            if (child := item.get(key)) is not None:
+                for one in child.entries() if isinstance(child.value, list) else [child]:
+                    yield one.value, one.location
 
 
 def _check_input(

@@ -9,7 +9,7 @@ from pathlib import Path
 from model_eval.errors import SpecError
 from model_eval.spec import schema, semantics, source
 from model_eval.spec.eval_spec import EvalSpec, PathRef
-from model_eval.spec.paths import make_places
+from model_eval.spec.paths import Places, make_places
 from model_eval.types import Fault, Location
 from model_eval.wording import printable, printable_path
 
@@ -49,7 +49,30 @@ def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:
                 ),
             )
         )
-    data = source.read(absolute, display=display)
+    return _built(source.read(absolute, display=display), file=real, display=display, places=places)
+
+
+def load_base_spec(data: bytes, *, at: Path, roots: Sequence[Path]) -> EvalSpec:
+    """Checks the base branch's version of a spec.
+
+    All is checked but for the files that it names, which this commit need not have.
+
+    Args:
+        data: the YAML file; in messages it is `model-eval.yaml (base)`.
+        at: where the spec itself is, from whose folder paths start.
+        roots: as for `load_spec`.
+
+    Raises:
+        SpecError: with every fault that was found, in the order of the file.
+    """
+    places = replace(make_places(at.absolute(), roots), looked_at=False)
+    as_named = places.base / at.name
+    inside = as_named.is_relative_to(places.roots[0])
+    display = f"{printable(places.display(as_named) if inside else str(at), 500)} (base)"
+    return _built(data, file=as_named, display=display, places=places)
+
+
+def _built(data: bytes, *, file: Path, display: str, places: Places) -> EvalSpec:
     root = source.parse(data, file=display).root
     wrong = schema.check(root)
     unsound = frozenset(
@@ -60,7 +83,7 @@ def load_spec(path: Path, *, roots: Sequence[Path]) -> EvalSpec:
         root,
         places=places,
         source=PathRef(
-            path=real, display=display, location=Location(file=display, line=1, column=1)
+            path=file, display=display, location=Location(file=display, line=1, column=1)
         ),
         sha256=sha256(data).hexdigest(),
         size=len(data),

@@ -1,26 +1,26 @@
-"""The `metrics` and `gates` sections: names → `MetricRef` and `GateSpec`, and bounds that mean something."""
+"""The `metrics` and `gates` sections: names → `MetricRef` and `Gate`, and bounds that mean something."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isinf
 
 from model_eval.spec.catalog import (
-    CATALOG,
     CONFUSION_MATRIX,
     EXPANDING,
     KNOWN,
+    METRICS,
     MetricInfo,
     metrics_of,
     narrowed,
 )
 from model_eval.spec.custom_metrics import TORCHMETRICS
-from model_eval.spec.eval_spec import GateSpec
 from model_eval.spec.faults import Faults
+from model_eval.spec.gate_section import Surroundings, find_bound, find_decision, find_scope
 from model_eval.spec.params import PARAMS, K
 from model_eval.spec.schema import wrong_word
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import did_you_mean
-from model_eval.types import MetricRef, Severity, Task
+from model_eval.types import Gate, MetricRef, Severity, Task
 from model_eval.wording import printable
 
 DEFAULTS: dict[Task, tuple[str, ...]] = {
@@ -31,6 +31,12 @@ DEFAULTS: dict[Task, tuple[str, ...]] = {
         "accuracy", "precision_macro", "recall_macro", "f1_macro", "auroc", "log_loss",
     ),
     Task.REGRESSION: ("mse", "rmse", "mae", "r2"),
+    Task.MULTILABEL: (
+        "exact_match", "hamming_loss", "precision_macro", "recall_macro", "f1_macro",
+        "average_precision", "log_loss",
+    ),
+    Task.SEGMENTATION: ("iou_macro", "dice_macro", "pixel_accuracy"),
+    Task.LANGUAGE_MODELING: ("perplexity", "log_loss", "token_accuracy"),
 }  # fmt: skip
 """What is reported where a spec has no `metrics`."""
 
@@ -45,6 +51,7 @@ class Parts:
         at_fault: True where the spec is wrong about them, so that nothing can be said here.
         targets: names of a regression's outputs.
         custom: the metrics that the spec brings.
+        has_bytes: whether the length of each document in bytes is known.
     """
 
     task: Task
@@ -52,15 +59,16 @@ class Parts:
     named_by_data: bool
     at_fault: bool
     targets: tuple[str, ...]
+    has_bytes: bool = False
     custom: Mapping[str, MetricInfo] = field(default_factory=dict)
 
     def info(self, name: str) -> MetricInfo:
         """What is known of a metric of the task's, or of one that the spec brings."""
-        return self.custom[name] if name in self.custom else CATALOG[name]
+        return self.custom[name] if name in self.custom else METRICS[name]
 
 
 def find_metrics(
-    nodes: Sequence[Node] | None, gates: Sequence[GateSpec], parts: Parts, faults: Faults
+    nodes: Sequence[Node] | None, gates: Sequence[Gate], parts: Parts, faults: Faults
 ) -> tuple[MetricRef, ...]:
     """What to report: the metrics asked for, or the task's usual ones, then those of the gates."""
     if nodes is None:
@@ -80,11 +88,13 @@ def find_metrics(
     return tuple(dict.fromkeys([*found, *(gate.metric for gate in gates)]))
 
 
-def find_gates(nodes: Sequence[Node], parts: Parts, faults: Faults) -> tuple[GateSpec, ...]:
+def find_gates(
+    nodes: Sequence[Node], parts: Parts, around: Surroundings, faults: Faults
+) -> tuple[Gate, ...]:
     """The gates that are sound by themselves; faults for the others, and for contradictions."""
-    found: list[GateSpec] = []
+    found: list[Gate] = []
     for node in nodes:
-        gate = _gate(node, parts, faults)
+        gate = _gate(node, parts, around, faults)
         if gate is not None:
             _check_against(found, gate, faults)
             found.append(gate)
@@ -152,7 +162,7 @@ def _restricted(
     of_class = node.get("class") if isinstance(node.value, dict) else None
     of_output = node.get("output") if isinstance(node.value, dict) else None
     part = info.part
-    if part == "class" and parts.task is not Task.MULTICLASS:
+    if part == "class" and parts.task is Task.BINARY:
         part = None
     sound = True
     for key, child in (("class", of_class), ("output", of_output)):
@@ -161,12 +171,19 @@ def _restricted(
             sound = False
     if part == "class" and info.needs_part and of_class is None:
         known = parts.classes
-        averages = f"`{info.name}_macro`" if f"{info.name}_macro" in CATALOG else "an average"
+        averages = f"`{info.name}_macro`" if f"{info.name}_macro" in METRICS else "an average"
         example = printable(known[0]) if known else "NAME"
         faults.add(
             named.location,
-            f"`{info.name}` of a multiclass task is of one class",
+            f"`{info.name}` of a {parts.task} task is of one class",
             f"add `class: {example}`, or take {averages}",
+        )
+        sound = False
+    if info.needs_bytes and not (parts.has_bytes or parts.at_fault):
+        faults.add(
+            named.location,
+            f"`{info.name}` needs the length of each document in bytes",
+            "add `heldout.bytes`, the column with it",
         )
         sound = False
     params = _params(node, named, info, parts, faults)
@@ -264,7 +281,7 @@ def _is_output(node: Node, parts: Parts, faults: Faults) -> bool:
     return False
 
 
-def _gate(node: Node, parts: Parts, faults: Faults) -> GateSpec | None:
+def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gate | None:
     named = node.get("metric")
     if named is None:
         return None
@@ -283,16 +300,27 @@ def _gate(node: Node, parts: Parts, faults: Faults) -> GateSpec | None:
         return None
     metric = _restricted(node, named, parts.info(name), parts, faults)
     info = narrowed(parts.info(name), parts.task, dict(metric.params) if metric else {})
-    bound = "min" if "min" in node.value else "max"
-    threshold = node.get(bound)
-    if threshold is None or not _can_decide(info, bound, threshold, faults) or metric is None:
+    threshold = find_bound(node, info, around, faults)
+    scope = find_scope(node, around, faults)
+    if threshold is None or metric is None or scope is None:
         return None
-    return GateSpec(
+    bound = str(threshold.path[-1])
+    if bound in {"min", "max"} and not _can_decide(info, bound, threshold, faults):
+        return None
+    decide_on, on_undecided, min_samples = find_decision(node, around.decisions)
+    return Gate(
         metric=metric,
         bound=bound,
         threshold=float(threshold.value),
         severity=Severity(node.value.get("severity", Severity.REQUIRED)),
         location=node.location,
+        heldout=scope.heldout,
+        slice=scope.slice,
+        slices=scope.slices,
+        decide_on=decide_on,
+        on_undecided=on_undecided,
+        min_samples=min_samples,
+        higher_is_better=info.higher_is_better is not False,
     )
 
 
@@ -325,12 +353,12 @@ def _range(info: MetricInfo) -> str:
     return f"at least {info.low:g}" if info.high == inf else f"{info.low:g} to {info.high:g}"
 
 
-def _check_against(before: Sequence[GateSpec], gate: GateSpec, faults: Faults) -> None:
+def _check_against(before: Sequence[Gate], gate: Gate, faults: Faults) -> None:
     for other in before:
-        if other.metric != gate.metric:
+        if _of(other) != _of(gate):
             continue
         label = printable(gate.metric.label)
-        line = other.location.line
+        line = other.location.line if other.location else 0
         if other.bound == gate.bound:
             if other.severity == gate.severity:
                 faults.add(
@@ -339,6 +367,8 @@ def _check_against(before: Sequence[GateSpec], gate: GateSpec, faults: Faults) -
                     f"keep one; the first is in line {line}",
                 )
                 return
+            continue
+        if {gate.bound, other.bound} != {"min", "max"}:
             continue
         low, high = sorted((gate, other), key=lambda g: g.bound == "max")
         if low.threshold > high.threshold:
@@ -349,3 +379,7 @@ def _check_against(before: Sequence[GateSpec], gate: GateSpec, faults: Faults) -
                 f"correct this gate or the one in line {line}",
             )
             return
+
+
+def _of(gate: Gate) -> tuple[MetricRef, str, str | None, str | None]:
+    return gate.metric, gate.heldout, gate.slice, gate.slices

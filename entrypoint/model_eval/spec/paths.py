@@ -20,10 +20,16 @@ _MAX_SIBLINGS = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """Where paths start and where they must stay; all absolute and resolved."""
+    """Where paths start and where they must stay; all absolute and resolved.
+
+    Attributes:
+        looked_at: False for a spec of another commit, whose files need not be in this one. No file
+            is touched then, and a path is what is written.
+    """
 
     base: Path
     roots: tuple[Path, ...]
+    looked_at: bool = True
 
     def display(self, path: Path) -> str:
         """The path relative to the first root where it is inside, else whole."""
@@ -40,6 +46,8 @@ class Places:
     ) -> PathRef | None:
         """The same for a text at a place. `kind` is `file`, `folder` or `any` of the two."""
         as_written = Path(os.path.normpath(self.base / text))
+        if not self.looked_at:
+            return PathRef(path=as_written, display=self.display(as_written), location=location)
         path = Path(os.path.realpath(self.base / text))
         if not any(path.is_relative_to(root) for root in self.roots):
             self._add_escape(text, path, location, faults)

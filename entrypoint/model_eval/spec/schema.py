@@ -233,7 +233,7 @@ def _fault(location: Location, message: str, remedy: str) -> Fault:
 
 def _homes(key: str) -> list[str]:
     """The sections that have this key."""
-    sections = ("model", "checkpoint", "heldout", "heldout.image", "run")
+    sections = ("model", "checkpoint", "heldout", "heldout.image", "run", "decisions")
     return [
         section
         for section in sections

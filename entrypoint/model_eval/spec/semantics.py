@@ -7,24 +7,36 @@ spec is still checked.
 from model_eval.spec.code import find_code
 from model_eval.spec.custom_metrics import custom_info, custom_names, find_custom
 from model_eval.spec.eval_spec import (
+    BaselineSpec,
     CheckpointSpec,
+    CostSpec,
     CustomMetric,
     EvalSpec,
-    GateSpec,
+    GoldenSpec,
     HeldOutSpec,
     ModelSpec,
     PathRef,
     RunSpec,
 )
 from model_eval.spec.faults import Faults
-from model_eval.spec.heldout_section import digest, find_heldout
+from model_eval.spec.gate_section import Surroundings, find_decisions
+from model_eval.spec.heldout_section import digest, find_golden, find_heldout
 from model_eval.spec.metric_refs import Parts, find_gates, find_metrics
 from model_eval.spec.paths import Places
-from model_eval.spec.source import Node
-from model_eval.types import MetricRef, OutputKind, Severity, Task
+from model_eval.spec.source import Node, dotted
+from model_eval.types import (
+    GOLDEN_HELDOUT,
+    MAIN_HELDOUT,
+    Gate,
+    MetricRef,
+    OutputKind,
+    Severity,
+    Task,
+)
 from model_eval.wording import printable
 
-_DEFAULT_THRESHOLD = 0.5
+# None: whether a segmentation has one shows in the number of its model's output channels.
+_THRESHOLDS = {Task.BINARY: 0.5, Task.MULTILABEL: 0.5, Task.SEGMENTATION: None}
 
 
 def build(
@@ -49,7 +61,13 @@ def build(
     run = _run(root, root.get("run"))
     threshold = _threshold(root.get("threshold"), task, faults)
     custom = find_custom(_items(root, "metrics") or (), places, faults)
-    metrics, gates = _metrics_and_gates(root, task, heldout, custom, faults)
+    more = _more_heldout(root.section("more_heldout"), task, places, faults)
+    golden = _golden(root.get("golden"), places, faults)
+    baseline = _baseline(root.get("baseline"), places, faults)
+    decisions = find_decisions(root.get("decisions"))
+    known = None if heldout is None or more is None else {MAIN_HELDOUT: heldout, **more}
+    around = Surroundings(heldouts=known, baseline="baseline" in root.value, decisions=decisions)
+    metrics, gates = _metrics_and_gates(root, task, heldout, around, faults, custom=custom)
     _refuse_loose_kwargs(root, faults)
     complete = not (root.source.unsound or faults.found)
     if not complete or not (task and model and checkpoint and heldout):
@@ -69,6 +87,17 @@ def build(
             threshold=threshold,
             metrics=metrics,
             gates=gates,
+            places={
+                dotted(path): place
+                for path, place in root.source.values.items()
+                if path and all(isinstance(key, str) for key in path)
+            },
+            more_heldout=more or {},
+            golden=golden,
+            baseline=baseline,
+            decisions=decisions,
+            cost=CostSpec(**cost.value) if (cost := root.get("cost")) else CostSpec(),
+            control=control.value if (control := root.get("control")) else True,
             custom=custom,
         ),
         faults,
@@ -95,7 +124,7 @@ def _model(
     postprocess = node.get("postprocess")
     code = find_code(postprocess, places, faults) if postprocess else None
     output, field = node.get("output"), node.get("output_field")
-    if node.lacks("output") and task in {Task.BINARY, Task.MULTICLASS}:
+    if node.lacks("output") and task not in {None, Task.REGRESSION}:
         faults.add(
             node.key_location,
             f"`output` is missing in `model`, and a {task} task needs it",
@@ -138,6 +167,65 @@ def _checkpoint(node: Node | None, places: Places, faults: Faults) -> Checkpoint
     )
 
 
+def _more_heldout(
+    node: Node | None, task: Task | None, places: Places, faults: Faults
+) -> dict[str, HeldOutSpec] | None:
+    """The further sets; None where one of them has a fault."""
+    found: dict[str, HeldOutSpec] = {}
+    for child in node.entries() if node else ():
+        name = str(child.path[-1])
+        if name in {MAIN_HELDOUT, GOLDEN_HELDOUT}:
+            faults.add(
+                child.key_location,
+                f"a held-out set cannot be called `{name}`",
+                "give it another name",
+            )
+        spec = find_heldout(child, task, places, faults)
+        if spec is None or not child.is_sound:
+            return None
+        found[name] = spec
+    return found
+
+
+def _golden(node: Node | None, places: Places, faults: Faults) -> GoldenSpec | None:
+    if node is None:
+        return None
+    heldout = find_golden(node, places, faults)
+    if heldout is None:
+        return None
+    return GoldenSpec(heldout=heldout, tolerance=float(node.value.get("tolerance", 1e-4)))
+
+
+def _baseline(node: Node | None, places: Places, faults: Faults) -> BaselineSpec | None:
+    if node is None:
+        return None
+    given = [key for key in ("checkpoint", "ledger", "git") if key in node.value]
+    if len(given) > 1:
+        faults.add(
+            node.key_location,
+            f"`baseline` has both `{given[0]}` and `{given[1]}`",
+            "keep one of them",
+        )
+        return None
+    path, ledger, git = node.get("checkpoint"), node.get("ledger"), node.get("git")
+    factory_node, kwargs = node.get("factory"), node.get("kwargs")
+    state_key = node.get("state_key")
+    checkpoint = places.find(path, faults) if path else None
+    return BaselineSpec(
+        checkpoint=None
+        if checkpoint is None
+        else CheckpointSpec(
+            path=checkpoint, sha256=None, state_key=state_key.value if state_key else None
+        ),
+        factory=None
+        if factory_node is None
+        else find_code(factory_node, places, faults, kwargs=kwargs.value if kwargs else None),
+        ledger=places.find(ledger, faults) if ledger else None,
+        git=git.value if git else None,
+        location=node.key_location,
+    )
+
+
 def _run(root: Node, node: Node | None) -> RunSpec:
     given = node.value if node else {}
     device = node.get("device") if node else None
@@ -151,24 +239,26 @@ def _run(root: Node, node: Node | None) -> RunSpec:
 
 
 def _threshold(node: Node | None, task: Task | None, faults: Faults) -> float | None:
-    if node is not None and task not in {None, Task.BINARY}:
+    if node is not None and task not in {None, *_THRESHOLDS}:
         faults.add(
             node.key_location,
             f"`threshold` is given, and a {task} task has none",
             "remove it, or write `task: binary`",
         )
-    if task is not Task.BINARY:
+    if task not in _THRESHOLDS:
         return None
-    return float(node.value) if node else _DEFAULT_THRESHOLD
+    return float(node.value) if node else _THRESHOLDS[task]
 
 
 def _metrics_and_gates(
     root: Node,
     task: Task | None,
     heldout: HeldOutSpec | None,
-    custom: tuple[CustomMetric, ...],
+    around: Surroundings,
     faults: Faults,
-) -> tuple[tuple[MetricRef, ...], tuple[GateSpec, ...]]:
+    *,
+    custom: tuple[CustomMetric, ...],
+) -> tuple[tuple[MetricRef, ...], tuple[Gate, ...]]:
     if task is None:
         return (), ()
     asked, sound = root.section("metrics"), {metric.name: metric for metric in custom}
@@ -179,9 +269,10 @@ def _metrics_and_gates(
         named_by_data=heldout is not None and heldout.format in {"image_folder", "loader"},
         at_fault=heldout is None or root.get("heldout") is None,
         targets=heldout.targets if heldout else (),
+        has_bytes=heldout is not None and heldout.bytes is not None,
         custom={name: custom_info(name, sound.get(name)) for name in names},
     )
-    gates = find_gates(_items(root, "gates") or (), parts, faults)
+    gates = find_gates(_items(root, "gates") or (), parts, around, faults)
     whole = root.get("gates")
     if whole is not None and not any(
         item.value.get("severity") != Severity.ADVISORY for item in whole.entries()

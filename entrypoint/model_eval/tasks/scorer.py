@@ -10,7 +10,14 @@ from torch import Tensor
 
 from model_eval.errors import EvaluationError, HeldOutError
 from model_eval.ledger import Array, Ledger
-from model_eval.tasks import binary, multiclass, regression
+from model_eval.tasks import (
+    binary,
+    language_modeling,
+    multiclass,
+    multilabel,
+    regression,
+    segmentation,
+)
 from model_eval.tasks.shapes import require_rows
 from model_eval.types import OutputKind, Task
 
@@ -24,9 +31,10 @@ class Scorer:
 
     Attributes:
         kind: what a classifier's outputs are; None for regression.
-        threshold: of a binary decision; None otherwise.
+        threshold: of a decision on one probability; None where the task or the spec has none.
         classes: names in the order of the outputs, where they are known.
-        outputs: names of a regression's outputs; empty for classification.
+        outputs: names of a regression's outputs; empty for every other task.
+        ignore_index: the target of pixels and tokens that are not counted.
     """
 
     task: Task
@@ -34,6 +42,12 @@ class Scorer:
     threshold: float | None
     classes: tuple[str, ...] | None
     outputs: tuple[str, ...]
+    ignore_index: int = -100
+
+    @property
+    def keeps_targets(self) -> bool:
+        """Whether the targets themselves are in the ledger, and not only what they add up to."""
+        return self.task not in {Task.SEGMENTATION, Task.LANGUAGE_MODELING}
 
     def columns(self, outputs: Tensor, target: npt.NDArray[np.generic]) -> dict[str, Tensor]:
         """Scores one batch on the device where the outputs are, without waiting for it.
@@ -55,6 +69,29 @@ class Scorer:
                 raise ValueError("a binary scorer needs a threshold")
             self._require_targets(target, 2)
             return binary.columns(outputs, on_device, kind=self.kind, threshold=self.threshold)
+        if self.task is Task.MULTILABEL:
+            if self.threshold is None:
+                raise ValueError("a multilabel scorer needs a threshold")
+            found = multilabel.columns(outputs, on_device, kind=self.kind, threshold=self.threshold)
+            self._require_classes(outputs.shape[1])
+            return found
+        if self.task is Task.SEGMENTATION:
+            classes = segmentation.class_count(outputs, target.shape[1:], threshold=self.threshold)
+            self._require_classes(classes)
+            self._require_targets(target, classes, but=self.ignore_index)
+            return segmentation.columns(
+                outputs,
+                on_device,
+                kind=self.kind,
+                threshold=self.threshold,
+                ignore_index=self.ignore_index,
+            )
+        if self.task is Task.LANGUAGE_MODELING:
+            language_modeling.require_tokens(outputs, target.shape)
+            self._require_targets(target, outputs.shape[2], but=self.ignore_index)
+            return language_modeling.columns(
+                outputs, on_device, kind=self.kind, ignore_index=self.ignore_index
+            )
         multiclass.require_scores(outputs)
         self._require_classes(outputs.shape[1])
         self._require_targets(target, outputs.shape[1])
@@ -70,6 +107,7 @@ class Scorer:
         kept = dict(columns)
         if (like := kept.pop("like_probability", None)) is not None:
             self._require_declared(like[kept["finite"]])
+        self._require_counted(kept)
         return Ledger(
             task=self.task,
             columns=kept,
@@ -87,9 +125,10 @@ class Scorer:
         return self.outputs
 
     def _class_names(self, columns: Mapping[str, Array]) -> tuple[str, ...]:
-        if self.task is Task.REGRESSION:
+        if self.task in {Task.REGRESSION, Task.LANGUAGE_MODELING}:
             return ()
-        count = 2 if self.task is Task.BINARY else columns["probability"].shape[1]
+        wide = "support" if self.task is Task.SEGMENTATION else "probability"
+        count = 2 if self.task is Task.BINARY else columns[wide].shape[1]
         return self.classes or tuple(str(index) for index in range(count))
 
     def _require_classes(self, count: int) -> None:
@@ -97,6 +136,19 @@ class Scorer:
             raise EvaluationError(
                 f"the model has {count} outputs and the held-out set {len(self.classes)} classes",
                 remedy="list heldout.classes in the order of the model's outputs, all of them",
+            )
+
+    def _require_counted(self, columns: Mapping[str, Array]) -> None:
+        """Refuses a set of which nothing is counted: no metric would have a value."""
+        what = {
+            Task.SEGMENTATION: ("pixel", "support"),
+            Task.LANGUAGE_MODELING: ("token", "tokens"),
+        }
+        if self.task in what and not columns[what[self.task][1]].any():
+            raise HeldOutError(
+                f"no {what[self.task][0]} of the held-out set is counted: every target is "
+                f"{self.ignore_index}",
+                remedy="correct `ignore_index`, or the targets",
             )
 
     def _require_declared(self, like: Array) -> None:
@@ -117,10 +169,16 @@ class Scorer:
             )
 
     @staticmethod
-    def _require_targets(target: npt.NDArray[np.generic], count: int) -> None:
+    def _require_targets(
+        target: npt.NDArray[np.generic], count: int, *, but: int | None = None
+    ) -> None:
         low, high = int(np.min(target)), int(np.max(target))
+        if but is not None and (low < 0 or high >= count):
+            counted = target[target != but]
+            low, high = (int(np.min(counted)), int(np.max(counted))) if counted.size else (0, 0)
         if low < 0 or high >= count:
+            also = "" if but is None else f", or `heldout.ignore_index`, which is {but}"
             raise HeldOutError(
                 f"a target is {low if low < 0 else high}, and the model has {count} classes",
-                remedy=f"targets must be integers from 0 to {count - 1}",
+                remedy=f"targets must be integers from 0 to {count - 1}{also}",
             )

@@ -4,6 +4,9 @@ from torch import Tensor
 
 from model_eval.errors import EvaluationError
 
+ELEMENTS_AT_ONCE = 1 << 24
+"""Outputs that are large for one sample are scored in so many numbers at a time."""
+
 PROBABILITY_TOLERANCE = 1e-2
 """How far probabilities of a sample may be from summing to one (half precision)."""
 
@@ -18,17 +21,22 @@ def require_rows(outputs: Tensor, rows: int) -> None:
         )
 
 
+def require_real(outputs: Tensor) -> None:
+    """Raises EvaluationError unless the outputs are real floating point numbers."""
+    if not outputs.is_floating_point():
+        raise EvaluationError(
+            f"the model returned {str(outputs.dtype).removeprefix('torch.')} numbers",
+            remedy="return real floating point numbers; use model.postprocess",
+        )
+
+
 def to_float64(outputs: Tensor) -> Tensor:
     """In float64, on the CPU where the device has no float64 (Apple's).
 
     Raises:
         EvaluationError: the outputs are not real floating point numbers.
     """
-    if not outputs.is_floating_point():
-        raise EvaluationError(
-            f"the model returned {str(outputs.dtype).removeprefix('torch.')} numbers",
-            remedy="return real floating point numbers; use model.postprocess",
-        )
+    require_real(outputs)
     return outputs.cpu().double() if outputs.device.type == "mps" else outputs.double()
 
 
@@ -37,7 +45,16 @@ def look_like_probabilities(values: Tensor) -> Tensor:
 
     Within `PROBABILITY_TOLERANCE`, as half precision needs.
     """
-    inside = (values.amin(dim=1) >= 0) & (values.amax(dim=1) <= 1)
     if values.shape[1] == 1:
-        return inside
-    return inside & ((values.sum(dim=1) - 1).abs() <= PROBABILITY_TOLERANCE)
+        return inside_unit(values)
+    return like_distribution(values.amin(dim=1), values.amax(dim=1), values.sum(dim=1))
+
+
+def inside_unit(values: Tensor) -> Tensor:
+    """Which rows (N,) of outputs (N, C) are inside 0 to 1."""
+    return (values.amin(dim=1) >= 0) & (values.amax(dim=1) <= 1)
+
+
+def like_distribution(low: Tensor, high: Tensor, total: Tensor) -> Tensor:
+    """Whether numbers with these extremes and this sum are probabilities, in each place."""
+    return (low >= 0) & (high <= 1) & ((total - 1).abs() <= PROBABILITY_TOLERANCE)

@@ -76,6 +76,7 @@ def test_a_fail_blocks(runner, image):
     result = run(runner, image, spec="examples/digits/model-eval-failing.yaml", comment="false")
     assert [(step.name, step.outcome) for step in result.steps] == [
         ("prepare", "success"),
+        ("base", "success"),
         ("evaluate", "success"),
         ("publish", "success"),
         ("cleanup", "success"),
@@ -369,13 +370,13 @@ def test_a_cancellation_stops_the_container(runner, image):
     cleanup = runner.action / "entrypoint/host/cleanup.sh"
     seen = "echo RUNNING: $(docker ps --quiet --filter name=model-eval-4242)\n"
     cleanup.write_text(seen + cleanup.read_text())
-    log = runner.temp / "step-1.log"
+    log = runner.temp / "step-2.log"
     runner.cancel_when = lambda: log.exists() and b"SLEEPING" in log.read_bytes()
     result = run(runner, image)
     evaluated = result.step("evaluate")
     assert (evaluated.outcome, evaluated.signals) == ("cancelled", ["SIGINT"])
     assert result.step("cleanup").log == "RUNNING:\n"
-    assert [step.outcome for step in result.steps[2:]] == ["skipped", "success", "skipped"]
+    assert [step.outcome for step in result.steps[3:]] == ["skipped", "success", "skipped"]
     assert result.outputs["verdict"] == "error"
 
 
@@ -386,13 +387,13 @@ def test_a_killed_step_is_cleaned_up(runner, image):
     script.write_text(
         script.read_text().replace(
             "status=0\nrun_container",
-            'status=0\n(until grep -q SLEEPING "$RUNNER_TEMP/step-1.log"; do sleep 0.1; done; '
+            'status=0\n(until grep -q SLEEPING "$RUNNER_TEMP/step-2.log"; do sleep 0.1; done; '
             "kill -KILL $$) &\nrun_container",
         )
     )
     result = run(runner, image)
     assert [step.outcome for step in result.steps] == [
-        "success", "failure", "success", "success", "skipped",
+        "success", "success", "failure", "success", "success", "skipped",
     ]  # fmt: skip
     assert docker("ps", "--all", "--quiet", "--filter", "name=model-eval-4242").stdout == ""
     assert result.outputs["verdict"] == "error"
@@ -450,6 +451,7 @@ def test_data_paths_cannot_open_the_sandbox(runner, image, where):
         ({"memory": "1g --privileged"}, {}, "`memory: 1g --privileged` is not a size; write it like 512m or 12g"),
         ({"pids-limit": "-1"}, {}, "`pids-limit: -1` is not a whole number; correct the input"),
         ({"comment": "yes"}, {}, "`comment: yes` is not true or false; correct the input"),
+        ({"allow-loosening": "yes"}, {}, "`allow-loosening: yes` is not true or false; correct the input"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_said_in_one_line(runner, image, inputs, environment, message):

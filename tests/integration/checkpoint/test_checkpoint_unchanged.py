@@ -206,7 +206,7 @@ def test_a_run_with_other_weights_is_no_pass(tmp_path, forward, code, message):
     ended = evaluate(
         project.spec, roots=[tmp_path], progress=lambda _: nullcontext(lambda _: None), clock=float
     )
-    assert ended.ledger is None
+    assert ended.ledgers == {}
     assert (ended.report.verdict, ended.report.exit_code) == (Verdict.ERROR, code)
     assert ended.report.faults[0].message.startswith(message)
     assert ended.report.faults[0].location.file == "model-eval.yaml"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.reports import ACCURACY, complete, estimate, gate
+from builders.reports import complete, estimate, evidence, gate
 from model_eval.gates import EXIT_CODES, compare, decide, judge, number
 from model_eval.types import Completion, GateStatus, MetricRef, Severity, Verdict
 
@@ -14,7 +14,7 @@ LOSS = MetricRef(name="log_loss")
 
 
 def judged(value, **rule):
-    [result] = judge([gate(**rule)], {ACCURACY: estimate(value)})
+    [result] = judge([gate(**rule)], evidence(estimate(value)))
     return result
 
 
@@ -43,7 +43,7 @@ def test_the_reason_of_a_gate_reads_as_a_sentence():
     assert judged(0.85).reason == "0.85 < 0.9"
     assert judged(0.85, bound="max", threshold=0.9).reason == "0.85 ≤ 0.9"
     assert judged(0.95, bound="max", threshold=0.9).reason == "0.95 > 0.9"
-    [undefined] = judge([gate()], {ACCURACY: estimate(None, undefined="there are no samples")})
+    [undefined] = judge([gate()], evidence(estimate(None, undefined="there are no samples")))
     assert undefined.reason == "undefined: there are no samples"
 
 
@@ -53,7 +53,7 @@ def test_a_near_miss_is_not_shown_as_equal():
 
 
 def test_a_metric_that_was_never_estimated_is_undecided():
-    [result] = judge([gate(LOSS)], {ACCURACY: estimate(1.0)})
+    [result] = judge([gate(LOSS)], evidence(estimate(1.0)))
     assert (result.status, result.reason) == (
         GateStatus.UNDECIDED,
         "the metric was not estimated",
@@ -74,8 +74,8 @@ def decided(*outcomes, completion=None):
     """Decides over gates given as (value, severity)."""
     results = []
     for value, severity in outcomes:
-        results += judge([gate(severity=severity)], {ACCURACY: estimate(value)})
-    return decide(results, completion or complete())
+        results += judge([gate(severity=severity)], evidence(estimate(value)))
+    return decide(results, [completion or complete()])
 
 
 REQUIRED, ADVISORY = Severity.REQUIRED, Severity.ADVISORY
@@ -136,8 +136,12 @@ def test_nothing_passes_unless_every_sample_was_counted_once(completion, reason)
 
 
 def test_nothing_passes_without_a_completion():
-    results = judge([gate()], {ACCURACY: estimate(1.0)})
-    assert decide(results, None) == (Verdict.UNDECIDED, "the evaluation did not finish")
+    results = judge([gate()], evidence(estimate(1.0)))
+    assert (
+        decide(results, [])
+        == decide(results, [None])
+        == (Verdict.UNDECIDED, "the evaluation did not finish")
+    )
 
 
 def test_only_a_pass_exits_with_zero():

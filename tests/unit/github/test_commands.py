@@ -1,7 +1,7 @@
 """Workflow commands as the runner reads them: a parser of its rules is the reference here."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ from model_eval.types import (
     GateResult,
     GateStatus,
     Location,
+    Loosening,
     MetricRef,
     Report,
     Severity,
@@ -112,8 +113,10 @@ def gate(
         severity=severity,
         status=status,
         value=0.9,
+        interval=None,
         margin=-0.05,
         n=100,
+        blocks=severity is Severity.REQUIRED and status is not GateStatus.PASS,
         reason=REASON,
         location=location,
     )
@@ -199,6 +202,14 @@ class TestAnnotations:
             f"::error {AT},title=model-eval%3A accuracy fail::{REASON}",
             f"::warning {AT},title=model-eval%3A accuracy fail::{REASON}",
         ]
+
+    def test_what_is_loosened(self):
+        one = Loosening(what="gate a: min", base="0.9", head=None, reason="less", location=PLACE)
+        known = replace(report(), loosened=(one,))
+        text = f"{AT},title=model-eval%3A loosened::gate a: min (0.9 → nothing): less"
+        assert [str(found) for found in annotations(known)] == [f"::error {text}"]
+        allowed = replace(known, loosening_allowed=True)
+        assert [str(found) for found in annotations(allowed)] == [f"::warning {text}"]
 
     def test_a_pass_is_silent(self):
         stream = io.StringIO()

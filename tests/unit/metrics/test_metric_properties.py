@@ -6,11 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.any_ledger import CLASSES, NUMBERS, OUTPUTS, TAME, ledgers, refs
-from builders.ledgers import binary_ledger, multiclass_ledger, regression_ledger, take
+from builders.ledgers import (
+    binary_ledger,
+    language_ledger,
+    multiclass_ledger,
+    multilabel_ledger,
+    regression_ledger,
+    segmentation_ledger,
+    take,
+)
 from model_eval.ledger import concatenate
-from model_eval.metrics import compute, confusion_matrix, estimates
-from model_eval.metrics.rows import Rows
-from model_eval.spec.catalog import CATALOG, narrowed
+from model_eval.metrics import Sample, compute, confusion_matrix, estimates
+from model_eval.metrics.registry import metric_of
+from model_eval.metrics.rows import Resample, Rows
+from model_eval.spec.catalog import CATALOG, CLASSIFICATION, narrowed
 from model_eval.types import Task
 
 WHOLE = st.integers(0, 4).map(float)
@@ -55,7 +64,7 @@ def test_weighted_values_lie_in_the_catalogues_range(drawn):
 
 @given(ledgers())
 def test_an_estimate_has_a_finite_value_or_a_reason(ledger):
-    for found in estimates(ledger, refs(ledger.task)):
+    for found in estimates(Sample(ledger=ledger), refs(ledger.task)):
         if found.value is None:
             assert found.undefined
         else:
@@ -106,7 +115,7 @@ def test_weight_zero_is_absence_of_rows_without_finite_outputs_too(drawn):
     there = weights > 0
     broken = dict(ledger.columns)
     broken["finite"] = there
-    for name in ("probability", "log_loss", "prediction"):
+    for name in ("probability", "log_loss", "prediction", "nll"):
         if name in broken and broken[name].dtype.kind == "f":
             broken[name] = broken[name].copy()
             broken[name][~there] = np.nan
@@ -148,6 +157,9 @@ def test_how_many_vectors_are_computed_at_once_does_not_matter(elements, monkeyp
         binary_ledger(rng.integers(0, 2, 20), rng.random(20), finite=finite),
         multiclass_ledger(rng.integers(0, 4, 20), rng.dirichlet(np.ones(4), 20), CLASSES),
         regression_ledger(rng.normal(size=(20, 2)), rng.normal(size=(20, 2)), OUTPUTS),
+        multilabel_ledger(rng.random((20, 4)) < 0.5, rng.random((20, 4)), CLASSES),
+        segmentation_ledger(rng.integers(0, 4, (20, 9)), rng.integers(0, 4, (20, 9)), CLASSES),
+        language_ledger(rng.random(20), np.full(20, 5), np.full(20, 3), np.full(20, 11)),
         regression_ledger(
             rng.normal(size=(20, 2)), rng.normal(size=(20, 2)), OUTPUTS, finite=finite
         ),
@@ -157,6 +169,30 @@ def test_how_many_vectors_are_computed_at_once_does_not_matter(elements, monkeyp
         monkeypatch.setattr("model_eval.metrics.rows.BATCH_ELEMENTS", elements)
         assert np.array_equal(values(ledger, weights), whole, equal_nan=True)
         monkeypatch.undo()
+
+
+@given(ledgers(numbers=TAME), st.data())
+@settings(max_examples=50)
+def test_weights_by_groups_are_weights_of_rows(ledger, data):
+    """Of the tasks whose rows have several labels, pixels or tokens."""
+    if ledger.task in CLASSIFICATION or ledger.task is Task.REGRESSION:
+        return
+    n = len(ledger)
+    group = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
+    drawn = st.lists(st.lists(WHOLE, min_size=4, max_size=4), min_size=3, max_size=3)
+    resample = Resample(group=group, multiplicity=np.array(data.draw(drawn)))
+    for ref in refs(ledger.task):
+        metric, part = metric_of(ref, ledger.task), ref.of_class
+        index = None if part is None else ledger.classes.index(part)
+        found = []
+        for rows in (
+            Rows(ledger, resample=resample),
+            Rows(ledger, resample.multiplicity.take(group, axis=1)),
+        ):
+            with np.errstate(all="ignore"):
+                got = metric.whole(rows) if index is None else metric.of_part(rows, index)
+            found.append(np.where(rows.defined & np.isfinite(got), got, np.nan))
+        assert_same(*found)
 
 
 @given(st.data())
@@ -172,7 +208,7 @@ def test_ledgers_behind_one_another_are_one_ledger(data):
 @given(ledgers())
 @settings(max_examples=50)
 def test_metrics_that_share_rows_are_as_by_themselves(ledger):
-    together = [found.value for found in estimates(ledger, refs(ledger.task))]
+    together = [found.value for found in estimates(Sample(ledger=ledger), refs(ledger.task))]
     alone = [None if np.isnan(value) else value for value in values(ledger)[:, 0]]
     assert together == alone
 
@@ -180,7 +216,7 @@ def test_metrics_that_share_rows_are_as_by_themselves(ledger):
 @given(ledgers(), st.integers(0, 2**32 - 1))
 @settings(max_examples=50)
 def test_the_confusion_matrix_has_the_counts(ledger, seed):
-    if ledger.task is Task.REGRESSION:
+    if ledger.task not in CLASSIFICATION:
         return
     weights = np.random.default_rng(seed).integers(0, 3, (2, len(ledger)))
     for given_weights in (None, weights):

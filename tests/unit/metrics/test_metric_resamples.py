@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.any_ledger import CLASSES, OUTPUTS, TAME, ledgers, refs
-from builders.ledgers import binary_ledger, multiclass_ledger, regression_ledger
+from builders.ledgers import (
+    binary_ledger,
+    language_ledger,
+    multiclass_ledger,
+    multilabel_ledger,
+    regression_ledger,
+    segmentation_ledger,
+)
 from model_eval.metrics.registry import REGISTRY, Needs, metric_of
 from model_eval.metrics.rows import Resample, Rows
 from model_eval.types import Task
@@ -20,7 +27,7 @@ def values(rows):
     ledger = rows.ledger
     with np.errstate(all="ignore"):
         for ref in refs(ledger.task):
-            metric = metric_of(ref)
+            metric = metric_of(ref, ledger.task)
             if metric.needs not in IN_GROUPS:
                 continue
             if (part := ref.of_class or ref.of_output) is None:
@@ -34,7 +41,7 @@ def values(rows):
 def trials(rows):
     found = []
     for ref in refs(rows.ledger.task):
-        metric = metric_of(ref)
+        metric = metric_of(ref, rows.ledger.task)
         if ref.of_class is None and metric.trials:
             found.append(metric.trials(rows))
         if ref.of_class is not None and metric.trials_of_part:
@@ -71,6 +78,15 @@ LARGE = {
     Task.REGRESSION: lambda rng: regression_ledger(
         1e3 + rng.normal(size=(300, 2)), 1e3 + rng.normal(size=(300, 2)), OUTPUTS
     ),
+    Task.MULTILABEL: lambda rng: multilabel_ledger(
+        rng.random((300, 4)) < 0.5, rng.random((300, 4)), CLASSES
+    ),
+    Task.SEGMENTATION: lambda rng: segmentation_ledger(
+        rng.integers(0, 4, (300, 9)), rng.integers(0, 4, (300, 9)), CLASSES
+    ),
+    Task.LANGUAGE_MODELING: lambda rng: language_ledger(
+        rng.random(300), np.full(300, 5), rng.integers(0, 6, 300), np.full(300, 11)
+    ),
 }
 
 
@@ -91,7 +107,7 @@ def test_shares_of_rows_are_their_trials():
     for make in LARGE.values():
         rows = Rows(make(rng), rng.random((3, 300)))
         for ref in refs(rows.ledger.task):
-            metric = metric_of(ref)
+            metric = metric_of(ref, rows.ledger.task)
             if ref.of_class is None and metric.trials:
                 hits, count = metric.trials(rows)
                 np.testing.assert_allclose(hits / count, metric.whole(rows), rtol=1e-12)
@@ -119,7 +135,7 @@ def test_a_metric_takes_no_more_from_the_rows_than_it_says(name, monkeypatch):
         rows = Rows(ledger, resample=resample)
         for ref in refs(ledger.task):
             if ref.name == name and ref.of_class is None and ref.of_output is None:
-                assert np.isfinite(metric_of(ref).whole(rows)).all()
+                assert np.isfinite(metric_of(ref, ledger.task).whole(rows)).all()
 
 
 def test_every_kind_of_need_is_there():

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from builders.ledgers import binary_ledger, multiclass_ledger, regression_ledger
+from builders.ledgers import (
+    binary_ledger,
+    language_ledger,
+    multiclass_ledger,
+    multilabel_ledger,
+    regression_ledger,
+    segmentation_ledger,
+)
 from model_eval.metrics import class_rows, compute, confusion, confusion_matrix, estimate
 from model_eval.spec.catalog import CATALOG
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
@@ -27,6 +34,9 @@ EMPTY = {
     Task.BINARY: binary_ledger([], []),
     Task.MULTICLASS: multiclass_ledger([], np.empty((0, 3)), THREE),
     Task.REGRESSION: regression_ledger(np.empty((0, 1)), np.empty((0, 1))),
+    Task.MULTILABEL: multilabel_ledger(np.empty((0, 3)), np.empty((0, 3)), THREE),
+    Task.SEGMENTATION: segmentation_ledger(np.empty((0, 4)), np.empty((0, 4)), THREE),
+    Task.LANGUAGE_MODELING: language_ledger([], [], [], []),
 }
 
 
@@ -34,7 +44,7 @@ EMPTY = {
 def test_nothing_is_known_of_no_samples(task):
     for info in CATALOG.values():
         if task in info.tasks:
-            needs = info.needs_part and task is Task.MULTICLASS
+            needs = info.needs_part and task is not Task.BINARY
             part = {"of_class": "ant"} if needs else {}
             part["params"] = required(info)
             assert undefined(EMPTY[task], info.name, **part) == "there are no samples"
@@ -48,11 +58,14 @@ def test_rows_without_finite_outputs_leave_every_metric_undefined():
         binary_ledger([0, 1, 0, 1], [0.1, 0.9, np.nan, 0.5], finite=finite, ids=[4, 5, 6, 7]),
         multiclass_ledger([0, 1, 2, 0], np.ones((4, 3)), THREE, finite=finite, ids=[4, 5, 6, 7]),
         regression_ledger([0, 1, 2, 3], [0, 1, np.inf, 3], finite=finite, ids=[4, 5, 6, 7]),
+        multilabel_ledger(np.ones((4, 3)), np.ones((4, 3)), THREE, finite=finite, ids=[4, 5, 6, 7]),
+        segmentation_ledger(*np.ones((2, 4, 9)), THREE, finite=finite, ids=[4, 5, 6, 7]),
+        language_ledger(*np.ones((4, 4)), finite=finite, ids=[4, 5, 6, 7]),
     ]
     for ledger in ledgers:
         for info in CATALOG.values():
             if ledger.task in info.tasks:
-                needs = info.needs_part and ledger.task is Task.MULTICLASS
+                needs = info.needs_part and ledger.task is not Task.BINARY
                 part = {"of_class": "ant"} if needs else {}
                 part["params"] = required(info)
                 assert undefined(ledger, info.name, **part) == (
@@ -239,7 +252,7 @@ def test_classes_cannot_be_counted_where_predictions_mean_nothing():
         )
     assert confusion_matrix(ledger, [[1, 0]]).tolist() == [[[1, 0], [0, 0]]]
     assert confusion_matrix(ledger, [[0, 0]]).tolist() == [[[0, 0], [0, 0]]]
-    with pytest.raises(ValueError, match=r"^a regression has no classes$"):
+    with pytest.raises(ValueError, match=r"^a regression ledger has no class for each sample$"):
         confusion_matrix(regression_ledger([1.0], [1.0]))
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from builders.reports import complete, estimate, gate, report
+from builders.reports import complete, estimate, gate, loosening, report
 from model_eval.errors import ReportError
 from model_eval.report import error_report, from_json, json_schema, to_json
 from model_eval.report.document import MAX_BYTES
-from model_eval.types import Completion, Fault, GateStatus, Location, Verdict
+from model_eval.types import Completion, Fault, GateStatus, Location, MetricRef, Severity, Verdict
 
 FAULT = Fault(
     code="spec", message="no", remedy="yes", location=Location(file="a.yaml", line=1, column=2)
@@ -21,10 +21,12 @@ FAULT = Fault(
     [
         report(),
         report([estimate(0.1)]),
+        report(loosened=(loosening(),), verdict=Verdict.FAIL, exit_code=1),
+        report(loosened=(loosening(),), loosening_allowed=True, base_gates=report().gates),
         report([estimate(None, undefined="there are no samples")]),
         error_report("broken", [FAULT], exit_code=2),
     ],
-    ids=["pass", "fail", "undecided", "error"],
+    ids=["pass", "fail", "loosened", "allowed", "undecided", "error"],
 )
 def test_round_trip(original):
     assert from_json(to_json(original)) == original
@@ -102,6 +104,40 @@ def test_a_claimed_pass_is_held_against_the_gates():
     assert refusal(forged(verdict=Verdict.PASS, exit_code=0, gates=())) == (
         "the report claims `pass` (exit 0), and its gates show `undecided`"
     )
+
+
+def test_a_pass_needs_that_nothing_is_loosened_or_that_it_is_allowed():
+    claimed = "the report claims `pass` (exit 0), and its gates show `fail`"
+    assert refusal(to_json(report(loosened=(loosening(),)))) == claimed
+    assert "and its gates show `pass`" in refusal(
+        to_json(
+            report(
+                loosened=(loosening(),),
+                loosening_allowed=True,
+                verdict=Verdict.FAIL,
+                exit_code=1,
+            )
+        )
+    )
+
+
+def test_a_pass_needs_the_gates_of_the_base_branch():
+    missed = report([estimate(0.95)], [gate(threshold=0.99)]).gates
+    assert refusal(to_json(report(base_gates=missed))) == (
+        "the report claims `pass` (exit 0), and its gates show `fail`"
+    )
+    assert from_json(to_json(report(base_gates=missed, loosening_allowed=True)))
+    advisory = tuple(replace(one, severity=Severity.ADVISORY, blocks=False) for one in missed)
+    assert from_json(to_json(report(base_gates=advisory)))
+    forged_gate = tuple(replace(one, status=GateStatus.PASS) for one in missed)
+    assert refusal(to_json(report(base_gates=forged_gate))) == (
+        "the status of gate accuracy does not follow from it"
+    )
+    unmeasured = tuple(
+        replace(one, value=None, margin=None, status=GateStatus.UNDECIDED)
+        for one in report([estimate(0.5)], [gate(MetricRef(name="auroc"))]).gates
+    )
+    assert "and its gates show `fail`" in refusal(to_json(report(base_gates=unmeasured)))
 
 
 @pytest.mark.parametrize("exit_code", [1, 2, 3, 4, 255])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.reports import estimate, gate, report
+from builders.reports import estimate, gate, loosening, report
 from model_eval.report import error_report, render
 from model_eval.report.inert import block, code
-from model_eval.types import ClassRow, Fault, GateResult, Location, MetricRef, Severity
+from model_eval.types import ClassRow, Fault, GateResult, Location, MetricRef, Severity, Verdict
 
 HOSTILE = "x` @admin <img src=x onerror=alert(1)> | [a](http://b) #1\n::error::no\r\x1b[31m\u202e"
 
@@ -34,6 +34,43 @@ def test_a_failing_report_says_which_gate_and_by_how_much():
         "|:---|:-----------|--------:|------------:|---------:|\n"
         "| ❌  | `accuracy` |    0.85 |       ≥ 0.9 |    -0.05 |\n"
     )
+
+
+def loosened(**changes):
+    gone = loosening("gate log_loss", "max: 0.5, required", None, location=None)
+    return report(loosened=(loosening(), gone), **changes)
+
+
+def test_what_is_loosened_is_a_table_and_the_reason():
+    failed = loosened(verdict=Verdict.FAIL, exit_code=1, base_gates=report().gates)
+    shown = render(failed)
+    assert shown.startswith(
+        "## ❌ `digits`: fail\n\nThe spec asks for less than the base branch's on 100 samples: "
+        "`gate accuracy: min, gate log_loss`.\n\n"
+    )
+    table = (
+        "| What                 | Base                 | This   |\n"
+        "|:---------------------|:---------------------|:-------|\n"
+        "| `gate accuracy: min` | `0.95`               | `0.9`  |\n"
+        "| `gate log_loss`      | `max: 0.5, required` | –      |\n"  # noqa: RUF001
+    )
+    assert f"\n\n**Loosened** against the base branch's spec (not allowed):\n\n{table}\n" in shown
+    assert "<details><summary>Gates of the base branch's spec</summary>\n\n|    | Gate " in shown
+
+
+def test_what_is_loosened_and_allowed_is_shown_the_same():
+    shown = render(loosened(loosening_allowed=True))
+    assert shown.startswith("## ✅ `digits`: pass\n\nThe required gate passed on 100 samples.\n")
+    assert "**Loosened** against the base branch's spec (allowed):" in shown
+
+
+@pytest.mark.parametrize("limit", [3000, 1500])
+def test_what_is_loosened_is_not_what_is_left_out(limit):
+    many = tuple(gate(line=n) for n in range(1, 300))
+    shown = render(
+        report(gates=many, loosened=(loosening(),), verdict=Verdict.FAIL, exit_code=1), limit=limit
+    )
+    assert "| `gate accuracy: min` | `0.95` | `0.9`  |" in shown
 
 
 def test_an_error_shows_its_faults_in_a_block():
@@ -111,6 +148,7 @@ def hostile_report(text=HOSTILE):
     whole = report([estimate(0.95, ref), estimate(None, undefined="x")], [gate(ref), gate()])
     device = replace(whole.environment.device, runtime="x", driver="x")
     whole = replace(whole, environment=replace(whole.environment, device=device))
+    whole = replace(whole, loosened=(loosening(),), base_gates=whole.gates)
     return filled_with(text, whole)
 
 

@@ -1,6 +1,6 @@
 """What a terminal shows."""
 
-from builders.reports import estimate, gate, report
+from builders.reports import estimate, gate, loosening, report
 from model_eval.report import error_report, render_terminal
 from model_eval.types import Fault, MetricRef, Severity
 
@@ -38,3 +38,16 @@ def test_an_error_shows_each_fault_without_control_characters():
     assert render_terminal(error_report("s.yaml", faults, exit_code=3)) == (
         "first\ufffd[2J; a\nsecond; b\n\ns.yaml: error (exit 3): 2 faults\n"
     )
+
+
+def test_what_is_loosened_stands_before_the_notes():
+    gone = loosening("gate\x1b[2J log_loss", "max: 0.5, required", None)
+    shown = render_terminal(report(loosened=(loosening(), gone), loosening_allowed=True))
+    assert (
+        "\n\n"
+        "loosened (allowed)    base                this\n"
+        "--------------------  ------------------  ------\n"
+        "gate accuracy: min    0.95                0.9\n"
+        "gate\ufffd[2J log_loss     max: 0.5, required\n"
+        "\nnote: "
+    ) in shown

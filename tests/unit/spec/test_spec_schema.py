@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from model_eval.spec import schema
-from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX, EXPANDING, metrics_of
+from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX, COST, EXPANDING, metrics_of
+from model_eval.spec.eval_spec import CostSpec
 from model_eval.spec.heldout_section import SUFFIXES
 from model_eval.spec.metric_refs import DEFAULTS
 from model_eval.spec.params import PARAMS
@@ -90,7 +91,7 @@ def test_rules_have_a_message_and_a_remedy():
 
 
 def test_metrics_are_those_of_the_catalogue():
-    known = [*CATALOG, *sorted(EXPANDING), CONFUSION_MATRIX]
+    known = [*CATALOG, *COST, *sorted(EXPANDING), CONFUSION_MATRIX]
     assert DEFS["metric_name"]["enum"] == known
     assert {name for task in Task for name in metrics_of(task)} == set(known)
 
@@ -121,6 +122,9 @@ def test_defaults_are_those_of_the_program(shared_workspace):
         "batch_size": spec.run.batch_size,
         "seed": spec.run.seed,
     }
+    cost = {key: value["default"] for key, value in DEFS["cost"]["properties"].items()}
+    assert CostSpec(**cost) == spec.cost
+    assert SCHEMA["properties"]["control"]["default"] == spec.control
     assert SCHEMA["properties"]["threshold"]["default"] == spec.threshold
     assert DEFS["gate"]["properties"]["severity"]["default"] == spec.gates[0].severity
     images = shared_workspace.load(

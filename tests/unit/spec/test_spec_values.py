@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from model_eval.spec import load_spec
-from model_eval.spec.eval_spec import GateSpec, ImageSpec, InputSpec
-from model_eval.types import Location, MetricRef, OutputKind, Severity, Task
+from model_eval.spec.eval_spec import ImageSpec, InputSpec
+from model_eval.types import DecideOn, Gate, Location, MetricRef, OutputKind, Severity, Task
 
 CASES = Path(__file__).parents[2] / "cases"
 FILES = CASES / "files"
@@ -58,9 +58,10 @@ def test_defaults():
         "accuracy", "precision_macro", "recall_macro", "f1_macro", "auroc", "log_loss",
     ]  # fmt: skip
     assert spec.gates == (
-        GateSpec(
+        Gate(
             metric=MetricRef(name="accuracy"), bound="min", threshold=0.9,
             severity=Severity.REQUIRED, location=at("smallest", 12, 9),
+                decide_on=DecideOn.INTERVAL,
         ),
     )  # fmt: skip
 

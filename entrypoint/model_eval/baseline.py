@@ -1,0 +1,203 @@
+"""What the checkpoint is compared with: finds the baseline's ledgers, and proves that they pair.
+
+A baseline whose samples are not those of this run is refused with what differs; gates that need it
+are then undecided. A baseline that cannot be read or evaluated is an error.
+"""
+
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO
+
+from model_eval import output, stats
+from model_eval.errors import BaselineError, ModelEvalError
+from model_eval.ledger import Ledger, open_ledger
+from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
+from model_eval.types import (
+    MAIN_HELDOUT,
+    BaselineInfo,
+    CheckpointInfo,
+    FileInfo,
+    Location,
+    Verdict,
+)
+from model_eval.wording import printable
+
+EvaluateCheckpoint = Callable[[BaselineSpec], tuple[Mapping[str, Ledger], CheckpointInfo]]
+"""Evaluates the baseline's checkpoint on every held-out set of the run."""
+
+_GIT_SECONDS = 300
+
+
+def find_baseline(
+    spec: EvalSpec,
+    ledgers: Mapping[str, Ledger],
+    *,
+    evaluate: EvaluateCheckpoint,
+) -> tuple[Mapping[str, Ledger], BaselineInfo | None]:
+    """The baseline's ledgers in the order of this run's, by held-out set, and what it is.
+
+    Args:
+        spec: names the baseline.
+        ledgers: of this run, which know their held-out set's and checkpoint's digests.
+        evaluate: runs a baseline's checkpoint.
+
+    Raises:
+        BaselineError: it cannot be read or evaluated.
+    """
+    wanted = spec.baseline
+    if wanted is None:
+        return {}, None
+    if wanted.checkpoint is not None:
+        found, loaded = evaluate(wanted)
+        source, kind, files = wanted.checkpoint.path.display, "checkpoint", loaded.files
+    elif wanted.ledger is not None:
+        found = {MAIN_HELDOUT: _opened(wanted.ledger.path, wanted.location)}
+        source, kind, files = wanted.ledger.display, "ledger", ()
+    else:
+        found, files = _at_ref(spec, wanted)
+        source, kind = wanted.git or "", "git"
+    refused = next(
+        (reason for name, ours in ledgers.items() if (reason := _refusal(name, ours, found))), None
+    )
+    paired = (
+        {}
+        if refused
+        else {n: stats.in_order_of(found[n], ledgers[n]["id"]) for n in ledgers if n in found}
+    )
+    main = ledgers[MAIN_HELDOUT]
+    other = paired.get(MAIN_HELDOUT)
+    return paired, BaselineInfo(
+        source=source,
+        kind=kind,
+        files=files,
+        refused=refused,
+        identical=_identical(
+            main, other, same_model=wanted.factory is None and kind == "checkpoint"
+        ),
+        flips=None if other is None else stats.flips(main, other),
+    )
+
+
+def _identical(main: Ledger, other: Ledger | None, *, same_model: bool) -> bool:
+    """Whether both are the same weights in the same model, and gave the same predictions."""
+    if other is None or not same_model or main.checkpoint is None:
+        return False
+    same = main.checkpoint == other.checkpoint
+    return bool(same and (main["prediction"] == other["prediction"]).all())
+
+
+def _refusal(name: str, ours: Ledger, found: Mapping[str, Ledger]) -> str | None:
+    theirs = found.get(name)
+    if theirs is None:
+        return (
+            None  # a saved ledger is of the main set; gates of others say that nothing was compared
+        )
+    if ours.heldout and theirs.heldout and ours.heldout != theirs.heldout:
+        return (
+            f"its held-out set is another (sha256:{theirs.heldout[:12]}, "
+            f"and this run's sha256:{ours.heldout[:12]})"
+        )
+    return stats.unpairable(ours, theirs)
+
+
+def _opened(path: Path, location: Location) -> Ledger:
+    try:
+        return open_ledger(path)
+    except ModelEvalError as error:
+        raise BaselineError(error.message, remedy=error.remedy, location=location) from error
+
+
+def _at_ref(
+    spec: EvalSpec, wanted: BaselineSpec
+) -> tuple[Mapping[str, Ledger], tuple[FileInfo, ...]]:
+    """Evaluates the repository's version of the spec at a ref, in a process and folder of its own."""
+    root, ref = spec.roots[0], wanted.git or ""
+    inside = spec.source.path.relative_to(root) if spec.source.path.is_relative_to(root) else None
+    if inside is None:
+        raise BaselineError(
+            "the spec is outside of the repository",
+            remedy="name it with --root",
+            location=wanted.location,
+        )
+    commit = _git(
+        root,
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{ref}^{{commit}}",
+        wanted=wanted,
+    )
+    with tempfile.TemporaryDirectory(prefix="model-eval-baseline-") as scratch:
+        tree, out = Path(scratch) / "tree", Path(scratch) / "out"
+        archive = Path(scratch) / "tree.tar"
+        _git(root, "archive", "--output", str(archive), commit, wanted=wanted)
+        with tarfile.open(archive) as packed:
+            packed.extractall(tree, filter="data")
+        out.mkdir()
+        return _run_there(tree / inside, tree, out, wanted)
+
+
+def _run_there(
+    path: Path, tree: Path, out: Path, wanted: BaselineSpec
+) -> tuple[Mapping[str, Ledger], tuple[FileInfo, ...]]:
+    shown = printable(wanted.git or "")
+    if not path.is_file():
+        raise BaselineError(
+            f"`{shown}` has no `{path.relative_to(tree)}`",
+            remedy="name a ref that has the spec, or remove `baseline`",
+            location=wanted.location,
+        )
+    log: IO[str]
+    with (out / "log").open("w+") as log:
+        subprocess.run(  # noqa: S603 — our own interpreter and arguments
+            [
+                sys.executable, "-I", "-m", "model_eval", "run", str(path), "--root", str(tree),
+                "--output", str(out), "--in-process", "--no-baseline",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )  # fmt: skip
+    report = output.read_report(out / output.REPORT) if (out / output.REPORT).exists() else None
+    if report is None or report.verdict is Verdict.ERROR or report.checkpoint is None:
+        why = report.faults[0].message if report and report.faults else "it left no report"
+        raise BaselineError(
+            f"the spec of `{shown}` could not be evaluated: {printable(why, 300)}",
+            remedy="its checkpoint and data must be in the repository; else name a checkpoint or ledger",
+            location=wanted.location,
+        )
+    found = {MAIN_HELDOUT: _opened(out / output.LEDGER, wanted.location)}
+    for one in report.more_heldout:
+        found[one.name] = _opened(out / output.ledger_name(one.name), wanted.location)
+    return found, report.checkpoint.files
+
+
+def _git(root: Path, *arguments: str, wanted: BaselineSpec) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(root), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BaselineError(
+            "`baseline.git` needs git, which cannot be run here",
+            remedy="check the ref out into a folder of the workspace and name its checkpoint",
+            location=wanted.location,
+        ) from error
+    if done.returncode:
+        raise BaselineError(
+            f"git does not find `{printable(wanted.git or '')}`: "
+            f"{printable(done.stderr.strip() or 'there is no such ref', 200)}",
+            remedy="fetch it (actions/checkout with `fetch-depth: 0`), or name a checkpoint",
+            location=wanted.location,
+        )
+    return done.stdout.strip()

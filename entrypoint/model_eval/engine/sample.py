@@ -1,0 +1,96 @@
+"""A few held-out samples that stay in memory, for the checks and timings after the pass."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from model_eval.heldout import Batch
+from model_eval.heldout.batch import join, rebatch, select
+
+MAX_ROWS = 2_000
+MAX_BYTES = 512 << 20
+"""Inputs beyond this are not kept, so that large samples cost no more memory than small ones."""
+
+
+class Source(Protocol):
+    """Gives every sample once, in order; a held-out set, or a sample of one."""
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Batches of this size, but for the last."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sample:
+    """Some rows of a held-out set, in its order.
+
+    Attributes:
+        rows: inputs on the CPU, and their labels.
+        positions: int64 [n], where they are in the set.
+        of: how many samples the set has.
+    """
+
+    rows: Batch
+    positions: npt.NDArray[np.int64]
+    of: int
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """As a `Source`."""
+        return rebatch([self.rows], batch_size)
+
+    def first(self, count: int) -> "Sample":
+        """Its first rows, at most so many."""
+        picked = self.positions[:count]
+        return Sample(rows=select(self.rows, np.arange(len(picked))), positions=picked, of=self.of)
+
+
+@dataclass(slots=True)
+class Keeping:
+    """A source that keeps a random sample of what it gives; the choice hangs on the seed alone.
+
+    Attributes:
+        expected: how many samples the source has.
+        rows: how many to keep; fewer where they would take more than `MAX_BYTES`.
+    """
+
+    source: Source
+    expected: int
+    seed: int
+    rows: int = MAX_ROWS
+    _kept: list[Batch] = field(default_factory=list, init=False)
+    _positions: npt.NDArray[np.int64] | None = field(default=None, init=False)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """As a `Source`; a second pass keeps what that pass gave."""
+        self._kept, start, chosen = [], 0, None
+        for batch in self.source.batches(batch_size):
+            if chosen is None:
+                chosen = self._positions = self._choose(batch)
+            first, last = np.searchsorted(chosen, [start, start + len(batch)])
+            if first < last:
+                self._kept.append(select(batch, chosen[first:last] - start))
+            start += len(batch)
+            yield batch
+
+    def sample(self) -> Sample:
+        """What was kept.
+
+        Raises:
+            ValueError: there was no complete pass, or no sample in it.
+        """
+        if self._positions is None or sum(map(len, self._kept)) != len(self._positions):
+            raise ValueError("there was no complete pass over the held-out set")
+        return Sample(rows=join(self._kept), positions=self._positions, of=self.expected)
+
+    def _choose(self, first: Batch) -> npt.NDArray[np.int64]:
+        inputs = (*first.args, *first.kwargs.values())
+        row_bytes = sum(t.element_size() * t[:1].numel() for t in inputs)
+        count = min(self.rows, self.expected, max(1, MAX_BYTES // max(1, row_bytes)))
+        chosen = np.random.default_rng(self.seed).choice(self.expected, count, replace=False)
+        return np.sort(chosen)

@@ -1,0 +1,249 @@
+"""Checkpoints over held-out sets: what needs torch, put together as a spec says."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import torch
+
+from model_eval import engine, usercode
+from model_eval.checkpoint import load_model, unchanged
+from model_eval.errors import EvaluationError, HeldOutError, ModelEvalError, UserCodeError
+from model_eval.heldout import HeldOut, open_heldout
+from model_eval.ledger import Ledger
+from model_eval.spec.eval_spec import BaselineSpec, CheckpointSpec, CodeRef, EvalSpec, HeldOutSpec
+from model_eval.tasks import Scorer
+from model_eval.types import CheckpointInfo, Location, Task
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Given the number of samples, a context whose value is called with each batch's size."""
+
+Resolve = Callable[[CodeRef], Callable[..., Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sets:
+    """Every set of samples that a spec names, opened: wrong ones are found before the model is loaded.
+
+    Attributes:
+        heldouts: by name, the main one first.
+    """
+
+    heldouts: Mapping[str, HeldOut]
+    golden: HeldOut | None
+
+
+def open_sets(spec: EvalSpec, resolve: Resolve) -> Sets:
+    """Opens them.
+
+    Raises:
+        HeldOutError, LeakError, UserCodeError: one of them cannot be used.
+    """
+    golden = None
+    if spec.golden is not None:
+        cases = replace(spec.golden.heldout, transform=spec.heldout.transform)
+        golden = open_heldout(cases, task=Task.REGRESSION, resolve=resolve)
+    return Sets(
+        heldouts={
+            name: open_heldout(one, task=spec.task, resolve=resolve)
+            for name, one in spec.heldouts.items()
+        },
+        golden=golden,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """A checkpoint in its model.
+
+    Attributes:
+        bind: gives the model's side of the engine for a model and a `device`.
+        build: makes another model of the same architecture.
+        predict: the model's side.
+    """
+
+    model: torch.nn.Module
+    checkpoint: CheckpointInfo
+    bind: Callable[..., engine.Predict]
+    build: Callable[[], Any]
+    predict: engine.Predict
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """A context at whose end the weights are still those of the file."""
+        return unchanged(self.model)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluator:
+    """Runs checkpoints as one spec says.
+
+    Attributes:
+        resolve: finds the user's callables.
+        progress: shows how far an evaluation is.
+        count: is told the samples of each finished batch.
+    """
+
+    spec: EvalSpec
+    device: torch.device
+    resolve: Resolve
+    progress: Progress
+    count: Callable[[int], None]
+
+    def load(self, checkpoint: CheckpointSpec, factory: CodeRef) -> Loaded:
+        """Loads a checkpoint into the model that the factory makes.
+
+        Raises:
+            CheckpointError, UserCodeError: it cannot be loaded.
+        """
+        spec = self.spec
+        with placed({UserCodeError: factory.location}):
+            build = _builder(factory, self.resolve)
+            model, info = load_model(checkpoint, build=build, device=self.device)
+        bind = partial(
+            engine.make_predict,
+            precision=spec.run.precision,
+            output_field=spec.model.output_field,
+            transform=_called(spec.heldout.transform, self.resolve),
+            postprocess=_called(spec.model.postprocess, self.resolve),
+        )
+        return Loaded(
+            model=model,
+            checkpoint=info,
+            bind=bind,
+            build=build,
+            predict=bind(model, device=self.device),
+        )
+
+    def ledgers(
+        self,
+        loaded: Loaded,
+        sets: Mapping[str, HeldOut],
+        sources: Mapping[str, engine.Source] | None = None,
+    ) -> dict[str, Ledger]:
+        """One ledger for each held-out set, in the same order.
+
+        Args:
+            loaded: the checkpoint.
+            sets: the held-out sets.
+            sources: what gives a set's samples in its place, such as one that keeps some of them.
+        """
+        found = {}
+        for name, heldout in sets.items():
+            with placed(_places(self.spec, self.spec.heldouts[name])):
+                rows = self._run(
+                    loaded.predict,
+                    (sources or {}).get(name, heldout),
+                    heldout.expected,
+                    self.scorer(heldout.classes),
+                    causal=self.spec.heldouts[name].shift,
+                )
+                found[name] = replace(
+                    rows, heldout=heldout.info().sha256, checkpoint=digest_of(loaded.checkpoint)
+                )
+        return found
+
+    def golden(self, loaded: Loaded, cases: HeldOut) -> Ledger:
+        """The ledger of the golden cases, a regression's on the recorded outputs."""
+        cases_spec = self.spec.golden
+        if cases_spec is None:
+            raise ValueError("the spec has no golden cases")
+        scorer = Scorer(
+            task=Task.REGRESSION,
+            kind=None,
+            threshold=None,
+            classes=None,
+            outputs=cases_spec.heldout.targets,
+        )
+        with placed(_places(self.spec, cases_spec.heldout)):
+            return self._run(loaded.predict, cases, cases.expected, scorer)
+
+    def baseline(
+        self, sets: Mapping[str, HeldOut], wanted: BaselineSpec
+    ) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
+        """The ledgers of a baseline's checkpoint.
+
+        Raises:
+            BaselineError, CheckpointError, EvaluationError, UserCodeError: it cannot be evaluated.
+        """
+        if wanted.checkpoint is None:
+            raise ValueError("the baseline is no checkpoint")
+        factory = wanted.factory or self.spec.model.factory
+        loaded = self.load(wanted.checkpoint, factory)
+        with loaded.unchanged():
+            return self.ledgers(loaded, sets), loaded.checkpoint
+
+    def _run(
+        self,
+        predict: engine.Predict,
+        source: engine.Source,
+        expected: int,
+        scorer: Scorer,
+        *,
+        causal: bool = False,
+    ) -> Ledger:
+        with self.progress(expected) as advance:
+
+            def count(rows: int) -> None:
+                self.count(rows)
+                advance(rows)
+
+            return engine.evaluate(
+                predict,
+                source,
+                scorer,
+                batch_size=self.spec.run.batch_size,
+                progress=count,
+                causal=causal,
+            )
+
+    def scorer(self, classes: tuple[str, ...] | None) -> Scorer:
+        """The scoring side for a set with these classes."""
+        spec = self.spec
+        return Scorer(
+            task=spec.task,
+            kind=spec.model.output,
+            threshold=spec.threshold,
+            classes=classes,
+            outputs=spec.heldout.targets if spec.task is Task.REGRESSION else (),
+            ignore_index=spec.heldout.ignore_index,
+        )
+
+
+def digest_of(checkpoint: CheckpointInfo) -> str:
+    """One digest of all files of a checkpoint: the file's own where there is one."""
+    digests = [file.sha256 for file in checkpoint.files]
+    return digests[0] if len(digests) == 1 else sha256(",".join(digests).encode()).hexdigest()
+
+
+def _builder(factory: CodeRef, resolve: Resolve) -> Callable[[], Any]:
+    function = resolve(factory)
+    return lambda: usercode.call(factory, function, **factory.kwargs)
+
+
+def _called(ref: CodeRef | None, resolve: Resolve) -> Callable[..., Any] | None:
+    """The user's function, whose errors name it; None where the spec names none."""
+    return partial(usercode.call, ref, resolve(ref)) if ref is not None else None
+
+
+def _places(spec: EvalSpec, heldout: HeldOutSpec) -> Mapping[type[ModelEvalError], Location]:
+    """Where the spec says what an error of the engine or of the scoring is about."""
+    return {
+        EvaluationError: spec.model.factory.location,
+        HeldOutError: heldout.locations.get("target", heldout.location),
+        UserCodeError: heldout.transform.location if heldout.transform else heldout.location,
+    }
+
+
+@contextmanager
+def placed(places: Mapping[type[ModelEvalError], Location]) -> Iterator[None]:
+    """Gives an error that was raised without a place in the spec the place of its class."""
+    try:
+        yield
+    except ModelEvalError as error:
+        if error.location is None:
+            found = (place for kind, place in places.items() if isinstance(error, kind))
+            error.location = next(found, None)
+        raise

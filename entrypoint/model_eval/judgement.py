@@ -1,0 +1,170 @@
+"""Ledgers → the judged part of a report. Pure: no model, no file, no clock."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from model_eval import metrics, stats
+from model_eval.checks import noise_notes
+from model_eval.gates import EXIT_CODES, completions_of, decide, evidence_of, judge
+from model_eval.ledger import Ledger
+from model_eval.loosening import decide_with_base, held_gates
+from model_eval.spec.catalog import CATALOG, CLASSIFICATION, CONFUSION_MATRIX, COST, LABELLED
+from model_eval.spec.eval_spec import EvalSpec
+from model_eval.types import (
+    MAIN_HELDOUT,
+    BaselineInfo,
+    ClassRow,
+    Comparison,
+    Completion,
+    Estimate,
+    Gap,
+    Report,
+    SliceInfo,
+)
+from model_eval.wording import first_few
+
+MATRIX_CLASSES = 100
+"""With more classes than this the confusion matrix is reported only where it is asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluated:
+    """What the evaluation of a spec left.
+
+    Attributes:
+        ledgers: of each held-out set, by name.
+        expected: how many samples each of these must have.
+        golden: of the golden cases; None where there are none.
+        costs: what running the model costs, where it is asked for.
+        baselines: the baseline's ledger of the same samples, in the same order, by set.
+        baseline: what that is, or why there is none; None where the spec names none.
+        brought: the metrics that the spec brings, by name.
+    """
+
+    ledgers: Mapping[str, Ledger]
+    expected: Mapping[str, int]
+    golden: Ledger | None
+    costs: tuple[Estimate, ...]
+    baselines: Mapping[str, Ledger]
+    baseline: BaselineInfo | None
+    brought: Mapping[str, metrics.Brought] = metrics.NONE_BROUGHT
+
+
+def judged(
+    known: Report, spec: EvalSpec, evaluated: Evaluated, *, base: EvalSpec | None = None
+) -> Report:
+    """The report with estimates, gates and verdict.
+
+    Args:
+        known: what the run found out.
+        spec: which metrics, slices and gates there are.
+        evaluated: the ledgers.
+        base: the base branch's spec, whose gates are held against the same ledgers.
+    """
+    main = evaluated.ledgers[MAIN_HELDOUT]
+    asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
+    held = held_gates(base, spec) if base is not None else ()
+    # What cannot be measured here (another task's metric) leaves its gate undecided.
+    theirs = [
+        gate.metric
+        for gate in held
+        if base is not None and base.task is spec.task and gate.metric.name in CATALOG
+    ]
+    measured = tuple(dict.fromkeys([*asked, *theirs]))
+    estimates: list[Estimate] = []
+    slices: list[SliceInfo] = []
+    gaps: list[Gap] = []
+    comparisons: list[Comparison] = []
+    for name, ledger in evaluated.ledgers.items():
+        found = stats.assess(
+            ledger,
+            evaluated.baselines.get(name),
+            stats.Asked(
+                heldout=name,
+                metrics=tuple(ref for ref in measured if ref.name not in COST),
+                families=spec.heldouts[name].families,
+                gaps=tuple(
+                    dict.fromkeys(
+                        (gate.slices, gate.metric)
+                        for gate in (*spec.gates, *held)
+                        if gate.bound == "max_gap" and gate.heldout == name and gate.slices
+                    )
+                ),
+                confidence=spec.decisions.confidence,
+                seed=spec.run.seed,
+                brought=evaluated.brought,
+            ),
+            identical=evaluated.baseline is not None and evaluated.baseline.identical,
+        )
+        estimates += found.estimates
+        slices += found.slices
+        gaps += found.gaps
+        comparisons += found.comparisons
+    estimates += evaluated.costs
+    gates = spec.gates
+    if evaluated.golden is not None and spec.golden is not None:
+        estimates.append(stats.golden_estimate(evaluated.golden))
+        gates = (*gates, stats.golden_gate(spec.golden))
+    report = replace(
+        known,
+        completion=completion_of(main, evaluated.expected[MAIN_HELDOUT]),
+        estimates=tuple(estimates),
+        slices=tuple(slices),
+        gaps=tuple(gaps),
+        comparisons=tuple(comparisons),
+        baseline=evaluated.baseline,
+    )
+    evidence = evidence_of(report)
+    results, base_gates = judge(gates, evidence), judge(held, evidence)
+    verdict, reason = decide_with_base(
+        decide(results, completions_of(report), report.control),
+        loosened=known.loosened,
+        allowed=known.loosening_allowed,
+        base_gates=base_gates,
+    )
+    countable = main.finite == len(main)
+    single = countable and spec.task in CLASSIFICATION
+    matrix = single and (len(main.classes) <= MATRIX_CLASSES or len(asked) != len(spec.metrics))
+    classes = metrics.class_rows(main) if countable and spec.task in LABELLED else ()
+    return replace(
+        report,
+        verdict=verdict,
+        exit_code=EXIT_CODES[verdict],
+        reason=reason,
+        classes=classes,
+        confusion_matrix=metrics.confusion(main) if matrix else None,
+        calibration=stats.reliability(main) if single else (),
+        gates=results,
+        base_gates=base_gates,
+        notes=_notes(report, classes, uncounted=main.uncounted),
+    )
+
+
+def completion_of(ledger: Ledger, expected: int) -> Completion:
+    """The proof that each of the expected samples is in the ledger once."""
+    return Completion(
+        expected=expected, rows=len(ledger), distinct=ledger.distinct, finite=ledger.finite
+    )
+
+
+def _notes(known: Report, classes: Sequence[ClassRow], *, uncounted: int) -> tuple[str, ...]:
+    notes = list(known.notes)
+    done = known.completion
+    if known.checkpoint and not known.checkpoint.pinned:
+        notes.append("the checkpoint is not pinned: add checkpoint.sha256 to fix which file")
+    if known.heldout and not known.heldout.pinned:
+        notes.append("the held-out set is not pinned: add heldout.sha256 to fix its content")
+    if known.heldout and not known.heldout.disjoint_from:
+        notes.append("nothing was checked against training data: name it in heldout.disjoint_from")
+    if done and (lacking := done.rows - done.finite):
+        notes.append(f"{lacking} of {done.rows} samples have outputs that are not finite")
+    if done and uncounted:
+        notes.append(f"{uncounted} of {done.rows} samples have no say: every target is ignored")
+    if absent := [row.name for row in classes if row.support == 0]:
+        notes.append(
+            f"no sample is of {first_few(absent)}: macro averages leave out what is neither a target "
+            "nor predicted"
+        )
+    if known.baseline and known.baseline.refused:
+        notes.append(f"nothing was compared with the baseline: {known.baseline.refused}")
+    return (*notes, *noise_notes(known.noise))

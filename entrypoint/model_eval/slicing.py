@@ -1,0 +1,131 @@
+"""Which rows of a ledger are in which slice. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model_eval.errors import HeldOutError
+from model_eval.ledger import Array, Ledger
+from model_eval.spec import expression
+from model_eval.spec.eval_spec import SliceFamily
+from model_eval.spec.slice_families import value_label
+from model_eval.wording import printable
+
+MAX_SLICES = 200
+"""A family with more slices than this is refused: it divides samples, it does not group them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Slice:
+    """A part of a ledger.
+
+    Attributes:
+        rows: bool (N,), True where a row is in it; never all False but for a condition or bin.
+    """
+
+    family: str
+    label: str
+    rows: npt.NDArray[np.bool_]
+
+
+def divide(ledger: Ledger, families: Sequence[SliceFamily]) -> tuple[Slice, ...]:
+    """Every slice of every family, in the order of the spec and of the values.
+
+    Raises:
+        HeldOutError: a column has too many values, is not numeric where bins are given, or a
+            condition cannot be evaluated on the columns.
+    """
+    return tuple(part for family in families for part in _slices(ledger, family))
+
+
+def _slices(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
+    if family.where is not None:
+        yield Slice(family=family.name, label=family.name, rows=_condition(ledger, family))
+    elif family.edges:
+        yield from _bins(ledger, family)
+    else:
+        yield from _values(ledger, family)
+
+
+def _bins(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
+    values = ledger[f"slice:{family.columns[0]}"]
+    if values.dtype.kind not in "if":
+        raise HeldOutError(
+            f"the column `{printable(family.columns[0])}` holds text, and `bins` are of numbers",
+            remedy="name it without `bins`",
+            location=family.location,
+        )
+    ends = [-np.inf, *family.edges, np.inf]
+    for label, (low, high) in zip(family.labels, pairwise(ends), strict=True):
+        yield Slice(family=family.name, label=label, rows=(values >= low) & (values < high))
+
+
+def _values(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
+    codes = np.zeros(len(ledger), dtype=np.intp)
+    words: list[tuple[str, ...]] = [()]
+    for column in family.columns:
+        values, inverse = np.unique(ledger[f"slice:{column}"], return_inverse=True)
+        if len(values) * len(words) > MAX_SLICES**2:
+            raise _too_many(family, len(values))
+        codes = codes * len(values) + inverse
+        labels = [value_label(column, _plain(value)) for value in values]
+        words = [(*before, label) for before in words for label in labels]
+    found = np.unique(codes)
+    if len(found) > MAX_SLICES:
+        raise _too_many(family, len(found))
+    for code in found:
+        yield Slice(family=family.name, label=", ".join(words[code]), rows=codes == code)
+
+
+def _too_many(family: SliceFamily, count: int) -> HeldOutError:
+    return HeldOutError(
+        f"`{printable(family.name)}` has {count} values, and slices are at most {MAX_SLICES}",
+        remedy="give it `bins`, or name a column with fewer values",
+        location=family.location,
+    )
+
+
+def _condition(ledger: Ledger, family: SliceFamily) -> npt.NDArray[np.bool_]:
+    tree, names = expression.parse(family.where or "")
+    columns = {name: _column(ledger, name) for name in names}
+    try:
+        with np.errstate(all="ignore"):
+            rows = np.asarray(expression.evaluate(tree, columns))
+    except (TypeError, ValueError, KeyError, ArithmeticError) as error:
+        raise HeldOutError(
+            f"the condition `{printable(family.where or '')}` cannot be evaluated: "
+            f"{printable(str(error), 200)}",
+            remedy="compare numbers with numbers, and text with text in quotes",
+            location=family.location,
+        ) from error
+    if rows.dtype != bool or rows.shape != (len(ledger),):
+        raise HeldOutError(
+            f"the condition `{printable(family.where or '')}` is not true or false for each sample",
+            remedy="write a comparison of columns",
+            location=family.location,
+        )
+    return rows
+
+
+def _column(ledger: Ledger, name: str) -> Array:
+    """A column as a condition sees it: classes by their names."""
+    if (sliced := f"slice:{name}") in ledger.columns:
+        return ledger[sliced]
+    column = ledger[name]
+    if name in {"target", "prediction"} and ledger.classes and column.ndim == 1:
+        return np.array(ledger.classes, dtype=object)[column]
+    return column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
+
+
+def _plain(value: Any) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def take(ledger: Ledger, rows: npt.NDArray[np.generic]) -> Ledger:
+    """The ledger of some rows: a mask or positions."""
+    columns: Mapping[str, Array] = {name: column[rows] for name, column in ledger.columns.items()}
+    return Ledger(task=ledger.task, columns=columns, classes=ledger.classes, outputs=ledger.outputs)

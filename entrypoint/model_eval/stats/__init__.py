@@ -1,0 +1,23 @@
+"""What ledgers say beyond their values: intervals, paired differences, slices, power.
+
+Everything is a pure function of ledgers and a seed. `interval` picks the method that suits what a
+metric takes from the rows; docs/statistics.md has the methods and what their coverage is.
+"""
+
+from model_eval.stats.assess import Asked, Assessment, assess
+from model_eval.stats.calibration import reliability
+from model_eval.stats.difference import flips, in_order_of, unpairable
+from model_eval.stats.golden import changed_cases, golden_estimate, golden_gate
+
+__all__ = [
+    "Asked",
+    "Assessment",
+    "assess",
+    "changed_cases",
+    "flips",
+    "golden_estimate",
+    "golden_gate",
+    "in_order_of",
+    "reliability",
+    "unpairable",
+]

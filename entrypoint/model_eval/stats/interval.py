@@ -1,0 +1,279 @@
+"""The interval of a metric on a sample: by the method that suits what the metric takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import isfinite
+
+import numpy as np
+
+from model_eval.ledger import Ledger
+from model_eval.metrics import NONE_BROUGHT, Brought, Resample, Sample, values_of
+from model_eval.metrics.registry import Metric, Needs, info_of, metric_of
+from model_eval.metrics.rows import FloatArray
+from model_eval.spec.catalog import CLASSIFICATION
+from model_eval.stats.bootstrap import (
+    MIN_UNITS,
+    NoIntervalError,
+    NoVariationError,
+    Statistic,
+    bca_interval,
+)
+from model_eval.stats.resample import Plan, plan_cells, plan_rows
+from model_eval.stats.shares import share_interval
+from model_eval.stats.unseen import unseen_interval
+from model_eval.types import Estimate, Interval, MetricRef, Task
+
+RANKED_ELEMENTS = 10_000_000
+"""Rankings of more rows times classes times replicates than this are not resampled row by row."""
+
+JACKKNIFE_GROUPS = 50
+
+INFLUENCE = "influence"
+JACKKNIFE = "jackknife"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sampled:
+    """A sample and the plans by which it is resampled, drawn once for all its metrics.
+
+    Attributes:
+        seed: of every draw.
+        confidence: of both sides together.
+        brought: the metrics that are not in the catalogue.
+    """
+
+    sample: Sample
+    seed: int
+    confidence: float
+    brought: Mapping[str, Brought] = NONE_BROUGHT
+
+    @property
+    def ledger(self) -> Ledger:
+        """The rows."""
+        return self.sample.ledger
+
+    def metric(self, ref: MetricRef) -> Metric:
+        """How a metric is computed from the rows.
+
+        Raises:
+            ValueError: there is no such metric, or it has other parameters.
+        """
+        return metric_of(ref, self.ledger.task, self.brought)
+
+    def values(self, ref: MetricRef, resample: Resample | None) -> FloatArray:
+        """(B,) a metric under each weight vector of a resample; (1,) the plain value for None."""
+        return values_of(self.sample.rows(resample), ref, self.brought)
+
+    @property
+    def independent(self) -> bool:
+        """True where the rows count alike and belong to no clusters."""
+        return self.sample.base is None and "cluster" not in self.ledger.columns
+
+    @cached_property
+    def rows(self) -> Plan:
+        """Rows or clusters as units."""
+        return plan_rows(self.ledger, seed=self.seed)
+
+    @cached_property
+    def few_groups(self) -> Plan:
+        """Rows or clusters in a few groups, for what costs a pass over the rows for each."""
+        return plan_rows(self.ledger, seed=self.seed, replicates=1, max_groups=JACKKNIFE_GROUPS)
+
+    @cached_property
+    def cells(self) -> Plan | None:
+        """Cells of the confusion matrix as units, where that is the same as rows."""
+        if not self.independent or self.ledger.task not in CLASSIFICATION:
+            return None
+        return plan_cells(self.ledger, seed=self.seed)
+
+    def require_units(self) -> None:
+        """Raises NoIntervalError where there are too few independent samples."""
+        if self.rows.units < MIN_UNITS:
+            raise NoIntervalError(
+                f"{self.rows.units} independent samples are fewer than {MIN_UNITS}"
+            )
+
+    def affords(self, metric: Metric) -> bool:
+        """Whether a bootstrap of the metric costs a fraction of a second."""
+        if metric.needs is not Needs.RANKS:
+            return True
+        ledger = self.ledger
+        classes = len(ledger.classes) if ledger.task is not Task.BINARY else 1
+        wide = max(1, classes, len(ledger.outputs))
+        return len(ledger) * wide * self.rows.replicates <= RANKED_ELEMENTS
+
+
+def with_interval(estimate: Estimate, sampled: Sampled) -> Estimate:
+    """The estimate with its interval, or with the reason why it has none."""
+    if estimate.value is None:
+        return estimate
+    try:
+        return replace(estimate, interval=metric_interval(estimate.metric, sampled))
+    except NoIntervalError as error:
+        return replace(estimate, no_interval=str(error))
+
+
+def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
+    """The interval of a metric that has a value.
+
+    Raises:
+        NoIntervalError: it has none, for a reason.
+    """
+    metric = sampled.metric(ref)
+    require_resampling(metric)
+    if sampled.independent and (trials := _trials(metric, ref, sampled)):
+        return share_interval(*trials, confidence=sampled.confidence)
+
+    def statistic(resample: Resample | None) -> FloatArray:
+        return sampled.values(ref, resample)
+
+    try:
+        if not sampled.affords(metric):
+            return _of_many_ranks(metric, ref, statistic, sampled)
+        counted = sampled.cells if metric.needs is Needs.COUNTS else None
+        return bca_interval(statistic, counted or sampled.rows, confidence=sampled.confidence)
+    except NoVariationError:
+        return unseen_of(ref, sampled)
+
+
+def require_resampling(metric: Metric) -> None:
+    """Raises NoIntervalError where resampling does not say how much the metric varies."""
+    if metric.no_interval is not None:
+        raise NoIntervalError(metric.no_interval)
+    if metric.needs is Needs.EXTREMES:
+        raise NoIntervalError("it hangs on single samples, which no resampling can vary")
+
+
+def unseen_of(ref: MetricRef, sampled: Sampled) -> Interval:
+    """`unseen_interval` of a sample's metric.
+
+    Raises:
+        NoIntervalError: it has none, for a reason.
+    """
+    info = info_of(ref.name, sampled.brought)
+    if info is None:
+        raise ValueError(f"there is no metric `{ref.name}`")
+    return unseen_interval(
+        ref, info, sampled.ledger, units=sampled.rows.units, confidence=sampled.confidence
+    )
+
+
+def statistic_interval(statistic: Statistic, metric: Metric, sampled: Sampled) -> Interval:
+    """The interval of what is computed from a metric on the sample's rows, such as a difference.
+
+    Raises:
+        NoIntervalError: it has none, for a reason.
+    """
+    require_resampling(metric)
+    if sampled.affords(metric):
+        return bca_interval(statistic, sampled.rows, confidence=sampled.confidence)
+    sampled.require_units()
+    error = _delete_group_error(statistic, sampled.few_groups)
+    if not error > 0:
+        raise NoVariationError("no group of samples differs from the others")
+    return normal_interval(
+        float(statistic(None)[0]),
+        error,
+        units=len(sampled.few_groups.size),
+        confidence=sampled.confidence,
+        method=JACKKNIFE,
+    )
+
+
+def _trials(metric: Metric, ref: MetricRef, sampled: Sampled) -> tuple[float, float] | None:
+    part = part_of(ref, sampled.ledger)
+    rows = sampled.sample.rows()
+    if part is None and metric.trials is not None:
+        successes, trials = metric.trials(rows)
+    elif part is not None and metric.trials_of_part is not None:
+        successes, trials = metric.trials_of_part(rows, part)
+    else:
+        return None
+    return float(successes[0]), float(trials[0])
+
+
+def part_of(ref: MetricRef, ledger: Ledger) -> int | None:
+    """The index of the class or output that the metric is restricted to."""
+    if ref.of_class is not None:
+        return ledger.classes.index(ref.of_class)
+    return None if ref.of_output is None else ledger.outputs.index(ref.of_output)
+
+
+def _of_many_ranks(
+    metric: Metric, ref: MetricRef, statistic: Statistic, sampled: Sampled
+) -> Interval:
+    """Of so many rows that the estimate is as good as normal, on the scale of its odds if it has one."""
+    value = float(statistic(None)[0])
+    influence = influence_of(metric, ref, sampled)
+    if influence is not None:
+        error, units, method = standard_error(influence, sampled), sampled.rows.units, INFLUENCE
+    else:
+        error, units, method = (
+            _delete_group_error(statistic, sampled.few_groups),
+            JACKKNIFE_GROUPS,
+            JACKKNIFE,
+        )
+    if sampled.rows.units < MIN_UNITS:
+        raise NoIntervalError(
+            f"{sampled.rows.units} independent samples are fewer than {MIN_UNITS}"
+        )
+    if not error > 0:
+        raise NoVariationError("no group of samples differs from the others")
+    info = info_of(ref.name, sampled.brought)
+    return normal_interval(
+        value,
+        error,
+        units=units,
+        confidence=sampled.confidence,
+        method=method,
+        odds=info is not None and (info.low, info.high) == (0, 1),
+    )
+
+
+def influence_of(metric: Metric, ref: MetricRef, sampled: Sampled) -> FloatArray | None:
+    """(N,) how much each row moves the metric, weights included; None where that is not known."""
+    part = part_of(ref, sampled.ledger)
+    if ref.params:
+        return None
+    rows = sampled.sample.rows()
+    if part is None and metric.influence is not None:
+        return metric.influence(rows) * rows.plain_weights
+    if part is not None and metric.influence_of_part is not None:
+        return metric.influence_of_part(rows, part) * rows.plain_weights
+    return None
+
+
+def standard_error(influence: FloatArray, sampled: Sampled) -> float:
+    """Of a metric whose rows move it so much: the root of the sum of squares over units."""
+    total = float(sampled.sample.rows().plain_weights.sum())
+    if "cluster" in sampled.ledger.columns:
+        influence = np.bincount(sampled.rows.group, weights=influence).astype(np.float64)
+    count = len(influence)
+    return float(np.sqrt((influence**2).sum() * count / max(1, count - 1))) / total
+
+
+def _delete_group_error(statistic: Statistic, plan: Plan) -> float:
+    """The delete-a-group jackknife (Kott 2001): the metric without each of a few groups."""
+    values = statistic(plan.left_out)
+    if not np.isfinite(values).all():
+        raise NoIntervalError("the metric is undefined where some of the samples are left out")
+    count = len(values)
+    return float(np.sqrt((count - 1) / count * ((values - values.mean()) ** 2).sum()))
+
+
+def normal_interval(
+    value: float, error: float, *, units: int, confidence: float, method: str, odds: bool = False
+) -> Interval:
+    """`value` and so many standard errors to each side, by Student's t; on log-odds for a share."""
+    from scipy.special import stdtrit
+
+    t = float(stdtrit(units - 1, (1 + confidence) / 2))
+    if odds and 0 < value < 1:
+        centre, half = np.log(value / (1 - value)), t * error / (value * (1 - value))
+        low, high = (float(1 / (1 + np.exp(-x))) for x in (centre - half, centre + half))
+    else:
+        low, high = value - t * error, value + t * error
+    if not (isfinite(low) and isfinite(high)):
+        raise NoIntervalError("its standard error is not finite")
+    return Interval(low=low, high=high, confidence=confidence, method=method)
