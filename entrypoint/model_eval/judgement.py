@@ -1,7 +1,7 @@
 """Ledgers → the judged part of a report. Pure: no model, no file, no clock."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from model_eval import metrics, stats
 from model_eval.checks import noise_notes
@@ -47,7 +47,7 @@ class Evaluated:
     costs: tuple[Estimate, ...]
     baselines: Mapping[str, Ledger]
     baseline: BaselineInfo | None
-    brought: Mapping[str, metrics.Brought] = metrics.NONE_BROUGHT
+    brought: Mapping[str, metrics.Brought] = field(default_factory=dict)
 
 
 def judged(

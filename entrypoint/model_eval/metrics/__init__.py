@@ -20,7 +20,6 @@ from model_eval.spec.catalog import CLASSIFICATION, LABELLED, MetricInfo
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
 
 __all__ = [
-    "NONE_BROUGHT",
     "Brought",
     "Resample",
     "Sample",

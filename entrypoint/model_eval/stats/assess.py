@@ -1,12 +1,12 @@
 """Ledgers → everything that is estimated from them: values, intervals, slices, gaps, comparisons."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import NONE_BROUGHT, Brought, Resample, Sample, estimates, values_of
+from model_eval.metrics import Brought, Resample, Sample, estimates, values_of
 from model_eval.metrics.rows import FloatArray
 from model_eval.slicing import Slice, divide, take
 from model_eval.spec.eval_spec import SliceFamily
@@ -34,7 +34,7 @@ class Asked:
     gaps: tuple[tuple[str, MetricRef], ...]
     confidence: float
     seed: int
-    brought: Mapping[str, Brought] = NONE_BROUGHT
+    brought: Mapping[str, Brought] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

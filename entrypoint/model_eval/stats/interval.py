@@ -1,14 +1,14 @@
 """The interval of a metric on a sample: by the method that suits what the metric takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import NONE_BROUGHT, Brought, Resample, Sample, values_of
+from model_eval.metrics import Brought, Resample, Sample, values_of
 from model_eval.metrics.registry import Metric, Needs, info_of, metric_of
 from model_eval.metrics.rows import FloatArray
 from model_eval.spec.catalog import CLASSIFICATION
@@ -46,7 +46,7 @@ class Sampled:
     sample: Sample
     seed: int
     confidence: float
-    brought: Mapping[str, Brought] = NONE_BROUGHT
+    brought: Mapping[str, Brought] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Ledger:
