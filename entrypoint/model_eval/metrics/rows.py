@@ -141,6 +141,11 @@ class Rows:
         return found
 
     @property
+    def unweighted(self) -> bool:
+        """Whether each row counts once, under the one weight vector that there is."""
+        return self._weights is None and self._resample is None
+
+    @property
     def plain_weights(self) -> FloatArray:
         """(N,) the one weight vector of rows that are not resampled."""
         first: FloatArray = next(self._batches())[0]

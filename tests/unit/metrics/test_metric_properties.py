@@ -42,9 +42,9 @@ def values(ledger, weights=None):
     )
 
 
-def assert_same(some, others, rel=1e-9):
+def assert_same(some, others, rel=1e-9, atol=1e-13):
     """Equal, NaN with NaN. R² far below 0 has an absolute error of its own size, as do all."""
-    np.testing.assert_allclose(some, others, rtol=rel, atol=1e-13, equal_nan=True)
+    np.testing.assert_allclose(some, others, rtol=rel, atol=atol, equal_nan=True)
 
 
 @given(ledgers())
@@ -76,7 +76,7 @@ def test_an_estimate_has_a_finite_value_or_a_reason(ledger):
 
 @given(ledgers())
 def test_no_weights_are_weights_of_one(ledger):
-    assert np.array_equal(values(ledger), values(ledger, np.ones(len(ledger))), equal_nan=True)
+    assert_same(values(ledger), values(ledger, np.ones(len(ledger))), rel=1e-14)
 
 
 @given(weighted(numbers=TAME), st.randoms())
@@ -84,7 +84,8 @@ def test_the_order_of_the_rows_does_not_matter(drawn, random):
     ledger, weights = drawn
     order = list(range(len(ledger)))
     random.shuffle(order)
-    assert_same(values(take(ledger, order), weights[order]), values(ledger, weights))
+    # A class with 1e-4 of all weight has 1e-12 of the digits of a difference of sums.
+    assert_same(values(take(ledger, order), weights[order]), values(ledger, weights), atol=1e-11)
     assert_same(values(take(ledger, order)), values(ledger))
 
 
@@ -98,7 +99,7 @@ def test_a_whole_weight_is_that_many_copies(drawn):
 @given(weighted(numbers=TAME), st.sampled_from([1e-300, 1e-3, 3.0, 1e307]))
 def test_only_the_ratio_of_weights_matters(drawn, factor):
     ledger, weights = drawn
-    assert_same(values(ledger, weights * factor), values(ledger, weights))
+    assert_same(values(ledger, weights * factor), values(ledger, weights), atol=1e-11)
 
 
 @given(weighted())
