@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_eval.ledger import Array, Ledger
-from model_eval.metrics.rows import Resample
+from model_eval.metrics.rows import FloatArray, Resample
 
 MAX_GROUPS = 2048
 """More rows or clusters than this are put together at random into so many groups.
