@@ -571,6 +571,9 @@ COST: dict[str, MetricInfo] = {m.name: m for m in _cost()}
 TIMED = frozenset(COST) - {"parameters", "model_size_mb"}
 """The costs that need a pass of their own."""
 
+SAMPLED_COST = frozenset(name for name in COST if name.startswith("latency_"))
+"""The costs of which there is an interval; the others are counted or timed once."""
+
 METRICS: dict[str, MetricInfo] = CATALOG | COST
 """Everything that has one value and can be gated."""
 

@@ -301,13 +301,13 @@ def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gat
     metric = _restricted(node, named, parts.info(name), parts, faults)
     info = narrowed(parts.info(name), parts.task, dict(metric.params) if metric else {})
     threshold = find_bound(node, info, around, faults)
-    scope = find_scope(node, around, faults)
+    scope = find_scope(node, info, around, faults)
     if threshold is None or metric is None or scope is None:
         return None
     bound = str(threshold.path[-1])
     if bound in {"min", "max"} and not _can_decide(info, bound, threshold, faults):
         return None
-    decide_on, on_undecided, min_samples = find_decision(node, around.decisions)
+    decide_on, on_undecided, min_samples = find_decision(node, info, around.decisions)
     return Gate(
         metric=metric,
         bound=bound,
