@@ -49,7 +49,7 @@ def bring(spec: CustomMetric, function: Function) -> Brought:
         return rows.map(each)
 
     return Brought(
-        info=custom_info(spec.name, spec),
+        info=custom_info(spec.name, spec.higher_is_better),
         metric=Metric(
             needs=Needs.RANKS if spec.rowwise else Needs.EXTREMES,
             whole=whole,

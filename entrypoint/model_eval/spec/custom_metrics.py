@@ -19,10 +19,15 @@ _OURS = frozenset({*KNOWN, *METRICS})
 _KEYS = ("kwargs", "higher_is_better", "rowwise")
 
 
-def custom_names(nodes: Iterable[Node]) -> frozenset[str]:
-    """The names of all metrics that are brought, also of those that are at fault."""
-    found = (node.get("name") for node in nodes if _is_custom(node))
-    return frozenset(name.value for name in found if name is not None).difference(_OURS)
+def custom_infos(nodes: Iterable[Node]) -> dict[str, MetricInfo]:
+    """What is known, by name, of all metrics that are brought, also of those that are at fault."""
+    found = {}
+    for node in nodes:
+        name = node.get("name") if _is_custom(node) else None
+        if name is not None and name.value not in _OURS:
+            better = node.get("higher_is_better")
+            found[name.value] = custom_info(name.value, better.value if better else None)
+    return found
 
 
 def find_custom(nodes: Sequence[Node], places: Places, faults: Faults) -> tuple[CustomMetric, ...]:
@@ -31,7 +36,7 @@ def find_custom(nodes: Sequence[Node], places: Places, faults: Faults) -> tuple[
     return tuple(metric for metric in found if metric is not None)
 
 
-def custom_info(name: str, metric: CustomMetric | None = None) -> MetricInfo:
+def custom_info(name: str, higher_is_better: bool | None) -> MetricInfo:
     """What is known of a metric that a spec brings: nothing but what it says itself."""
     lacking = "the function gave NaN"
     if name.startswith(TORCHMETRICS):
@@ -41,7 +46,7 @@ def custom_info(name: str, metric: CustomMetric | None = None) -> MetricInfo:
         tasks=frozenset(Task),
         low=-inf,
         high=inf,
-        higher_is_better=metric.higher_is_better if metric else None,
+        higher_is_better=higher_is_better,
         undefined_when=lacking,
         summary="brought by the spec",
     )

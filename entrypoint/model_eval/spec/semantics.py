@@ -7,12 +7,11 @@ spec is still checked.
 from dataclasses import replace
 
 from model_eval.spec.code import find_code
-from model_eval.spec.custom_metrics import custom_info, custom_names, find_custom
+from model_eval.spec.custom_metrics import custom_infos, find_custom
 from model_eval.spec.eval_spec import (
     BaselineSpec,
     CheckpointSpec,
     CostSpec,
-    CustomMetric,
     EvalSpec,
     GoldenSpec,
     HeldOutSpec,
@@ -69,7 +68,7 @@ def build(
     decisions = find_decisions(root.get("decisions"))
     known = None if heldout is None or more is None else {MAIN_HELDOUT: heldout, **more}
     around = Surroundings(heldouts=known, baseline="baseline" in root.value, decisions=decisions)
-    metrics, gates = _metrics_and_gates(root, task, heldout, around, faults, custom=custom)
+    metrics, gates = _metrics_and_gates(root, task, heldout, around, faults)
     _refuse_loose_kwargs(root, faults)
     complete = not (root.source.unsound or faults.found)
     if not complete or not (task and model and checkpoint and heldout):
@@ -264,13 +263,10 @@ def _metrics_and_gates(
     heldout: HeldOutSpec | None,
     around: Surroundings,
     faults: Faults,
-    *,
-    custom: tuple[CustomMetric, ...],
 ) -> tuple[tuple[MetricRef, ...], tuple[Gate, ...]]:
     if task is None:
         return (), ()
-    asked, sound = root.section("metrics"), {metric.name: metric for metric in custom}
-    names = custom_names(asked.entries()) if asked else ()
+    asked = root.section("metrics")
     parts = Parts(
         task=task,
         classes=heldout.classes if heldout else None,
@@ -278,7 +274,7 @@ def _metrics_and_gates(
         at_fault=heldout is None or root.get("heldout") is None,
         targets=heldout.targets if heldout else (),
         has_bytes=heldout is not None and heldout.bytes is not None,
-        custom={name: custom_info(name, sound.get(name)) for name in names},
+        custom=custom_infos(asked.entries()) if asked else {},
     )
     gates = find_gates(_items(root, "gates") or (), parts, around, faults)
     whole = root.get("gates")

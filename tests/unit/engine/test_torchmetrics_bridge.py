@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from builders.ledgers import binary_ledger, multiclass_ledger, regression_ledger
+from builders.ledgers import (
+    binary_ledger,
+    multiclass_ledger,
+    multilabel_ledger,
+    regression_ledger,
+)
 from model_eval.engine import from_torchmetrics
 from model_eval.errors import UserCodeError
 from model_eval.metrics import bring, compute
@@ -109,3 +114,22 @@ def test_the_ledgers_columns_are_not_changed():
     value(ONE, "torchmetrics.MeanSquaredError")
     for name, column in before.items():
         np.testing.assert_array_equal(ONE[name], column)
+
+
+@pytest.mark.parametrize("task", [Task.SEGMENTATION, Task.LANGUAGE_MODELING])
+def test_ledgers_without_outputs_are_refused(task):
+    with pytest.raises(UserCodeError) as raised:
+        from_torchmetrics(named("torchmetrics.JaccardIndex"), task=task)
+    assert str(raised.value.faults[0]) == (
+        "spec.yaml:3:9: `torchmetrics.JaccardIndex` needs the outputs of each sample, which the "
+        f"ledger of a {task} task lacks; take a metric of model-eval's, or a `callable` over the "
+        "ledger's columns"
+    )
+
+
+def test_labels_are_given_side_by_side():
+    there, sure = RNG.random((60, 3)) < 0.5, RNG.random((60, 3))
+    ledger = multilabel_ledger(there, sure, ("ant", "bee", "cat"))
+    kwargs = {"task": "multilabel", "num_labels": 3}
+    found = value(ledger, "torchmetrics.AUROC", **kwargs)
+    np.testing.assert_allclose(found, [sk.roc_auc_score(there, sure, average="macro")], rtol=1e-6)
