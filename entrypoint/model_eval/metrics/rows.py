@@ -396,10 +396,16 @@ class Sample:
     ledger: Ledger
     base: FloatArray | None = None
     memory: dict[tuple[str, str | int], Any] = field(default_factory=dict)
+    drawn: list[tuple[Resample | None, Rows]] = field(default_factory=list)
 
     def rows(self, resample: Resample | None = None) -> Rows:
-        """The rows, under a resample's weight vectors or once each."""
-        return Rows(self.ledger, base=self.base, resample=resample, memory=self.memory)
+        """The rows, under a resample's weight vectors or once each; the same ones when asked again."""
+        for known, rows in self.drawn:
+            if known is resample:
+                return rows
+        rows = Rows(self.ledger, base=self.base, resample=resample, memory=self.memory)
+        self.drawn.append((resample, rows))
+        return rows
 
 
 def counts_of_rows(rows: Rows) -> tuple[Array, Array, Array]:

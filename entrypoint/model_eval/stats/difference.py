@@ -1,5 +1,6 @@
 """Two ledgers of the same samples: paired differences, and the samples on which they differ."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,10 +119,11 @@ def compare_metric(
     interval = relative_interval = no_interval = None
     try:
         interval = _interval(ref, paired, candidate.value, relative=False)
-        if relative is not None:
-            relative_interval = _interval(ref, paired, candidate.value, relative=True)
     except NoIntervalError as error:
         no_interval = str(error)
+    if relative is not None:
+        with suppress(NoIntervalError):
+            relative_interval = _interval(ref, paired, candidate.value, relative=True)
     return Comparison(
         metric=ref,
         heldout=candidate.heldout,
