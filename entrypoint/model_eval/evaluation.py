@@ -63,7 +63,7 @@ class Loaded:
         bind: gives the model's side of the engine for a model and a `device`.
         build: makes another model of the same architecture.
         predict: the model's side.
-        location: where the spec names what makes the model.
+        place: where the spec names the model.
     """
 
     model: torch.nn.Module
@@ -71,12 +71,12 @@ class Loaded:
     bind: Callable[..., engine.Predict]
     build: Callable[[], Any]
     predict: engine.Predict
-    location: Location
+    place: Location
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
         """A context at whose end the weights are still those of the file."""
-        with placed({EvaluationError: self.location}), unchanged(self.model):
+        with placed({EvaluationError: self.place}), unchanged(self.model):
             yield
 
 
@@ -119,7 +119,7 @@ class Evaluator:
             bind=bind,
             build=build,
             predict=bind(model, device=self.device),
-            location=factory.location,
+            place=factory.location,
         )
 
     def ledgers(

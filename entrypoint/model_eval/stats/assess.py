@@ -1,16 +1,15 @@
 """Ledgers → everything that is estimated from them: values, intervals, slices, gaps, comparisons."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Resample, Sample, estimates, values_of
-from model_eval.metrics.registry import metric_of
+from model_eval.metrics import Brought, Resample, Sample, estimates, values_of
+from model_eval.metrics.registry import info_of
 from model_eval.metrics.rows import FloatArray
 from model_eval.slicing import Slice, divide, take
-from model_eval.spec.catalog import CATALOG
 from model_eval.spec.eval_spec import SliceFamily
 from model_eval.stats.bootstrap import NoIntervalError, NoVariationError
 from model_eval.stats.difference import Paired, compare_metric
@@ -33,6 +32,7 @@ class Asked:
         metrics: on all samples and on each slice.
         families: what divides the set.
         gaps: family and metric of each gap that is wanted.
+        brought: the metrics that are not in the catalogue.
     """
 
     heldout: str
@@ -41,6 +41,7 @@ class Asked:
     gaps: tuple[tuple[str, MetricRef], ...]
     confidence: float
     seed: int
+    brought: Mapping[str, Brought] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +92,10 @@ def sampled_of(ledger: Ledger, asked: Asked) -> Sampled:
         # By a power of two, so that sums of huge weights do not overflow.
         base = np.ldexp(base, -np.frexp(base.max(initial=0))[1])
     return Sampled(
-        sample=Sample(ledger=ledger, base=base), seed=asked.seed, confidence=asked.confidence
+        sample=Sample(ledger=ledger, base=base),
+        seed=asked.seed,
+        confidence=asked.confidence,
+        brought=asked.brought,
     )
 
 
@@ -105,7 +109,7 @@ def _part(
     sampled = sampled_of(ledger, asked)
     plain = [
         replace(estimate, heldout=asked.heldout, slice=label)
-        for estimate in estimates(sampled.sample, asked.metrics)
+        for estimate in estimates(sampled.sample, asked.metrics, brought=asked.brought)
     ]
     compared: list[Comparison] = []
     if baseline is not None:
@@ -114,7 +118,11 @@ def _part(
         paired = Paired(candidate=sampled, baseline=before, identical=identical)
         compared = [
             compare_metric(estimate.metric, paired, estimate, other)
-            for estimate, other in zip(plain, estimates(before.sample, asked.metrics), strict=True)
+            for estimate, other in zip(
+                plain,
+                estimates(before.sample, asked.metrics, brought=asked.brought),
+                strict=True,
+            )
         ]
     return [with_interval(estimate, sampled) for estimate in plain], compared
 
@@ -143,12 +151,14 @@ def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, as
         return replace(known, undefined="there are fewer than two slices")
     if empty := [part.label for part in members if not part.rows.any()]:
         return replace(known, undefined=f"no sample is in {empty[0]}")
-    [whole] = estimates(sampled.sample, (ref,))
+    [whole] = estimates(sampled.sample, (ref,), brought=asked.brought)
     if whole.value is None:
         return replace(known, undefined=whole.undefined)
 
     def values(resample: Resample | None) -> FloatArray:
-        return np.stack([values_of(sample.rows(resample), ref) for sample in samples])
+        return np.stack(
+            [values_of(sample.rows(resample), ref, asked.brought) for sample in samples]
+        )
 
     def statistic(resample: Resample | None) -> FloatArray:
         found = values(resample)
@@ -172,7 +182,7 @@ def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, as
             for part, value in zip(members, plain, strict=True)
         ]
         try:
-            found = statistic_interval(statistic, metric_of(ref.name, ledger.task), sampled)
+            found = statistic_interval(statistic, sampled.metric(ref), sampled)
         except NoVariationError:
             if all(low == high for low, high in ends):
                 raise
@@ -201,10 +211,10 @@ def _ends(sampled: Sampled, part: Slice, ref: MetricRef, value: float) -> tuple[
     Raises:
         NoIntervalError: so few samples are in the slice that nothing is known of it.
     """
-    info = CATALOG[ref.name]
+    info = info_of(ref.name, sampled.brought)
     try:
         sampled.require_units()
-        if value not in {info.low, info.high}:
+        if info is None or value not in {info.low, info.high}:
             return value, value
         own = metric_interval(ref, sampled)
     except NoIntervalError as error:

@@ -1,16 +1,17 @@
 """The interval of a metric on a sample: by the method that suits what the metric takes."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Resample, Sample, values_of
-from model_eval.metrics.registry import Metric, Needs, metric_of
+from model_eval.metrics import Brought, Resample, Sample, values_of
+from model_eval.metrics.registry import Metric, Needs, info_of, metric_of
 from model_eval.metrics.rows import FloatArray
-from model_eval.spec.catalog import CATALOG, CLASSIFICATION
+from model_eval.spec.catalog import CLASSIFICATION
 from model_eval.stats.bootstrap import (
     MIN_UNITS,
     NoIntervalError,
@@ -39,16 +40,30 @@ class Sampled:
     Attributes:
         seed: of every draw.
         confidence: of both sides together.
+        brought: the metrics that are not in the catalogue.
     """
 
     sample: Sample
     seed: int
     confidence: float
+    brought: Mapping[str, Brought] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Ledger:
         """The rows."""
         return self.sample.ledger
+
+    def metric(self, ref: MetricRef) -> Metric:
+        """How a metric is computed from the rows.
+
+        Raises:
+            ValueError: there is no such metric, or it has other parameters.
+        """
+        return metric_of(ref, self.ledger.task, self.brought)
+
+    def values(self, ref: MetricRef, resample: Resample | None) -> FloatArray:
+        """(B,) a metric under each weight vector of a resample; (1,) the plain value for None."""
+        return values_of(self.sample.rows(resample), ref, self.brought)
 
     @property
     def independent(self) -> bool:
@@ -58,12 +73,18 @@ class Sampled:
     @cached_property
     def rows(self) -> Plan:
         """Rows or clusters as units."""
-        return plan_rows(self.ledger, seed=self.seed)
+        return plan_rows(self.ledger, seed=self.seed, base=self.sample.base)
 
     @cached_property
     def few_groups(self) -> Plan:
         """Rows or clusters in a few groups, for what costs a pass over the rows for each."""
-        return plan_rows(self.ledger, seed=self.seed, replicates=1, max_groups=JACKKNIFE_GROUPS)
+        return plan_rows(
+            self.ledger,
+            seed=self.seed,
+            base=self.sample.base,
+            replicates=1,
+            max_groups=JACKKNIFE_GROUPS,
+        )
 
     @cached_property
     def cells(self) -> Plan | None:
@@ -72,26 +93,11 @@ class Sampled:
             return None
         return plan_cells(self.ledger, seed=self.seed)
 
-    @cached_property
-    def units(self) -> float:
-        """How many independent samples of equal weight these are worth: Kish (1965), (Σw)² / Σw².
-
-        A row is worth its weight, and a cluster that of its rows. Of a thousand rows of which three
-        have all the weight there are three.
-        """
-        base = self.sample.base
-        weights = np.ones(len(self.ledger)) if base is None else base / (base.max(initial=0) or 1)
-        if "cluster" in self.ledger.columns:
-            _, unit = np.unique(self.ledger["cluster"], return_inverse=True)
-            weights = np.bincount(unit, weights=weights)
-        square = float((weights**2).sum())
-        return float(weights.sum()) ** 2 / square if square > 0 else 0.0
-
     def require_units(self) -> None:
         """Raises NoIntervalError where there are too few independent samples."""
-        if round(self.units, 6) < MIN_UNITS:
+        if self.rows.units < MIN_UNITS:
             raise NoIntervalError(
-                f"{self.units:.3g} independent samples are fewer than {MIN_UNITS}"
+                f"{self.rows.units} independent samples are fewer than {MIN_UNITS}"
             )
 
     def affords(self, metric: Metric) -> bool:
@@ -120,14 +126,13 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
     Raises:
         NoIntervalError: it has none, for a reason.
     """
-    metric = metric_of(ref.name, sampled.ledger.task)
-    if metric.needs is Needs.EXTREMES:
-        raise NoIntervalError("it hangs on single samples, which no resampling can vary")
+    metric = sampled.metric(ref)
+    require_resampling(metric)
     if sampled.independent and (trials := _trials(metric, ref, sampled)):
         return share_interval(*trials, confidence=sampled.confidence)
 
     def statistic(resample: Resample | None) -> FloatArray:
-        return values_of(sampled.sample.rows(resample), ref)
+        return sampled.values(ref, resample)
 
     sampled.require_units()
     try:
@@ -136,9 +141,29 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
         counted = sampled.cells if metric.needs is Needs.COUNTS else None
         return bca_interval(statistic, counted or sampled.rows, confidence=sampled.confidence)
     except NoVariationError:
-        return unseen_interval(
-            ref, sampled.sample, units=sampled.units, confidence=sampled.confidence
-        )
+        return unseen_of(ref, sampled)
+
+
+def require_resampling(metric: Metric) -> None:
+    """Raises NoIntervalError where resampling does not say how much the metric varies."""
+    if metric.no_interval is not None:
+        raise NoIntervalError(metric.no_interval)
+    if metric.needs is Needs.EXTREMES:
+        raise NoIntervalError("it hangs on single samples, which no resampling can vary")
+
+
+def unseen_of(ref: MetricRef, sampled: Sampled) -> Interval:
+    """`unseen_interval` of a sample's metric.
+
+    Raises:
+        NoIntervalError: it has none, for a reason.
+    """
+    info = info_of(ref.name, sampled.brought)
+    if info is None:
+        raise ValueError(f"there is no metric `{ref.name}`")
+    return unseen_interval(
+        ref, info, sampled.sample, units=sampled.rows.units, confidence=sampled.confidence
+    )
 
 
 def statistic_interval(statistic: Statistic, metric: Metric, sampled: Sampled) -> Interval:
@@ -148,6 +173,7 @@ def statistic_interval(statistic: Statistic, metric: Metric, sampled: Sampled) -
         NoIntervalError: it has none, for a reason.
     """
     sampled.require_units()
+    require_resampling(metric)
     if sampled.affords(metric):
         return bca_interval(statistic, sampled.rows, confidence=sampled.confidence)
     error = _delete_group_error(statistic, sampled.few_groups)
@@ -198,14 +224,14 @@ def _of_many_ranks(
         )
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
-    info = CATALOG[ref.name]
+    info = info_of(ref.name, sampled.brought)
     return normal_interval(
         value,
         error,
         units=units,
         confidence=sampled.confidence,
         method=method,
-        odds=(info.low, info.high) == (0, 1),
+        odds=info is not None and (info.low, info.high) == (0, 1),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_eval.ledger import Ledger
 from model_eval.metrics import Resample, Sample, values_of
-from model_eval.spec.catalog import CATALOG
+from model_eval.spec.catalog import MetricInfo
 from model_eval.stats.bootstrap import NoIntervalError
 from model_eval.types import Interval, MetricRef, Task
 
@@ -19,11 +19,14 @@ UNSEEN = "unseen"
 _MAX_CLASSES = 100
 
 
-def unseen_interval(ref: MetricRef, sample: Sample, *, units: float, confidence: float) -> Interval:
+def unseen_interval(
+    ref: MetricRef, info: MetricInfo, sample: Sample, *, units: int, confidence: float
+) -> Interval:
     """The interval of a bounded metric of a classifier where no resample differs.
 
     Args:
-        ref: the metric.
+        ref: the metric, of the catalogue.
+        info: what it is.
         sample: on which it has a value.
         units: how many equal independent samples that is worth.
         confidence: of both sides together.
@@ -31,7 +34,7 @@ def unseen_interval(ref: MetricRef, sample: Sample, *, units: float, confidence:
     Raises:
         NoIntervalError: the metric is not bounded, or there are too many classes.
     """
-    info, ledger = CATALOG[ref.name], sample.ledger
+    ledger = sample.ledger
     size = len(ledger.classes)
     if not (isfinite(info.low) and isfinite(info.high)) or ledger.task not in {
         Task.BINARY,

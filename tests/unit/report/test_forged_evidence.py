@@ -110,6 +110,11 @@ def test_a_value_that_was_changed(index):
     )
 
 
+def test_a_gate_that_takes_worse_for_better():
+    message = refusal(of_gate(2, "higher_is_better", False))
+    assert message == "gate accuracy takes worse for better"
+
+
 def test_a_slice_that_was_taken_out():
     """Without the estimate of the slice that failed, or without the slice."""
     assert "is not its estimate" in refusal(lambda document: document["slices"].pop())
