@@ -44,7 +44,7 @@ def ruled(metric=ACCURACY, **rule):
         for key in ("decide_on", "on_undecided", "min_samples", "slice", "slices")
         if key in rule
     }
-    return replace(gate(metric, **rule), higher_is_better=metric != LOSS, **changes)
+    return replace(gate(metric, **rule), **changes)
 
 
 def judged(found, **rule):
