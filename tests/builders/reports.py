@@ -31,15 +31,14 @@ HERE = Location(file="model-eval.yaml", line=20, column=5)
 
 
 def gate(metric=ACCURACY, *, bound="min", threshold=0.9, severity=Severity.REQUIRED, line=20):
-    location = replace(HERE, line=line)
     info = METRICS.get(metric.name)
     return Gate(
         metric=metric,
         bound=bound,
         threshold=threshold,
         severity=severity,
-        location=location,
-        higher_is_better=info is None or info.higher_is_better,
+        location=replace(HERE, line=line),
+        higher_is_better=info is None or info.higher_is_better is not False,
     )
 
 

@@ -147,7 +147,7 @@ def _require_consistent(report: Report) -> None:
         if gate.bound not in BOUNDS:
             raise ReportError(f"gate {gate.metric.label} has the unknown bound `{gate.bound}`")
         info = METRICS.get(gate.metric.name)
-        if info is not None and gate.higher_is_better is not info.higher_is_better:
+        if info is not None and gate.higher_is_better is not (info.higher_is_better is not False):
             raise ReportError(f"gate {gate.metric.label} takes worse for better")
     for gate, again in zip(gates, judge(gates, evidence), strict=True):
         if gate.value != again.value:
