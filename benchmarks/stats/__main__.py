@@ -3,6 +3,7 @@
     make bench-statistics                     all of it
     make bench-statistics STATISTICS=--quick  a few minutes
     make bench-statistics STATISTICS="--parts speed"
+    make bench-statistics STATISTICS=--parts  nothing but the Markdown, of the results that there are
 
 Parts that are not asked for stay as they are in the results.
 """
@@ -23,18 +24,23 @@ from benchmarks.stats import counts, coverage, power, report, verdicts
 RESULTS = Path(__file__).parents[1] / "results"
 PARTS = ("power", "verdicts", "speed", "coverage")
 QUICK = 0.1
+_JSON = "statistics.json"
 _PACKAGES = ("model-eval-action", "numpy", "scipy", "torch", "torchmetrics", "confidenceinterval")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} times the held-out sets")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--only", default="", help="populations of coverage with this in their name")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--only", default="", help="populations of coverage with this in their name"
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
     factor = QUICK if args.quick else 1.0
+    if not args.parts:
+        _render(args.output, json.loads((args.output / _JSON).read_text()))
     for part in args.parts:
         if part == "coverage":
             for found in _coverage(args, factor):
@@ -65,19 +71,21 @@ def _coverage(args: argparse.Namespace, factor: float):
     _say("coverage")
     found = [] if args.only else counts.rows()
     yield found
-    for rows in coverage.measure(
-        factor=factor, processes=args.processes, only=args.only, say=_say
-    ):
+    for rows in coverage.measure(factor=factor, processes=args.processes, only=args.only, say=_say):
         found += rows
         yield found
 
 
 def _write(folder: Path, part: str, found, factor: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "statistics.json"
+    path = folder / _JSON
     result = json.loads(path.read_text()) if path.exists() else {}
     result[part] = {"versions": _versions(), "factor": factor, "found": found}
     path.write_text(json.dumps(result, indent=1) + "\n")
+    _render(folder, result)
+
+
+def _render(folder: Path, result: dict) -> None:
     (folder / "statistics.md").write_text(report.markdown(result))
 
 

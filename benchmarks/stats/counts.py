@@ -63,7 +63,9 @@ def _shares():
                     chance = binom.pmf(successes, n, truth)
                     below += chance * (truth < low)
                     above += chance * (truth > high)
-                yield _row("independent samples", "value", "accuracy", n, method, truth, below, above)
+                yield _row(
+                    "independent samples", "value", "accuracy", n, method, truth, below, above
+                )
 
 
 def _differences():

@@ -22,11 +22,11 @@ PEER_MAX = 1_000
 
 CHUNKS = 10
 
-SETS = {30: 4_000, 200: 2_000, 1_000: 1_000, 10_000: 500}
+SETS = {30: 2_000, 200: 2_000, 1_000: 1_000, 10_000: 500}
 """How many held-out sets of each size."""
 
 SLOW = 0.5
-"""The share of these where each costs a ranking for each resample."""
+"""The share of these for populations whose metrics take long."""
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ def measure(
             if only not in population.name:
                 continue
             for n in population.sizes:
-                sets = SETS[n] * factor * (SLOW if population.slow and n > 30 else 1)
+                sets = SETS[n] * factor * (SLOW if population.slow else 1)
                 tasks = [(index, n, chunk, max(1, round(sets / CHUNKS))) for chunk in range(CHUNKS)]
                 tallies = Tallies()
                 for part in pool.imap_unordered(_chunk, tasks):

@@ -25,7 +25,9 @@ def regression(name, says, *, heavy) -> Population:
         "mae": absolute / 2,
         "r2": 1 - mse / (1 + mse),
     }
-    return Population(name=name, says=says, draw=draw, truths=truths, sizes=(SLICE, *SIZES))
+    return Population(
+        name=name, says=says, draw=draw, truths=truths, sizes=(SLICE, *SIZES), slow=True
+    )
 
 
 def paired_regression(name, says) -> Population:
@@ -38,6 +40,4 @@ def paired_regression(name, says) -> Population:
         new = old + extra * generator.normal(size=n)
         return regression_ledger(target, new), regression_ledger(target, old)
 
-    return Population(
-        name=name, says=says, draw=draw, truths={"mse": extra**2}, kind="difference"
-    )
+    return Population(name=name, says=says, draw=draw, truths={"mse": extra**2}, kind="difference")

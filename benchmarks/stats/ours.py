@@ -57,9 +57,7 @@ def _rows_plan(n: int, seed: int) -> Plan:
 def sampled_of(ledger: Ledger, seed: int) -> Pooled:
     """The ledger's sample, with its weights."""
     base = ledger["weight"] if "weight" in ledger.columns else None
-    return Pooled(
-        sample=Sample(ledger=ledger, base=base), seed=seed % SEEDS, confidence=CONFIDENCE
-    )
+    return Pooled(sample=Sample(ledger=ledger, base=base), seed=seed % SEEDS, confidence=CONFIDENCE)
 
 
 def metrics_of(population: Population) -> tuple[str, ...]:

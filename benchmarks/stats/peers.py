@@ -78,7 +78,9 @@ def bootstrapper(ledger, population: Population) -> Iterator[tuple[str, float, f
     if ledger.task is Task.REGRESSION:
         asked = {"mse": (regression.MeanSquaredError(), (prediction[:, 0], target[:, 0]))}
     elif ledger.task is Task.BINARY:
-        asked = {"auroc": (classification.BinaryAUROC(), (torch.from_numpy(ledger["score"]), target))}
+        asked = {
+            "auroc": (classification.BinaryAUROC(), (torch.from_numpy(ledger["score"]), target))
+        }
     else:
         asked = {
             "accuracy": (

@@ -22,7 +22,7 @@ class Population:
         kind: whether the truths are of the metrics themselves, of paired differences, or of the
             gap between the slices `part`.
         sizes: numbers of samples.
-        slow: whether its rankings take so long that fewer sets are drawn.
+        slow: whether its metrics take so long that fewer sets are drawn.
     """
 
     name: str

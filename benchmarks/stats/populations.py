@@ -71,7 +71,9 @@ def populations() -> tuple[Population, ...]:
         ),
         scores.ten_classes("ten scores", "ten normal scores, the target's higher by 2"),
         errors.regression("normal errors", "errors N(0, 1/4), R² 0.8", heavy=False),
-        errors.regression("t5 errors", "errors of Student's t with 5 degrees of freedom", heavy=True),
+        errors.regression(
+            "t5 errors", "errors of Student's t with 5 degrees of freedom", heavy=True
+        ),
         classes.clustered(
             "clusters",
             "clusters of 1 to 20, intraclass correlation 0.3, four classes, accuracy 0.9",

@@ -75,11 +75,16 @@ def margin(n: int, *, passes: bool) -> float | None:
     counts = range(n + 1)
     if passes:
         least = next(
-            (k for k in counts if share_interval(k, n, confidence=CONFIDENCE).low >= ACCURACY), n + 1
+            (k for k in counts if share_interval(k, n, confidence=CONFIDENCE).low >= ACCURACY),
+            n + 1,
         )
         return _root(lambda gap: float(binom.sf(least - 1, n, ACCURACY + gap)), 0, 1 - ACCURACY)
     most = next(
-        (k for k in reversed(counts) if share_interval(k, n, confidence=CONFIDENCE).high < ACCURACY),
+        (
+            k
+            for k in reversed(counts)
+            if share_interval(k, n, confidence=CONFIDENCE).high < ACCURACY
+        ),
         -1,
     )
     return _root(lambda gap: float(binom.cdf(most, n, ACCURACY - gap)), 0, ACCURACY)

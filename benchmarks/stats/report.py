@@ -25,7 +25,11 @@ def markdown(result: dict) -> str:
         if name in result:
             part = result[name]
             versions = ", ".join(f"{k} {v}" for k, v in part["versions"].items())
-            how = "" if part["factor"] == 1 else f" Quick: {part['factor']:g} times the held-out sets."
+            how = (
+                ""
+                if part["factor"] == 1
+                else f" Quick: {part['factor']:g} times the held-out sets."
+            )
             parts += [*render(part["found"]), f"<sub>{versions}.{how}</sub>\n"]
     return "\n".join(parts)
 
@@ -49,7 +53,9 @@ def _coverage(rows: list[dict]) -> Iterable[str]:
         "`?`: outside, and nearer than that. `∅`: share of sets that got no interval.\n"
     )
     sizes = sorted({row["n"] for row in rows})
-    keys = dict.fromkeys((row["population"], row["kind"], row["metric"], row["method"]) for row in rows)
+    keys = dict.fromkeys(
+        (row["population"], row["kind"], row["metric"], row["method"]) for row in rows
+    )
     cells = {
         (row["population"], row["metric"], row["method"], row["n"]): _cell(row) for row in rows
     }
@@ -98,9 +104,7 @@ def _errors(rows: list[dict]) -> str:
     for row in rows:
         if row["method"] == OURS and row.get("standard_error"):
             errors.setdefault(row["n"], set()).add(row["standard_error"])
-    shown = "; ".join(
-        f"n = {n:,}: {min(e):.1%} to {max(e):.1%}" for n, e in sorted(errors.items())
-    )
+    shown = "; ".join(f"n = {n:,}: {min(e):.1%} to {max(e):.1%}" for n, e in sorted(errors.items()))
     return (
         "Standard error of a simulated coverage, of model-eval's rows: "
         f"{shown}. `independent samples` and `pairs` are added up over all outcomes, and have none.\n"

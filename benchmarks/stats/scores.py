@@ -91,9 +91,7 @@ def paired_binary(name, says, *, d, before, prior, correlation) -> Population:
 
     now, then = binary_truths(d, prior), binary_truths(before, prior)
     truths = {m: now[m] - then[m] for m in ("auroc", "log_loss")}
-    return Population(
-        name=name, says=says, draw=draw, truths=truths, kind="difference", slow=True
-    )
+    return Population(name=name, says=says, draw=draw, truths=truths, kind="difference", slow=True)
 
 
 def ten_classes(name, says) -> Population:

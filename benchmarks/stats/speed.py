@@ -52,8 +52,9 @@ def measure(*, rows: int, replicates: int, runs: int, say: Callable[[str], None]
     gc.collect()
     ten = make(10 * rows)
     found["sufficient_of_ten_times_the_rows"] = timed(ten, SUFFICIENT, runs)
-    ratio = found["sufficient_of_ten_times_the_rows"]["with_intervals"] / (
-        found["sufficient"]["with_intervals"]
+    ratio = (
+        found["sufficient_of_ten_times_the_rows"]["with_intervals"]
+        / (found["sufficient"]["with_intervals"])
     )
     found["ten_times_the_rows_take"] = round(ratio, 2)
     return found
@@ -158,9 +159,7 @@ def _plain_metrics(ledger: Ledger) -> dict[str, Callable]:
             own = target[order] == index
             positive, negative = weight * own, weight * ~own
             # Continuous scores: no two rows are level.
-            areas.append(
-                (positive * np.cumsum(negative)).sum() / positive.sum() / negative.sum()
-            )
+            areas.append((positive * np.cumsum(negative)).sum() / positive.sum() / negative.sum())
         return np.mean(areas)
 
     return {

@@ -83,9 +83,7 @@ def _single(population, metric, bound, sets, steps) -> Case:
     for number in range(sets):
         sampled = ours.sampled_of(population.draw(generator, N), seed=number)
         (plain,) = estimates(sampled.sample, (ref,))
-        evidence.append(
-            Evidence(estimates={("heldout", None, ref): with_interval(plain, sampled)})
-        )
+        evidence.append(Evidence(estimates={("heldout", None, ref): with_interval(plain, sampled)}))
     return Case(
         name=f"{population.name}: {metric}",
         metric=metric,
