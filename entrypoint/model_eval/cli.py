@@ -97,6 +97,11 @@ def parser() -> argparse.ArgumentParser:
         "path", metavar="PATH", help="of the spec, relative to the top of the repository"
     )
     base_spec.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to put it; nothing is put there where the base branch has none")  # fmt: skip
+
+    record = commands.add_parser("record", help="add a run to the file that counts look-ups of a held-out set")  # fmt: skip
+    record.add_argument("--report", type=Path, required=True, metavar="FILE")
+    record.add_argument("--ledger", type=Path, required=True, metavar="FILE", help="what the spec names under `held_out_ledger`")  # fmt: skip
+    record.add_argument("--commit", default="", metavar="SHA", help="of the checkpoint that was judged")  # fmt: skip
     return top
 
 
@@ -129,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
     if args.command == "validate":
         return _validate(args, stdout)
+    if args.command == "record":
+        return _record(args)
     if args.command == "publish":
         return _publish(args, environ=environ, stdout=stdout)
     if args.command == "base-spec":
@@ -148,6 +155,17 @@ def _validate(args: argparse.Namespace, stdout: TextIO) -> int:
         return error.exit_code
     gates = f"{len(spec.gates)} gate{'' if len(spec.gates) == 1 else 's'}"
     stdout.write(f"{spec.source.display}: valid: {spec.task}, {gates}\n")
+    return 0
+
+
+def _record(args: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from model_eval.lookups import record
+    from model_eval.output import read_report
+
+    today = datetime.now(UTC).date().isoformat()
+    record(args.ledger, read_report(args.report), date=today, commit=args.commit)
     return 0
 
 

@@ -134,7 +134,10 @@ class PowerError(ModelEvalError):
 
     code = "heldout-power"
     exit_code = 3
-    default_remedy = "add samples, lower the threshold, or write `decide_on: point`"
+    default_remedy = (
+        "add samples, ask for less, or write `decide_on: point`; "
+        "`decisions: {on_underpowered: warn}` runs it anyway"
+    )
 
 
 class UserCodeError(ModelEvalError):

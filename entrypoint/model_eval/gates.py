@@ -242,7 +242,8 @@ def _status(gate: Gate, quantity: _Quantity) -> tuple[GateStatus, str]:
     if gate.decide_on is DecideOn.POINT:
         return (GateStatus.PASS if passed else GateStatus.FAIL), clause
     if interval is None:
-        return GateStatus.UNDECIDED, quantity.lacking or "it has no interval"
+        lacking = quantity.lacking or "it has no interval"
+        return GateStatus.UNDECIDED, f"{lacking}; `decide_on: point` decides on the value"
     worst, best = (
         (interval.low, interval.high)
         if _passes_above(gate.bound)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from model_eval import metrics, stats
 from model_eval.checks import noise_notes
+from model_eval.errors import PowerError
 from model_eval.gates import EXIT_CODES, completions_of, decide, evidence_of, judge
 from model_eval.ledger import Ledger
 from model_eval.loosening import decide_with_base, held_gates
@@ -18,7 +19,9 @@ from model_eval.types import (
     Completion,
     Estimate,
     Gap,
+    PowerLine,
     Report,
+    Severity,
     SliceInfo,
 )
 from model_eval.wording import first_few
@@ -135,6 +138,18 @@ def judged(
         base_gates=base_gates,
         notes=_notes(report, classes, uncounted=main.uncounted),
     )
+
+
+def require_power(spec: EvalSpec, power: Sequence[PowerLine]) -> None:
+    """Ends a run before it begins that could not pass.
+
+    Raises:
+        PowerError: a required gate could not pass on so few samples, however good the model.
+    """
+    required = {gate.location for gate in spec.gates if gate.severity is Severity.REQUIRED}
+    for line in power:
+        if not line.decidable and line.location in required:
+            raise PowerError(f"`{line.gate}`: {line.text}", location=line.location)
 
 
 def completion_of(ledger: Ledger, expected: int) -> Completion:

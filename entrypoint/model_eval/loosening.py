@@ -126,6 +126,7 @@ RULES: Mapping[str, Looser] = {
     "heldout.families": _fewer,
     "more_heldout": _fewer_items,
     "golden": _unless_added,
+    "held_out_ledger": _unless_added,
     "baseline": _unless_added,
     "decisions.decide_on": _DECIDE_ON,
     "decisions.on_undecided": _ON_UNDECIDED,

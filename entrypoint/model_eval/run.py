@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model_eval import __version__, ledger, output, usercode
+from model_eval import __version__, ledger, lookups, output, usercode
 from model_eval.baseline import find_baseline
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
-from model_eval.judgement import Evaluated, completion_of, judged
+from model_eval.judgement import Evaluated, completion_of, judged, require_power
 from model_eval.ledger import Ledger
 from model_eval.loosening import loosenings
+from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
 from model_eval.spec.eval_spec import EvalSpec
@@ -187,6 +188,10 @@ def _evaluate(
     def counted(rows: int) -> None:
         draft.done += rows
 
+    power = power_of(spec, {name: one.expected for name, one in sets.heldouts.items()})
+    draft.learn(power=power)
+    if spec.decisions.refuse_underpowered:
+        require_power(spec, power)
     evaluator = Evaluator(
         spec=spec, device=device, resolve=resolve, progress=progress, count=counted
     )
@@ -231,6 +236,16 @@ def _evaluate(
         clock=clock,
     )
     draft.learn(cost=found.cost, noise=found.noise, control=found.control)
+    if spec.held_out_ledger is not None:
+        known = lookups.looked_up(
+            spec.held_out_ledger,
+            heldout=main.info().sha256,
+            checkpoint=lookups.digest_of(loaded.checkpoint),
+        )
+        draft.learn(
+            lookups=known,
+            notes=(*draft.report.notes, lookups.claim(known, spec.decisions.confidence)),
+        )
     baselines, baseline = find_baseline(
         spec, ledgers, evaluate=partial(evaluator.baseline, sets.heldouts)
     )

@@ -477,6 +477,37 @@ class HeldOutInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PowerLine:
+    """What so many samples can decide of a gate, known before the model is run.
+
+    Attributes:
+        decidable: False where no result could pass the gate.
+        text: which values pass and fail, as a clause.
+    """
+
+    gate: str
+    n: int
+    decidable: bool
+    text: str
+    location: Location | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookupInfo:
+    """How often a held-out set was looked at before, by the file that counts it.
+
+    Attributes:
+        path: the file.
+        looks: how many runs on this set it has, this one not among them.
+        checkpoints: how many different checkpoints these judged, this one not among them.
+    """
+
+    path: str
+    looks: int
+    checkpoints: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SetInfo:
     """A further held-out set, or the golden cases, and the proof that it was counted."""
 
@@ -664,6 +695,8 @@ class Report:
     baseline: BaselineInfo | None = None
     comparisons: tuple[Comparison, ...] = ()
     more_heldout: tuple[SetInfo, ...] = ()
+    power: tuple[PowerLine, ...] = ()
+    lookups: LookupInfo | None = None
     classes: tuple[ClassRow, ...] = ()
     confusion_matrix: ConfusionMatrix | None = None
     calibration: tuple[ReliabilityBin, ...] = ()

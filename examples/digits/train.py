@@ -36,6 +36,18 @@ def main() -> None:
     save_file(good.state_dict(), HERE / "checkpoints/digits.safetensors")
     worse = fit(images, targets, epochs=1, rate=1e-3)
     save_file(worse.state_dict(), HERE / "checkpoints/digits-undertrained.safetensors")
+    record(
+        HERE / "data/golden.npz", good, pixels[np.sort(heldout)[:10]], labels[np.sort(heldout)[:10]]
+    )
+
+
+def record(path: Path, model: DigitsNet, pixels: np.ndarray, labels: np.ndarray) -> None:
+    """Golden cases: what the model says of a few inputs, which later checkpoints must say too."""
+    images = torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) / 16
+    with torch.inference_mode():
+        logits = model(images).numpy().astype(np.float64)
+    names = np.array([f"case-{index}-{label}" for index, label in enumerate(labels)])
+    np.savez(path, pixels=images.numpy(), logits=logits, name=names)
 
 
 def write(path: Path, pixels: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> None:

@@ -112,7 +112,7 @@ def _throughput(ref: MetricRef, measured: Measured) -> Estimate:
     return _found(ref, value, n=calls, no_interval="it is of all timed calls together")
 
 
-def _counted(ref: MetricRef, value: float, *, n: int = 0) -> Estimate:
+def _counted(ref: MetricRef, value: float, *, n: int = 1) -> Estimate:
     return _found(ref, float(value), n=n, no_interval="it is counted, not sampled")
 
 

@@ -6,12 +6,12 @@ pass, then the totals. Every string that is not ours is made inert.
 
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
 from model_eval.gates import BOUNDS, completions_of, decide, label, number
 from model_eval.loosening import decide_with_base
+from model_eval.report import evidence
 from model_eval.report.checks import describe_checks
 from model_eval.report.inert import block, code
+from model_eval.report.tables import NONE, details, span, table
 from model_eval.spec.catalog import COST
 from model_eval.types import (
     ConfusionMatrix,
@@ -32,7 +32,6 @@ ICONS = {
 }
 _GATE_ICONS = {GateStatus.PASS: "✅", GateStatus.FAIL: "❌", GateStatus.UNDECIDED: "⚠️"}
 _MATRIX_CLASSES = 25
-_NONE = "–"  # noqa: RUF001 — an en dash, on purpose
 
 
 def render(report: Report, *, limit: int | None = None, footer: str = "") -> str:
@@ -61,9 +60,14 @@ def _full(report: Report) -> str:
         _gates(report.gates),
         _loosened(report),
         _base_gates(report),
-        _estimates(report),
+        evidence.baseline(report),
+        evidence.slices(report),
+        evidence.estimates(report),
         _classes(report),
         _matrix(report.confusion_matrix),
+        evidence.power(report),
+        evidence.calibration(report),
+        evidence.further_sets(report),
         _costs(report),
         _checks(report),
         _notes(report),
@@ -131,14 +135,37 @@ def _gates(gates: Sequence[GateResult]) -> str:
     rows = [
         [
             _GATE_ICONS[gate.status],
-            code(label(gate)) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
-            number(gate.value, unlike=gate.threshold) if gate.value is not None else _NONE,
+            code(label(gate)) + _weight(gate),
+            number(gate.value, unlike=gate.threshold) if gate.value is not None else NONE,
+            span(gate.interval),
             f"{BOUNDS[gate.bound]} {number(gate.threshold)}",
-            f"{gate.margin:+.4g}" if gate.margin is not None else code(gate.reason),
+            f"{gate.margin:+.4g}" if gate.margin is not None else NONE,
+            f"{gate.n:,}",
+            NONE if gate.flip is None else f"{gate.flip:.1%}",
         ]
         for gate in gates
     ]
-    return _table(["", "Gate", "Value", "Threshold", "Margin"], rows, align="llrrr")
+    headers = ["", "Gate", "Value", "Interval", "Threshold", "Margin", "Samples", "Flips"]
+    return _join_lines(table(headers, rows, align="llrrrrrr"), _reasons(gates))
+
+
+def _weight(gate: GateResult) -> str:
+    if gate.severity is Severity.ADVISORY:
+        return " (advisory)"
+    passed = gate.status is GateStatus.PASS
+    return "" if passed or gate.blocks else " (does not block)"
+
+
+def _reasons(gates: Sequence[GateResult]) -> str:
+    """Why a gate is not decided, and what of several slices decided."""
+    told = [
+        gate for gate in gates if gate.status is GateStatus.UNDECIDED or gate.slices is not None
+    ]
+    return "\n".join(f"- {code(label(gate))}: {code(gate.reason, limit=300)}" for gate in told[:50])
+
+
+def _join_lines(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
 
 
 def _loosened(report: Report, *, limit: int | None = None) -> str:
@@ -147,31 +174,18 @@ def _loosened(report: Report, *, limit: int | None = None) -> str:
     rows = [
         [
             code(one.what),
-            code(one.base) if one.base is not None else _NONE,
-            code(one.head) if one.head is not None else _NONE,
+            code(one.base) if one.base is not None else NONE,
+            code(one.head) if one.head is not None else NONE,
         ]
         for one in report.loosened[:limit]
     ]
     allowed = "allowed" if report.loosening_allowed else "not allowed"
     title = f"**Loosened** against the base branch's spec ({allowed}):"
-    return f"{title}\n\n{_table(['What', 'Base', 'This'], rows, align='lll')}"
+    return f"{title}\n\n{table(['What', 'Base', 'This'], rows, align='lll')}"
 
 
 def _base_gates(report: Report) -> str:
-    return _details("Gates of the base branch's spec", _gates(report.base_gates))
-
-
-def _estimates(report: Report) -> str:
-    rows = [
-        [
-            code(estimate.metric.label),
-            number(estimate.value)
-            if estimate.value is not None
-            else f"undefined: {code(estimate.undefined or '')}",
-        ]
-        for estimate in report.estimates
-    ]
-    return _details("Metrics", _table(["Metric", "Value"], rows, align="lr"))
+    return details("Gates of the base branch's spec", _gates(report.base_gates))
 
 
 def _classes(report: Report) -> str:
@@ -181,7 +195,7 @@ def _classes(report: Report) -> str:
             row.support,
             row.predicted,
             *(
-                _NONE if value is None else number(value)
+                NONE if value is None else number(value)
                 for value in (
                     row.precision,
                     row.recall,
@@ -191,11 +205,9 @@ def _classes(report: Report) -> str:
         ]
         for row in report.classes
     ]
-    return _details(
+    return details(
         f"Classes ({len(rows)})",
-        _table(
-            ["Class", "Samples", "Predicted", "Precision", "Recall", "F1"], rows, align="lrrrrr"
-        ),
+        table(["Class", "Samples", "Predicted", "Precision", "Recall", "F1"], rows, align="lrrrrr"),
     )
 
 
@@ -207,7 +219,7 @@ def _matrix(matrix: ConfusionMatrix | None) -> str:
         for label, counts in zip(matrix.labels, matrix.counts, strict=True)
     ]
     header = ["target ╲ predicted", *(code(label, limit=30) for label in matrix.labels)]
-    return _details("Confusion matrix", _table(header, rows, align="l" + "r" * len(rows)))
+    return details("Confusion matrix", table(header, rows, align="l" + "r" * len(rows)))
 
 
 def _costs(report: Report) -> str:
@@ -216,7 +228,7 @@ def _costs(report: Report) -> str:
     for one in report.estimates:
         if one.metric.name not in COST:
             continue
-        value = _NONE if one.value is None else number(one.value)
+        value = NONE if one.value is None else number(one.value)
         rows.append([code(one.metric.label), value, _interval(one)])
     how = f"{code(report.cost.skipped, limit=400)}" if report.cost and report.cost.skipped else ""
     if report.cost and not report.cost.skipped:
@@ -225,8 +237,8 @@ def _costs(report: Report) -> str:
         if report.environment:
             device = report.environment.device
             how += f", on {code(device.used)} {code(device.name)}"
-    table = _table(["Cost", "Value", "Interval"], rows, align="lrl")
-    return _details("Cost", "\n\n".join(part for part in (table, how) if part))
+    costs = table(["Cost", "Value", "Interval"], rows, align="lrl")
+    return details("Cost", _join_lines(costs, how))
 
 
 def _interval(estimate: Estimate) -> str:
@@ -238,7 +250,7 @@ def _interval(estimate: Estimate) -> str:
 
 def _checks(report: Report) -> str:
     rows = [[name, code(text, limit=400)] for name, text in describe_checks(report)]
-    return _details("Checks of the model", _table(["Check", "Found"], rows, align="ll"))
+    return details("Checks of the model", table(["Check", "Found"], rows, align="ll"))
 
 
 def _notes(report: Report) -> str:
@@ -285,24 +297,8 @@ def _provenance(report: Report) -> str:
         add("Versions", f"model-eval {code(here.model_eval)}, torch {code(here.torch)}")
     if report.timings:
         add("Seconds", f"{report.timings.total:.1f}, {report.timings.evaluate:.1f} evaluating")
-    return _details("What was evaluated", _table(["", ""], rows, align="ll"))
+    return details("What was evaluated", table(["", ""], rows, align="ll"))
 
 
 def _digest(sha256: str) -> str:
     return code(f"sha256:{sha256[:12]}")
-
-
-def _details(title: str, body: str) -> str:
-    if not body:
-        return ""
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, align: str) -> str:
-    """A pipe table; `align` has `l` or `r` for each column."""
-    if not rows:
-        return ""
-    sides = tuple({"l": "left", "r": "right"}[side] for side in align)
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    header = [cell.replace("|", "\\|") for cell in headers]
-    return tabulate(cells, headers=header, tablefmt="pipe", disable_numparse=True, colalign=sides)

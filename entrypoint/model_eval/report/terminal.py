@@ -5,6 +5,7 @@ from tabulate import tabulate
 from model_eval.gates import BOUNDS, label, number
 from model_eval.report.checks import describe_control
 from model_eval.report.inert import plain_line, plain_line_keeping_spaces
+from model_eval.report.tables import NONE, span
 from model_eval.types import Report, Severity, Verdict
 
 _SIGNS = {"≥": ">=", "≤": "<="}
@@ -21,6 +22,12 @@ def render_terminal(report: Report) -> str:
         parts.append(_gates(report))
     if report.loosened:
         parts.append(_loosened(report))
+    if (known := report.baseline) is not None and known.flips is not None:
+        gained, lost = known.flips.gained, known.flips.lost
+        parts.append(
+            f"baseline {plain_line(known.source, limit=120)}: {gained:,} samples gained, {lost:,} lost "
+            f"(McNemar p = {known.flips.p_value:.3g})"
+        )
     if report.control:
         lines = (f"untrained model: {line}" for line in describe_control(report.control))
         parts.append("\n".join(plain_line(line, limit=400) for line in lines))
@@ -42,16 +49,21 @@ def _fault_lines(text: str) -> str:
 
 
 def _metrics(report: Report) -> str:
+    of_slices = sum(one.slice is not None for one in report.estimates)
     rows = [
         [
-            plain_line(estimate.metric.label, limit=60),
-            f"undefined: {estimate.undefined}"
-            if estimate.value is None
-            else number(estimate.value),
+            plain_line(one.label, limit=60),
+            f"undefined: {one.undefined}" if one.value is None else number(one.value),
+            span(one.interval),
         ]
-        for estimate in report.estimates
+        for one in report.estimates
+        if one.slice is None
     ]
-    return tabulate(rows, headers=["metric", "value"], tablefmt="simple", disable_numparse=True)
+    found = tabulate(
+        rows, headers=["metric", "value", "interval"], tablefmt="simple", disable_numparse=True
+    )
+    more = f"\n{of_slices:,} values of slices are in the report" if of_slices else ""
+    return found + more
 
 
 def _gates(report: Report) -> str:
@@ -63,10 +75,13 @@ def _gates(report: Report) -> str:
                 f"{number(gate.threshold)}"
             ),
             plain_line(gate.reason, limit=200),
+            NONE if gate.flip is None else f"{gate.flip:.1%}",
         ]
         for gate in report.gates
     ]
-    return tabulate(rows, headers=["gate", "rule", "why"], tablefmt="simple", disable_numparse=True)
+    return tabulate(
+        rows, headers=["gate", "rule", "why", "flips"], tablefmt="simple", disable_numparse=True
+    )
 
 
 def _loosened(report: Report) -> str:

@@ -176,20 +176,6 @@ def _regression() -> list[MetricInfo]:
     ]
 
 
-def _golden() -> list[MetricInfo]:
-    return [
-        MetricInfo(
-            name="golden_difference",
-            tasks=frozenset(),
-            low=0,
-            high=inf,
-            higher_is_better=False,
-            undefined_when="the output of a case is not finite",
-            summary="largest difference of a golden case's output from the recorded one",
-        )
-    ]
-
-
 def _multilabel() -> list[MetricInfo]:
     found = [
         MetricInfo(
@@ -379,9 +365,10 @@ COST: dict[str, MetricInfo] = {m.name: m for m in _cost()}
 TIMED = frozenset(COST) - {"parameters", "model_size_mb"}
 """The costs that need a pass of their own."""
 
-GOLDEN: dict[str, MetricInfo] = {m.name: m for m in _golden()}
+SAMPLED_COST = frozenset(name for name in COST if name.startswith("latency_"))
+"""The costs of which there is an interval; the others are counted or timed once."""
 
-METRICS: dict[str, MetricInfo] = CATALOG | COST | GOLDEN
+METRICS: dict[str, MetricInfo] = CATALOG | COST
 """Everything that has one value and can be gated."""
 
 EXPANDING = frozenset(

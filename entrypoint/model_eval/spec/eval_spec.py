@@ -272,6 +272,7 @@ class EvalSpec:
     decisions: Decisions = field(default_factory=Decisions)
     cost: CostSpec = CostSpec()
     control: bool = True
+    held_out_ledger: PathRef | None = None
 
     @property
     def heldouts(self) -> Mapping[str, HeldOutSpec]:

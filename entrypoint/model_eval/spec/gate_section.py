@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from model_eval.spec.catalog import MetricInfo
+from model_eval.spec.catalog import COST, SAMPLED_COST, MetricInfo
 from model_eval.spec.eval_spec import Decisions, HeldOutSpec, SliceFamily
 from model_eval.spec.faults import Faults
 from model_eval.spec.slice_families import value_label
@@ -54,7 +54,16 @@ def find_bound(node: Node, info: MetricInfo, around: Surroundings, faults: Fault
             )
         return None
     bound = node.get(given[0]) if given else None
-    if bound is None or given[0] in _ABSOLUTE:
+    if bound is None or given[0] in {"min", "max"}:
+        return bound
+    if info.name in COST:
+        faults.add(
+            bound.key_location,
+            f"`{given[0]}` is given, and `{info.name}` is of the model alone",
+            "write `min` or `max`",
+        )
+        return None
+    if given[0] in _ABSOLUTE:
         return bound
     if not around.baseline:
         faults.add(
@@ -80,8 +89,17 @@ def find_bound(node: Node, info: MetricInfo, around: Surroundings, faults: Fault
     return bound
 
 
-def find_scope(node: Node, around: Surroundings, faults: Faults) -> Scope | None:
+def find_scope(node: Node, info: MetricInfo, around: Surroundings, faults: Faults) -> Scope | None:
     """The held-out set and the slices of a gate; None, and a fault, where there are none such."""
+    if info.name in COST:
+        for key in ("heldout", "slice", "slices"):
+            if key in node.value:
+                faults.add(
+                    node.child(key).key_location,
+                    f"`{key}` is given, and `{info.name}` is of the model alone",
+                    f"remove `{key}`",
+                )
+                return None
     heldout = node.value.get("heldout", MAIN_HELDOUT)
     if around.heldouts is None:
         return Scope(heldout=heldout, slice=None, slices=None)
@@ -111,13 +129,19 @@ def find_scope(node: Node, around: Surroundings, faults: Faults) -> Scope | None
     return Scope(heldout=heldout, slice=label, slices=family.value if family else None)
 
 
-def find_decision(node: Node, decisions: Decisions) -> tuple[DecideOn, OnUndecided, int]:
-    """What of the evidence decides a gate."""
+def find_decision(
+    node: Node, info: MetricInfo, decisions: Decisions
+) -> tuple[DecideOn, OnUndecided, int]:
+    """What of the evidence decides a gate: of a cost that is counted once, its value."""
     given = node.value
+    decide_on, least = decisions.decide_on, decisions.min_samples
+    if info.name in COST:
+        least = 1
+        decide_on = decide_on if info.name in SAMPLED_COST else DecideOn.POINT
     return (
-        DecideOn(given.get("decide_on", decisions.decide_on)),
+        DecideOn(given.get("decide_on", decide_on)),
         OnUndecided(given.get("on_undecided", decisions.on_undecided)),
-        given.get("min_samples", decisions.min_samples),
+        given.get("min_samples", least),
     )
 
 

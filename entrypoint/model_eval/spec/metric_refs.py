@@ -237,13 +237,13 @@ def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gat
     info = METRICS[name]
     metric = _restricted(node, named, info, parts, faults)
     threshold = find_bound(node, info, around, faults)
-    scope = find_scope(node, around, faults)
+    scope = find_scope(node, info, around, faults)
     if threshold is None or metric is None or scope is None:
         return None
     bound = str(threshold.path[-1])
     if bound in {"min", "max"} and not _can_decide(info, bound, threshold, faults):
         return None
-    decide_on, on_undecided, min_samples = find_decision(node, around.decisions)
+    decide_on, on_undecided, min_samples = find_decision(node, info, around.decisions)
     return Gate(
         metric=metric,
         bound=bound,

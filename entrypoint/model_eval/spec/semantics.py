@@ -4,6 +4,8 @@ What the schema found at fault is left out, so that one slip is reported once an
 spec is still checked.
 """
 
+from dataclasses import replace
+
 from model_eval.spec.code import find_code
 from model_eval.spec.eval_spec import (
     BaselineSpec,
@@ -93,6 +95,7 @@ def build(
             golden=golden,
             baseline=baseline,
             decisions=decisions,
+            held_out_ledger=_held_out_ledger(root.get("held_out_ledger"), places, faults),
             cost=CostSpec(**cost.value) if (cost := root.get("cost")) else CostSpec(),
             control=control.value if (control := root.get("control")) else True,
         ),
@@ -220,6 +223,11 @@ def _baseline(node: Node | None, places: Places, faults: Faults) -> BaselineSpec
         git=git.value if git else None,
         location=node.key_location,
     )
+
+
+def _held_out_ledger(node: Node | None, places: Places, faults: Faults) -> PathRef | None:
+    """A file that need not be there yet."""
+    return None if node is None else replace(places, looked_at=False).find(node, faults)
 
 
 def _run(root: Node, node: Node | None) -> RunSpec:

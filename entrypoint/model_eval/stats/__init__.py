@@ -8,6 +8,7 @@ from model_eval.stats.assess import Asked, Assessment, assess
 from model_eval.stats.calibration import reliability
 from model_eval.stats.difference import flips, in_order_of, unpairable
 from model_eval.stats.golden import changed_cases, golden_estimate, golden_gate
+from model_eval.stats.shares import share_difference, share_interval
 
 __all__ = [
     "Asked",
@@ -19,5 +20,7 @@ __all__ = [
     "golden_gate",
     "in_order_of",
     "reliability",
+    "share_difference",
+    "share_interval",
     "unpairable",
 ]

@@ -58,12 +58,18 @@ class Sampled:
     @cached_property
     def rows(self) -> Plan:
         """Rows or clusters as units."""
-        return plan_rows(self.ledger, seed=self.seed)
+        return plan_rows(self.ledger, seed=self.seed, base=self.sample.base)
 
     @cached_property
     def few_groups(self) -> Plan:
         """Rows or clusters in a few groups, for what costs a pass over the rows for each."""
-        return plan_rows(self.ledger, seed=self.seed, replicates=1, max_groups=JACKKNIFE_GROUPS)
+        return plan_rows(
+            self.ledger,
+            seed=self.seed,
+            base=self.sample.base,
+            replicates=1,
+            max_groups=JACKKNIFE_GROUPS,
+        )
 
     @cached_property
     def cells(self) -> Plan | None:

@@ -6,12 +6,13 @@ or shards, nor on the order in which the rows came.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from model_eval.ledger import Array, Ledger
-from model_eval.metrics.rows import Resample
+from model_eval.metrics.rows import FloatArray, Resample
 
 MAX_GROUPS = 2048
 """More rows or clusters than this are put together at random into so many groups.
@@ -33,7 +34,8 @@ class Plan:
             cells of a confusion matrix); all 1 where it is drawn whole.
         seed: of the draws.
         replicates: B.
-        units: how many independent units there were before they were put together.
+        units: how many independent units there are in effect, before they were put together: rows or
+            clusters that weigh more than others count as fewer (Kish 1965).
     """
 
     group: npt.NDArray[np.intp]
@@ -66,9 +68,22 @@ class Plan:
 
 
 def plan_rows(
-    ledger: Ledger, *, seed: int, replicates: int = REPLICATES, max_groups: int = MAX_GROUPS
+    ledger: Ledger,
+    *,
+    seed: int,
+    base: FloatArray | None = None,
+    replicates: int = REPLICATES,
+    max_groups: int = MAX_GROUPS,
 ) -> Plan:
-    """Units are rows, or clusters where the ledger has them; beyond `max_groups`, groups of these."""
+    """Units are rows, or clusters where the ledger has them; beyond `max_groups`, groups of these.
+
+    Args:
+        ledger: N rows.
+        seed: of the draws, and of the groups.
+        base: (N,) the weights of the samples; None is 1 for each.
+        replicates: how many draws.
+        max_groups: how many groups at most.
+    """
     generator = np.random.Generator(np.random.PCG64([seed, 1]))
     if "cluster" in ledger.columns:
         units, unit = np.unique(ledger["cluster"], return_inverse=True)
@@ -76,6 +91,7 @@ def plan_rows(
     else:
         count = len(ledger)
         unit = _rank(ledger["id"])
+    weights = np.bincount(unit, weights=base, minlength=count)
     if count > max_groups:
         unit = (generator.permutation(count) % max_groups)[unit]
     groups = min(count, max_groups)
@@ -84,7 +100,7 @@ def plan_rows(
         size=np.ones(groups, dtype=np.int64),
         seed=seed,
         replicates=replicates,
-        units=count,
+        units=_effective(weights),
     )
 
 
@@ -109,6 +125,15 @@ def plan_cells(ledger: Ledger, *, seed: int, replicates: int = REPLICATES) -> Pl
         replicates=replicates,
         units=len(ledger),
     )
+
+
+def _effective(weights: npt.NDArray[Any]) -> int:
+    """(Σ w)² / Σ w²: how many units of equal weight tell as much; all of them where they are equal."""
+    largest = float(weights.max(initial=0))
+    if largest <= 0:
+        return 0
+    scaled = weights / largest
+    return int(scaled.sum() ** 2 / (scaled**2).sum() + 1e-9)
 
 
 def _rank(ids: Array) -> npt.NDArray[np.intp]:

@@ -30,9 +30,9 @@ def test_a_passing_report():
 def test_a_failing_report_says_which_gate_and_by_how_much():
     assert render(report([estimate(0.85)])).startswith(
         "## ❌ `digits`: fail\n\nThe required gate failed on 100 samples: `accuracy`.\n\n"
-        "|    | Gate       |   Value |   Threshold |   Margin |\n"
-        "|:---|:-----------|--------:|------------:|---------:|\n"
-        "| ❌  | `accuracy` |    0.85 |       ≥ 0.9 |    -0.05 |\n"
+        "|    | Gate       |   Value |   Interval |   Threshold |   Margin |   Samples |   Flips |\n"
+        "|:---|:-----------|--------:|-----------:|------------:|---------:|----------:|--------:|\n"
+        "| ❌  | `accuracy` |    0.85 |          – |       ≥ 0.9 |    -0.05 |       100 |       – |\n"  # noqa: RUF001
     )
 
 

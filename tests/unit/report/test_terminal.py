@@ -14,15 +14,15 @@ def test_a_failing_report():
         )
     )
     assert shown == (
-        "metric    value\n"
-        "--------  -------------------------------\n"
-        "accuracy  0.85\n"
-        "log_loss  undefined: there are no samples\n"
+        "metric    value                            interval\n"
+        "--------  -------------------------------  ----------\n"
+        "accuracy  0.85                             –\n"  # noqa: RUF001
+        "log_loss  undefined: there are no samples  –\n"  # noqa: RUF001
         "\n"
-        "gate                  rule             why\n"
-        "--------------------  ---------------  -------------------------------\n"
-        "fail                  accuracy >= 0.9  0.85 < 0.9\n"
-        "undecided (advisory)  log_loss <= 0.1  undefined: there are no samples\n"
+        "gate                  rule             why                              flips\n"
+        "--------------------  ---------------  -------------------------------  -------\n"
+        "fail                  accuracy >= 0.9  0.85 < 0.9                       –\n"  # noqa: RUF001
+        "undecided (advisory)  log_loss <= 0.1  undefined: there are no samples  –\n"  # noqa: RUF001
         "\n"
         "note: the checkpoint is not pinned\n"
         "\n"
