@@ -13,7 +13,7 @@ THREADS := OMP_NUM_THREADS=1
 .PHONY: help demo test lint format bench bench-statistics schemas lock wheels image clean
 
 help:  ## list these targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
 
 demo: $(VENV)/.program  ## install into $(VENV) and judge the digits example
 	$(SAY) "judging examples/digits (expected: pass)"

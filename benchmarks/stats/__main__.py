@@ -67,10 +67,16 @@ def _part(part: str, factor: float):
 
 
 def _coverage(args: argparse.Namespace, factor: float):
-    """All rows so far, again and again."""
+    """All rows so far, again and again; with `--only`, beside the rows of the others."""
     _say("coverage")
-    found = [] if args.only else counts.rows()
-    yield found
+    path = args.output / _JSON
+    found = []
+    if args.only and path.exists():
+        before = json.loads(path.read_text()).get("coverage", {"found": []})["found"]
+        found = [row for row in before if args.only not in row["population"]]
+    elif not args.only:
+        found = counts.rows()
+        yield found
     for rows in coverage.measure(factor=factor, processes=args.processes, only=args.only, say=_say):
         found += rows
         yield found

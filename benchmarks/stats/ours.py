@@ -37,13 +37,11 @@ _PART = SliceFamily(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pooled(Sampled):
-    """A sample whose draws are shared with others of this size and seed."""
+    """A sample of independent rows, whose draws are shared with others of this size and seed."""
 
     @property
     def rows(self) -> Plan:
-        """Rows or clusters as units."""
-        if "cluster" in self.ledger.columns:
-            return plan_rows(self.ledger, seed=self.seed)
+        """Rows as units."""
         return _rows_plan(len(self.ledger), self.seed)
 
 
