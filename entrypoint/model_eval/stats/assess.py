@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Resample, Sample, estimates, values_of
-from model_eval.metrics.registry import metric_of
-from model_eval.metrics.rows import FloatArray
+from model_eval.metrics import Sample, estimates
 from model_eval.slicing import Slice, divide, take
 from model_eval.spec.eval_spec import SliceFamily
-from model_eval.stats.bootstrap import NoIntervalError
 from model_eval.stats.difference import Paired, compare_metric
-from model_eval.stats.interval import Sampled, statistic_interval, with_interval
+from model_eval.stats.gap import gap_of
+from model_eval.stats.interval import Sampled, with_interval
 from model_eval.types import Comparison, Estimate, Gap, MetricRef, SliceInfo
 
 
@@ -25,7 +23,7 @@ class Asked:
         heldout: the set's name.
         metrics: on all samples and on each slice.
         families: what divides the set.
-        gaps: family and metric of each gap that is wanted.
+        gaps: family and metric, one of `metrics`, of each gap that is wanted.
     """
 
     heldout: str
@@ -73,7 +71,16 @@ def assess(ledger: Ledger, baseline: Ledger | None, asked: Asked, *, identical: 
             )
             for part in parts
         ),
-        gaps=tuple(_gap(ledger, parts, family, ref, asked) for family, ref in asked.gaps),
+        gaps=tuple(
+            _gap(
+                len(ledger),
+                zip(parts, (estimated for estimated, _ in found[1:]), strict=True),
+                family,
+                ref,
+                asked,
+            )
+            for family, ref in asked.gaps
+        ),
     )
 
 
@@ -108,19 +115,18 @@ def _part(
     return [with_interval(estimate, sampled) for estimate in plain], compared
 
 
-def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, asked: Asked) -> Gap:
-    sampled = sampled_of(ledger, asked)
-    base = sampled.sample.base
-    members = [part for part in parts if part.family == family and part.rows.any()]
-    samples = [
-        Sample(ledger=ledger, base=part.rows.astype(np.float64) * (1.0 if base is None else base))
-        for part in members
-    ]
+def _gap(
+    n: int,
+    slices: Iterable[tuple[Slice, Sequence[Estimate]]],
+    family: str,
+    ref: MetricRef,
+    asked: Asked,
+) -> Gap:
     known = Gap(
         metric=ref,
         heldout=asked.heldout,
         family=family,
-        n=len(ledger),
+        n=n,
         value=None,
         undefined=None,
         highest=None,
@@ -128,36 +134,13 @@ def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, as
         interval=None,
         no_interval=None,
     )
-    if len(members) < 2:
-        return replace(known, undefined="there are fewer than two slices with samples")
-
-    def values(resample: Resample | None) -> FloatArray:
-        return np.stack([values_of(sample.rows(resample), ref) for sample in samples])
-
-    def statistic(resample: Resample | None) -> FloatArray:
-        found = values(resample)
-        spread: FloatArray = found.max(axis=0) - found.min(axis=0)
-        return spread
-
-    plain = values(None)[:, 0]
-    if lacking := [
-        part.label for part, value in zip(members, plain, strict=True) if np.isnan(value)
-    ]:
-        return replace(known, undefined=f"the metric has no value on {lacking[0]}")
-    gap = replace(
-        known,
-        value=float(plain.max() - plain.min()),
-        highest=members[int(plain.argmax())].label,
-        lowest=members[int(plain.argmin())].label,
-    )
-    if not ledger["finite"].all():
-        return replace(gap, no_interval="some samples have outputs that are not finite")
-    try:
-        return replace(
-            gap, interval=statistic_interval(statistic, metric_of(ref.name, ledger.task), sampled)
-        )
-    except NoIntervalError as error:
-        return replace(gap, no_interval=str(error))
+    members = [
+        estimate
+        for part, estimated in slices
+        for estimate in estimated
+        if part.family == family and estimate.metric == ref and part.rows.any()
+    ]
+    return gap_of(known, members, confidence=asked.confidence)
 
 
 def gaps_of(gates: Iterable[tuple[str | None, MetricRef]]) -> tuple[tuple[str, MetricRef], ...]:
