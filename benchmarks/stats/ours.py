@@ -20,7 +20,7 @@ from model_eval.stats.assess import Asked, assess
 from model_eval.stats.difference import Paired, compare_metric
 from model_eval.stats.interval import Sampled, with_interval
 from model_eval.stats.resample import Plan, plan_rows
-from model_eval.types import Interval, Location
+from model_eval.types import Gap, Interval, Location
 
 CONFIDENCE = 0.95
 SEEDS = 3
@@ -63,20 +63,26 @@ def metrics_of(population: Population) -> tuple[str, ...]:
     return tuple(label for label in population.truths if ref_of(label).name in CATALOG)
 
 
+def gaps(population: Population, drawn: Ledger, seed: int) -> tuple[Gap, ...]:
+    """Of each metric, between the slices `part`."""
+    refs = tuple(ref_of(label) for label in metrics_of(population))
+    asked = Asked(
+        heldout="heldout",
+        metrics=refs,
+        families=(_PART,),
+        gaps=tuple(("part", ref) for ref in refs),
+        confidence=CONFIDENCE,
+        seed=seed,
+    )
+    return assess(drawn, None, asked, identical=False).gaps
+
+
 def intervals(population: Population, drawn, seed: int) -> Iterator[tuple[str, Interval | None]]:
     """Label of each metric, and its interval or None where the product gives none."""
     refs = [ref_of(label) for label in metrics_of(population)]
     labels = metrics_of(population)
     if population.kind == "gap":
-        asked = Asked(
-            heldout="heldout",
-            metrics=(),
-            families=(_PART,),
-            gaps=tuple(("part", ref) for ref in refs),
-            confidence=CONFIDENCE,
-            seed=seed,
-        )
-        found = assess(drawn, None, asked, identical=False).gaps
+        found = gaps(population, drawn, seed)
         yield from ((label, gap.interval) for label, gap in zip(labels, found, strict=True))
     elif population.kind == "difference":
         sides = [sampled_of(ledger, seed) for ledger in drawn]

@@ -56,7 +56,8 @@ def rows(*, factor: float) -> list[dict]:
         for place, threshold in _thresholds(case)
         for row in _judged(case, place, threshold)
     ]
-    return found + _family(max(50, round(SETS * factor)))
+    sets = max(50, round(SETS * factor))
+    return found + _family(sets) + _gaps(sets)
 
 
 def _thresholds(case: Case) -> Iterator[tuple[str, float]]:
@@ -137,6 +138,43 @@ def _family(sets: int) -> list[dict]:
             slices="part",
         )
         found += _judged(case, place, 0.85)
+    return found
+
+
+def _gaps(sets: int) -> list[dict]:
+    """A bound of 0.1 on the gap of ten slices of 100."""
+    worlds = {
+        "well above": np.full(10, 0.9),
+        "just above": np.linspace(0.86, 0.94, 10),
+        "at": np.r_[np.full(9, 0.95), 0.85],
+        "just below": np.r_[np.full(9, 0.95), 0.83],
+        "well below": np.r_[np.full(9, 0.95), 0.7],
+    }
+    found = []
+    for index, (place, accuracies) in enumerate(worlds.items()):
+        population = classes.sliced("slices", "", accuracies)
+        generator = np.random.default_rng([10, index])
+        evidence = [
+            Evidence(
+                estimates={},
+                gaps={
+                    ("heldout", "part", gap.metric): gap
+                    for gap in ours.gaps(population, population.draw(generator, N), seed=0)
+                },
+            )
+            for _ in range(sets)
+        ]
+        case = Case(
+            name="ten slices of 100: accuracy",
+            metric="accuracy",
+            bound="max_gap",
+            evidence=evidence,
+            # 0.95 - 0.85 is not 0.1 in binary.
+            truth=round(float(population.truths["accuracy"]), 6),
+            steps=(0, 0),
+            slices="part",
+        )
+        found += _judged(case, place, 0.1)
     return found
 
 
