@@ -21,7 +21,7 @@ SLOWEST_PEER_ON = frozenset({"ten classes", "balanced scores", "t5 errors"})
 """The populations that are given to the peer that takes longest."""
 
 PEER_MAX = 1_000
-"""Larger sets than this are not given to the slow peers."""
+"""Larger sets than this are not given to the slow peers, nor resampled row by row for rankings."""
 
 CHUNKS = 10
 
@@ -29,7 +29,7 @@ SETS = {30: 1_000, 200: 1_000, 1_000: 500, 10_000: 250}
 """How many held-out sets of each size."""
 
 SLOW = 0.5
-"""The share of these for populations whose metrics take long."""
+"""The share of these for populations whose metrics take long; of large sets they do not."""
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ def measure(
             if only not in population.name:
                 continue
             for n in population.sizes:
-                sets = SETS[n] * factor * (SLOW if population.slow else 1)
+                sets = SETS[n] * factor * (SLOW if population.slow and n <= PEER_MAX else 1)
                 tasks = [(index, n, chunk, max(1, round(sets / CHUNKS))) for chunk in range(CHUNKS)]
                 tallies = Tallies()
                 for part in pool.imap_unordered(_chunk, tasks):
