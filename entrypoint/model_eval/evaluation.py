@@ -63,6 +63,7 @@ class Loaded:
         bind: gives the model's side of the engine for a model and a `device`.
         build: makes another model of the same architecture.
         predict: the model's side.
+        place: where the spec names the model.
     """
 
     model: torch.nn.Module
@@ -70,10 +71,13 @@ class Loaded:
     bind: Callable[..., engine.Predict]
     build: Callable[[], Any]
     predict: engine.Predict
+    place: Location
 
-    def unchanged(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
         """A context at whose end the weights are still those of the file."""
-        return unchanged(self.model)
+        with placed({EvaluationError: self.place}), unchanged(self.model):
+            yield
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +119,7 @@ class Evaluator:
             bind=bind,
             build=build,
             predict=bind(model, device=self.device),
+            place=factory.location,
         )
 
     def ledgers(

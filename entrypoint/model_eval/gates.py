@@ -10,7 +10,6 @@ from math import isfinite, sqrt
 from statistics import NormalDist
 
 from model_eval.checks import control_outcome, noise_floor
-from model_eval.spec.catalog import METRICS
 from model_eval.types import (
     Comparison,
     Completion,
@@ -186,8 +185,9 @@ def _compared(gate: Gate, comparison: Comparison, floor: float) -> _Quantity:
     relative = "relative" in gate.bound
     value = comparison.relative if relative else comparison.difference
     interval = comparison.relative_interval if relative else comparison.interval
-    better = _higher_is_better(gate.metric)
-    negative = gate.bound.endswith("drop") or (gate.bound.endswith("gain") and not better)
+    negative = gate.bound.endswith("drop") or (
+        gate.bound.endswith("gain") and not gate.higher_is_better
+    )
     undefined = comparison.undefined
     if undefined is None and value is None:
         undefined = "the baseline's value is 0"
@@ -199,11 +199,6 @@ def _compared(gate: Gate, comparison: Comparison, floor: float) -> _Quantity:
         slice=comparison.slice,
         floor=floor,
     )
-
-
-def _higher_is_better(metric: MetricRef) -> bool:
-    info = METRICS.get(metric.name)
-    return info is None or info.higher_is_better
 
 
 def _mirrored(interval: Interval | None) -> Interval | None:
@@ -301,6 +296,7 @@ def _result(
         decide_on=gate.decide_on,
         on_undecided=gate.on_undecided,
         min_samples=gate.min_samples,
+        higher_is_better=gate.higher_is_better,
         status=status,
         value=value,
         interval=quantity.interval if value is not None else None,

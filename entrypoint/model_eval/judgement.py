@@ -1,7 +1,7 @@
 """Ledgers → the judged part of a report. Pure: no model, no file, no clock."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from model_eval import metrics, stats
 from model_eval.checks import noise_notes
@@ -41,6 +41,7 @@ class Evaluated:
         costs: what running the model costs, where it is asked for.
         baselines: the baseline's ledger of the same samples, in the same order, by set.
         baseline: what that is, or why there is none; None where the spec names none.
+        brought: the metrics that the spec brings, by name.
     """
 
     ledgers: Mapping[str, Ledger]
@@ -49,6 +50,7 @@ class Evaluated:
     costs: tuple[Estimate, ...]
     baselines: Mapping[str, Ledger]
     baseline: BaselineInfo | None
+    brought: Mapping[str, metrics.Brought] = field(default_factory=dict)
 
 
 def judged(
@@ -93,6 +95,7 @@ def judged(
                 ),
                 confidence=spec.decisions.confidence,
                 seed=spec.run.seed,
+                brought=evaluated.brought,
             ),
             identical=evaluated.baseline is not None and evaluated.baseline.identical,
         )

@@ -109,6 +109,7 @@ RULES: Mapping[str, Looser] = {
     "size": _free,
     "roots": _free,
     "metrics": _free,
+    "custom": _fewer,  # another callable, or other arguments, is another metric
     # What a pull request is for: the model. How its outputs are read is not in here.
     "model.factory": _free,
     "checkpoint.path": _free,
@@ -259,11 +260,12 @@ def _of_sections(
             continue
         plain = _plain(before), _plain(after)
         if _canonical(plain[0]) != _canonical(plain[1]) and RULES.get(key, _changed)(*plain):
-            written = f"{path}.{_KEYS.get(field.name, field.name)}" if path else key
+            written = f"{path}.{_KEYS.get(field.name, field.name)}" if path else _KEYS.get(key, key)
             yield _difference(written, *plain, places.get(written) or places.get(path))
 
 
 _KEYS = {
+    "custom": "metrics",
     "families": "slices",
     "args": "inputs",
     "kwargs": "inputs",

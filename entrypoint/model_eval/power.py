@@ -47,7 +47,7 @@ def _is_share(gate: Gate, task: Task) -> bool:
     info = CATALOG.get(name)
     if info is None or task not in info.tasks or name not in _HITS:
         return False
-    return metric_of(name, task).trials is not None
+    return metric_of(gate.metric, task).trials is not None
 
 
 def _of_gate(gate: Gate, n: int, confidence: float) -> PowerLine | None:

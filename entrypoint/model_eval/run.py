@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model_eval import __version__, ledger, lookups, output, usercode
+from model_eval import __version__, ledger, lookups, metrics, output, usercode
 from model_eval.baseline import find_baseline
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
 from model_eval.judgement import Evaluated, completion_of, judged, require_power
@@ -21,7 +21,8 @@ from model_eval.loosening import loosenings
 from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
-from model_eval.spec.eval_spec import EvalSpec
+from model_eval.spec.custom_metrics import TORCHMETRICS
+from model_eval.spec.eval_spec import CodeRef, CustomMetric, EvalSpec
 from model_eval.spec.source import read
 from model_eval.types import (
     GOLDEN_HELDOUT,
@@ -33,6 +34,7 @@ from model_eval.types import (
     Report,
     RunSettings,
     SetInfo,
+    Task,
     Timings,
 )
 from model_eval.wording import count, place_in, printable_path
@@ -182,6 +184,10 @@ def _evaluate(
     engine.prepare(seed=spec.run.seed, precision=spec.run.precision)
     draft.learn(environment=_environment(engine.describe_device(device, requested=spec.run.device)))
 
+    brought = {  # imported now: what cannot be is said before the model runs
+        metric.name: metrics.bring(metric, _metric_function(metric, spec.task, engine, resolve))
+        for metric in spec.custom
+    }
     sets = open_sets(spec, resolve)
     draft.expected = sum(one.expected for one in sets.heldouts.values())
 
@@ -259,6 +265,7 @@ def _evaluate(
             costs=found.costs,
             baselines=baselines,
             baseline=baseline,
+            brought=brought,
         ),
         base=base_spec,
     )
@@ -293,6 +300,19 @@ def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> Ev
         raise SpecError((first, *error.faults)) from error
     draft.learn(loosened=loosenings(before, spec))
     return before
+
+
+def _metric_function(
+    metric: CustomMetric,
+    task: Task,
+    engine: Any,
+    resolve: Callable[[CodeRef], Callable[..., Any]],
+) -> Callable[..., Any]:
+    """What computes a metric that the spec brings, from columns and weights."""
+    if metric.name.startswith(TORCHMETRICS):
+        found: Callable[..., Any] = engine.from_torchmetrics(metric.code, task=task)
+        return found
+    return partial(usercode.call, metric.code, resolve(metric.code), **metric.code.kwargs)
 
 
 def _environment(device: DeviceInfo) -> Environment:

@@ -354,6 +354,7 @@ class Gate:
         decide_on: what of the evidence is held against the threshold.
         on_undecided: what an interval that holds the threshold means.
         min_samples: with fewer samples it is undecided.
+        higher_is_better: in which direction a difference from the baseline is a gain.
     """
 
     metric: MetricRef
@@ -367,6 +368,7 @@ class Gate:
     decide_on: DecideOn = DecideOn.POINT
     on_undecided: OnUndecided = OnUndecided.UNDECIDED
     min_samples: int = 1
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

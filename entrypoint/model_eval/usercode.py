@@ -59,7 +59,7 @@ def resolve(ref: CodeRef, *, base: Path) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def call(ref: CodeRef, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def call(ref: CodeRef, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Calls the user's function; whatever it raises becomes a `UserCodeError` that names it."""
     try:
         return function(*args, **kwargs)

@@ -1,7 +1,8 @@
 """A model over batches gives a ledger.
 
 `device` finds and describes the device, `predict` is the model's side (inputs → outputs), and
-`loop` is the scoring side, which alone sees targets. They meet at `Predict`.
+`loop` is the scoring side, which alone sees targets. They meet at `Predict`. `torchmetrics_bridge` is
+here because metrics do without torch.
 """
 
 from model_eval.engine.control import Fresh, run_control
@@ -11,8 +12,9 @@ from model_eval.engine.loop import evaluate
 from model_eval.engine.noise import measure_noise
 from model_eval.engine.predict import Predict, make_predict, prepare
 from model_eval.engine.sample import Keeping, Sample, Source
+from model_eval.engine.torchmetrics_bridge import from_torchmetrics
 
 __all__ = [
-    "Fresh", "Keeping", "Predict", "Sample", "Source", "describe_device", "evaluate", "make_predict",
-    "measure_cost", "measure_noise", "prepare", "resolve_device", "run_control",
+    "Fresh", "Keeping", "Predict", "Sample", "Source", "describe_device", "evaluate", "from_torchmetrics",
+    "make_predict", "measure_cost", "measure_noise", "prepare", "resolve_device", "run_control",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ The plain value, a slice (weights 0 and 1), sample weights, a bootstrap replicat
 difference (the same weights on two ledgers) are all `compute(ledger, metric, weights)`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite, isnan
 from typing import Any
 
@@ -13,14 +13,17 @@ import numpy.typing as npt
 
 from model_eval.ledger import Ledger
 from model_eval.metrics.classification import f1, precision, recall
-from model_eval.metrics.registry import metric_of
+from model_eval.metrics.custom import bring
+from model_eval.metrics.registry import NONE_BROUGHT, Brought, info_of, metric_of
 from model_eval.metrics.rows import FloatArray, Resample, Rows, Sample
-from model_eval.spec.catalog import CATALOG, CLASSIFICATION, LABELLED
+from model_eval.spec.catalog import CLASSIFICATION, LABELLED, MetricInfo
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
 
 __all__ = [
+    "Brought",
     "Resample",
     "Sample",
+    "bring",
     "class_rows",
     "compute",
     "confusion",
@@ -35,14 +38,21 @@ _TOO_LARGE = "the value is too large for a float64"
 _ID_CHARACTERS = 80
 
 
-def compute(ledger: Ledger, ref: MetricRef, weights: npt.ArrayLike | None = None) -> FloatArray:
+def compute(
+    ledger: Ledger,
+    ref: MetricRef,
+    weights: npt.ArrayLike | None = None,
+    *,
+    brought: Mapping[str, Brought] = NONE_BROUGHT,
+) -> FloatArray:
     """The metric under each of B weight vectors.
 
     Args:
         ledger: N rows.
-        ref: the metric and, where it has one, its class or output.
+        ref: the metric and, where it has them, its class or output and its parameters.
         weights: (B, N), finite and not negative; None counts each row once (B is 1). Rows of
             weight 0 have no influence.
+        brought: further metrics, by name, that the spec brings.
 
     Returns:
         float64 (B,), NaN where the metric is undefined: there is no row of positive weight, one
@@ -51,14 +61,16 @@ def compute(ledger: Ledger, ref: MetricRef, weights: npt.ArrayLike | None = None
     Raises:
         ValueError: the weights are not as above; the ledger has no such metric, class or output.
     """
-    if missing := _missing_part(ledger, ref):
+    if missing := _missing_part(ledger, ref, brought):
         raise ValueError(missing)
-    return values_of(Rows(ledger, weights), ref)
+    return values_of(Rows(ledger, weights), ref, brought)
 
 
-def values_of(rows: Rows, ref: MetricRef) -> FloatArray:
+def values_of(
+    rows: Rows, ref: MetricRef, brought: Mapping[str, Brought] = NONE_BROUGHT
+) -> FloatArray:
     """`compute` of rows that are there already, and share what they need between metrics."""
-    values = _values(rows, ref)
+    values = _values(rows, ref, brought)
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -71,10 +83,12 @@ def estimate(ledger: Ledger, ref: MetricRef) -> Estimate:
     return estimates(Sample(ledger=ledger), (ref,))[0]
 
 
-def estimates(sample: Sample, refs: Iterable[MetricRef]) -> tuple[Estimate, ...]:
+def estimates(
+    sample: Sample, refs: Iterable[MetricRef], *, brought: Mapping[str, Brought] = NONE_BROUGHT
+) -> tuple[Estimate, ...]:
     """`estimate` of several metrics, which share the counts and rankings that they need."""
     rows = sample.rows()
-    return tuple(_estimate(rows, sample, ref) for ref in refs)
+    return tuple(_estimate(rows, sample, ref, brought) for ref in refs)
 
 
 def confusion_matrix(ledger: Ledger, weights: npt.ArrayLike | None = None) -> npt.NDArray[Any]:
@@ -127,12 +141,14 @@ def class_rows(ledger: Ledger) -> tuple[ClassRow, ...]:
     )
 
 
-def _estimate(rows: Rows, sample: Sample, ref: MetricRef) -> Estimate:
+def _estimate(
+    rows: Rows, sample: Sample, ref: MetricRef, brought: Mapping[str, Brought]
+) -> Estimate:
     ledger = sample.ledger
-    undefined = _missing_part(ledger, ref) or _unusable(ledger)
-    value = float(_values(rows, ref)[0]) if undefined is None else np.nan
+    undefined = _missing_part(ledger, ref, brought) or _unusable(ledger)
+    value = float(_values(rows, ref, brought)[0]) if undefined is None else np.nan
     if undefined is None and not isfinite(value):
-        undefined = CATALOG[ref.name].undefined_when if isnan(value) else _TOO_LARGE
+        undefined = _known(ledger, ref, brought).undefined_when if isnan(value) else _TOO_LARGE
     return Estimate(
         metric=ref,
         value=value if undefined is None else None,
@@ -141,17 +157,19 @@ def _estimate(rows: Rows, sample: Sample, ref: MetricRef) -> Estimate:
     )
 
 
-def _values(rows: Rows, ref: MetricRef) -> FloatArray:
+def _values(rows: Rows, ref: MetricRef, brought: Mapping[str, Brought]) -> FloatArray:
     """(B,), NaN where undefined, infinite where it overflows."""
     if not rows.defined.any():
         return np.full(len(rows.defined), np.nan)
     with np.errstate(all="ignore"):
-        values = _function(rows.ledger, ref)(rows)
+        values = _function(rows.ledger, ref, brought)(rows)
     return np.where(rows.defined, values, np.nan)
 
 
-def _function(ledger: Ledger, ref: MetricRef) -> Callable[[Rows], FloatArray]:
-    metric, part = metric_of(ref.name, ledger.task), _part(ledger, ref)
+def _function(
+    ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]
+) -> Callable[[Rows], FloatArray]:
+    metric, part = metric_of(ref, ledger.task, brought), _part(ledger, ref)
     if part is None:
         return metric.whole
     of_part = metric.of_part
@@ -166,15 +184,21 @@ def _part(ledger: Ledger, ref: MetricRef) -> int | None:
     return None if ref.of_output is None else ledger.outputs.index(ref.of_output)
 
 
-def _missing_part(ledger: Ledger, ref: MetricRef) -> str | None:
+def _known(ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]) -> MetricInfo:
+    info = info_of(ref.name, brought)
+    if info is None or ledger.task not in info.tasks:
+        raise ValueError(f"a {ledger.task} task has no metric `{ref.name}`")
+    return info
+
+
+def _missing_part(ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]) -> str | None:
     """Why the ledger has no such class or output.
 
     Raises:
-        ValueError: the metric is not one of the task's, or is not restricted to parts of this kind.
+        ValueError: the metric is not one of the task's, is not restricted to parts of this kind, or
+            has other parameters.
     """
-    info = CATALOG.get(ref.name)
-    if info is None or ledger.task not in info.tasks:
-        raise ValueError(f"a {ledger.task} task has no metric `{ref.name}`")
+    info = _known(ledger, ref, brought)
     needs_class = info.needs_part and ledger.task is not Task.BINARY
     if (
         (ref.of_class is not None and info.part != "class")
@@ -182,6 +206,7 @@ def _missing_part(ledger: Ledger, ref: MetricRef) -> str | None:
         or (ref.of_class is None and needs_class)
     ):
         raise ValueError(f"`{ref.label}` does not name a metric of a {ledger.task} task")
+    info.arguments(ref)
     if ref.of_class is not None and ref.of_class not in ledger.classes:
         return f"there is no class `{ref.of_class}`"
     if ref.of_output is not None and ref.of_output not in ledger.outputs:

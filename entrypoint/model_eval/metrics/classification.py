@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from model_eval.metrics.rows import Counts, FloatArray, Rows
 
-Ratio = Callable[[Counts], FloatArray]
-"""Of the counts of each class, one by one; NaN where 0/0."""
+Ratio = Callable[..., FloatArray]
+"""Of the `Counts` of each class, one by one, and parameters; NaN where 0/0."""
 
 
 def accuracy(rows: Rows) -> FloatArray:
@@ -43,37 +43,49 @@ def f1(counts: Counts) -> FloatArray:
     return divide(2 * counts.hits, counts.predicted + counts.support)
 
 
-def of_class(ratio: Ratio, rows: Rows, index: int) -> FloatArray:
+def fbeta(counts: Counts, *, beta: float) -> FloatArray:
+    """(1 + β²) TP / ((1 + β²) TP + FP + β² FN): recall counts β times as much as precision."""
+    square = beta * beta
+    return divide((1 + square) * counts.hits, counts.predicted + square * counts.support)
+
+
+def specificity(counts: Counts) -> FloatArray:
+    """TN / (TN + FP)."""
+    return divide(*_rejected(counts))
+
+
+def of_class(ratio: Ratio, rows: Rows, index: int, **params: float) -> FloatArray:
     """The ratio of one class against the rest."""
-    return ratio(rows.counts)[:, index]
+    values: FloatArray = ratio(rows.counts, **params)[:, index]
+    return values
 
 
-def of_positive(ratio: Ratio, rows: Rows) -> FloatArray:
+def of_positive(ratio: Ratio, rows: Rows, **params: float) -> FloatArray:
     """The ratio of a binary ledger's positive class."""
-    return of_class(ratio, rows, 1)
+    return of_class(ratio, rows, 1, **params)
 
 
-def macro(ratio: Ratio, rows: Rows) -> FloatArray:
+def macro(ratio: Ratio, rows: Rows, **params: float) -> FloatArray:
     """The mean over the classes that are a target or a prediction; 0/0 of such a class is 0."""
     counts = rows.counts
     occurs = counts.predicted + counts.support > 0
-    values = np.where(occurs, zero_for_nan(ratio(counts)), 0)
+    values = np.where(occurs, zero_for_nan(ratio(counts, **params)), 0)
     return divide(values.sum(axis=1), occurs.sum(axis=1))
 
 
-def weighted(ratio: Ratio, rows: Rows) -> FloatArray:
+def weighted(ratio: Ratio, rows: Rows, **params: float) -> FloatArray:
     """The mean over classes, each weighted by its support; 0/0 is 0."""
     support = rows.counts.support
-    values = support * zero_for_nan(ratio(rows.counts))
+    values = support * zero_for_nan(ratio(rows.counts, **params))
     return divide(values.sum(axis=1), support.sum(axis=1))
 
 
-def micro(ratio: Ratio, rows: Rows) -> FloatArray:
+def micro(ratio: Ratio, rows: Rows, **params: float) -> FloatArray:
     """From the counts of all classes together; with one class a row, that is the accuracy."""
-    return ratio(rows.counts.total())
+    return ratio(rows.counts.total(), **params)
 
 
-def hits_of_all(rows: Rows) -> tuple[FloatArray, FloatArray]:
+def hits_of_all(rows: Rows, **_params: float) -> tuple[FloatArray, FloatArray]:
     """Rows whose prediction is the target, out of all, each (B,)."""
     counts = rows.counts.total()
     return counts.hits, counts.support
@@ -89,11 +101,35 @@ def hits_of_predicted(rows: Rows, index: int) -> tuple[FloatArray, FloatArray]:
     return rows.counts.hits[:, index], rows.counts.predicted[:, index]
 
 
+def rejected_of_class(rows: Rows, index: int) -> tuple[FloatArray, FloatArray]:
+    """Rows of other classes that are not predicted as the class, out of those, each (B,)."""
+    rejected, negatives = _rejected(rows.counts)
+    return rejected[:, index], negatives[:, index]
+
+
+def others(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(B, C) → (B, C): the sum over all classes but this one.
+
+    Not the total minus its own, which has no digits left where nearly all is of one class.
+    """
+    sums = np.zeros_like(values)
+    sums[:, 1:] = np.cumsum(values[:, :-1], axis=1)
+    sums[:, :-1] += np.cumsum(values[:, :0:-1], axis=1)[:, ::-1]
+    return sums
+
+
 def divide(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> FloatArray:
     """The quotient, NaN where the denominator is 0."""
     quotient = np.full(np.shape(numerator), np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator > 0)
     return quotient
+
+
+def _rejected(counts: Counts) -> tuple[FloatArray, FloatArray]:
+    """TN and TN + FP of each class, (B, C)."""
+    negatives = others(counts.support).astype(np.float64)
+    rejected = negatives - (counts.predicted - counts.hits)
+    return np.clip(rejected, 0, negatives), negatives
 
 
 def zero_for_nan(values: FloatArray) -> FloatArray:

@@ -1,20 +1,26 @@
 """Which function computes which metric of the catalogue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
+from types import MappingProxyType
 
 from model_eval.metrics import (
+    agreement,
     classification,
+    correlation,
     language_modeling,
     multilabel,
+    probability,
     ranking,
     regression,
+    roc,
     segmentation,
 )
 from model_eval.metrics.rows import FloatArray, Rows
-from model_eval.types import Task
+from model_eval.spec.catalog import CATALOG, MetricInfo
+from model_eval.types import MetricRef, Task
 
 Trials = tuple[FloatArray, FloatArray]
 """Successes (B,) and trials (B,)."""
@@ -23,9 +29,10 @@ Trials = tuple[FloatArray, FloatArray]
 class Needs(Enum):
     """What a metric takes from weighted rows, and so what it costs to resample it.
 
-    `COUNTS`: only `rows.counts`. `SUMS`: only `rows.counts`, `rows.mean` and `rows.sums`, which are
-    smooth functions of sums over rows. `RANKS`: the weights of single rows. `EXTREMES`: it hangs on
-    one row, so that no resampling says how much it varies, and it has no interval.
+    `COUNTS`: only `rows.counts`. `SUMS`: only `rows.counts`, `rows.size`, `rows.mean`, `rows.sums`,
+    `rows.moments`, `rows.correlation` and `rows.constant`, which are functions of sums over rows.
+    `RANKS`: the weights of single rows. `EXTREMES`: it hangs on one row, so that no resampling says
+    how much it varies, and it has no interval.
     """
 
     COUNTS = auto()
@@ -38,6 +45,9 @@ class Needs(Enum):
 class Metric:
     """How a metric is computed: (B,), NaN where it is undefined, infinite where it overflows.
 
+    Each function takes the metric's parameters as further keyword arguments; `with_params` binds
+    them.
+
     Attributes:
         whole: the metric where the spec names no part.
         of_part: the metric of the class or output of that index; None where there are no parts.
@@ -45,18 +55,33 @@ class Metric:
         trials: where the metric is a share of independent rows, the successes and the number of
             trials, each (B,); None where it is something else.
         trials_of_part: the same for the class or output of that index.
-        influence: (N,) how much each row moves the metric, around 0, where that is known; with
-            many rows it takes the place of a bootstrap of `RANKS`.
+        influence: (N,) how much each row moves the metric, around 0, where that is known and the
+            parameters are the default ones; with many rows it takes the place of a bootstrap of
+            `RANKS`.
         influence_of_part: the same for the class or output of that index.
+        no_interval: where resampling does not say how much it varies, why not, as a clause.
     """
 
     needs: Needs
-    whole: Callable[[Rows], FloatArray]
-    of_part: Callable[[Rows, int], FloatArray] | None = None
-    trials: Callable[[Rows], Trials] | None = None
-    trials_of_part: Callable[[Rows, int], Trials] | None = None
+    whole: Callable[..., FloatArray]
+    of_part: Callable[..., FloatArray] | None = None
+    trials: Callable[..., Trials] | None = None
+    trials_of_part: Callable[..., Trials] | None = None
     influence: Callable[[Rows], FloatArray] | None = None
     influence_of_part: Callable[[Rows, int], FloatArray] | None = None
+    no_interval: str | None = None
+
+    def with_params(self, **params: float) -> "Metric":
+        """The metric whose functions take rows, and the index of a part, alone."""
+        if not params:
+            return self
+        return replace(
+            self,
+            whole=partial(self.whole, **params),
+            of_part=self.of_part and partial(self.of_part, **params),
+            trials=self.trials and partial(self.trials, **params),
+            trials_of_part=self.trials_of_part and partial(self.trials_of_part, **params),
+        )
 
 
 def _registry() -> dict[str, Metric]:
@@ -66,10 +91,11 @@ def _registry() -> dict[str, Metric]:
         ),
         "log_loss": Metric(needs=Needs.SUMS, whole=classification.log_loss),
     }
-    ratios = {
+    ratios: dict[str, classification.Ratio] = {
         "precision": classification.precision,
         "recall": classification.recall,
         "f1": classification.f1,
+        "fbeta": classification.fbeta,
     }
     for name, ratio in ratios.items():
         trials = {
@@ -93,7 +119,10 @@ def _registry() -> dict[str, Metric]:
                 whole=partial(mean, ratio),
                 trials=classification.hits_of_all if average == "micro" else None,
             )
-    areas = {"auroc": ranking.auroc_of, "average_precision": ranking.average_precision_of}
+    areas: dict[str, ranking.OfClass] = {
+        "auroc": roc.auroc,
+        "average_precision": ranking.average_precision_of,
+    }
     for name, area in areas.items():
         influence = name == "auroc"
         found[name] = Metric(
@@ -109,19 +138,63 @@ def _registry() -> dict[str, Metric]:
             influence=ranking.influence_of_all if influence else None,
         )
         found[f"{name}_weighted"] = Metric(needs=Needs.RANKS, whole=partial(ranking.weighted, area))
-    errors = {
-        "mse": regression.mse,
-        "rmse": regression.rmse,
-        "mae": regression.mae,
-        "r2": regression.r2,
+    return {
+        **found,
+        **_further_classification(),
+        **_regression(),
+        **_multilabel(),
+        **_segmentation(),
+        **_language_modeling(),
     }
-    for name, error in errors.items():
-        found[name] = Metric(
-            needs=Needs.SUMS,
+
+
+def _further_classification() -> dict[str, Metric]:
+    return {
+        "balanced_accuracy": Metric(needs=Needs.COUNTS, whole=agreement.balanced_accuracy),
+        "matthews_corrcoef": Metric(needs=Needs.COUNTS, whole=agreement.matthews_corrcoef),
+        "cohen_kappa": Metric(needs=Needs.COUNTS, whole=agreement.cohen_kappa),
+        "specificity": Metric(
+            needs=Needs.COUNTS,
+            whole=partial(classification.of_positive, classification.specificity),
+            of_part=partial(classification.of_class, classification.specificity),
+            trials=partial(classification.rejected_of_class, index=1),
+            trials_of_part=classification.rejected_of_class,
+        ),
+        "specificity_macro": Metric(
+            needs=Needs.COUNTS, whole=partial(classification.macro, classification.specificity)
+        ),
+        "top_k_accuracy": Metric(
+            needs=Needs.SUMS, whole=probability.top_k_accuracy, trials=probability.top_k_hits
+        ),
+        "auroc_ovo": Metric(needs=Needs.RANKS, whole=roc.auroc_ovo),
+        "brier_score": Metric(needs=Needs.SUMS, whole=probability.brier_score),
+        "ece": Metric(needs=Needs.SUMS, whole=probability.ece),
+        "ece_adaptive": Metric(needs=Needs.RANKS, whole=probability.ece_adaptive),
+    }
+
+
+def _regression() -> dict[str, Metric]:
+    errors: dict[str, tuple[regression.OfOutput, Needs]] = {
+        "mse": (regression.mse, Needs.SUMS),
+        "rmse": (regression.rmse, Needs.SUMS),
+        "mae": (regression.mae, Needs.SUMS),
+        "r2": (regression.r2, Needs.SUMS),
+        "mape": (regression.mape, Needs.SUMS),
+        "explained_variance": (regression.explained_variance, Needs.SUMS),
+        "pearson": (correlation.pearson, Needs.SUMS),
+        "spearman": (correlation.spearman, Needs.RANKS),
+        "max_error": (regression.max_error, Needs.EXTREMES),
+        "quantile_loss": (regression.quantile_loss, Needs.SUMS),
+        "median_absolute_error": (regression.median_absolute_error, Needs.RANKS),
+    }
+    return {
+        name: Metric(
+            needs=needs,
             whole=partial(regression.mean_over_outputs, error),
             of_part=partial(regression.of_output, error),
         )
-    return found | _multilabel() | _segmentation() | _language_modeling()
+        for name, (error, needs) in errors.items()
+    }
 
 
 def _multilabel() -> dict[str, Metric]:
@@ -180,10 +253,37 @@ def _of_tasks() -> dict[tuple[str, Task], Metric]:
     return found
 
 
-def metric_of(name: str, task: Task) -> Metric:
-    """How a metric of the catalogue is computed for a task that has it."""
-    return _OF_TASKS.get((name, task)) or REGISTRY[name]
-
-
 REGISTRY = _registry()
 _OF_TASKS = _of_tasks()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Brought:
+    """A metric that is not in the catalogue: what is known of it, and how it is computed."""
+
+    info: MetricInfo
+    metric: Metric
+
+
+NONE_BROUGHT: Mapping[str, Brought] = MappingProxyType({})
+
+
+def info_of(name: str, brought: Mapping[str, Brought] = NONE_BROUGHT) -> MetricInfo | None:
+    """What is known of the metric of that name; None where there is none."""
+    return brought[name].info if name in brought else CATALOG.get(name)
+
+
+def metric_of(ref: MetricRef, task: Task, brought: Mapping[str, Brought] = NONE_BROUGHT) -> Metric:
+    """How the metric that a spec names is computed for a task that has it, its parameters bound.
+
+    Raises:
+        ValueError: there is no such metric, or it has other parameters.
+    """
+    info = info_of(ref.name, brought)
+    if info is None:
+        raise ValueError(f"there is no metric `{ref.name}`")
+    if ref.name in brought:
+        metric = brought[ref.name].metric
+    else:
+        metric = _OF_TASKS.get((ref.name, task)) or REGISTRY[ref.name]
+    return metric.with_params(**info.arguments(ref))

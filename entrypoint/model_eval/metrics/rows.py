@@ -141,6 +141,11 @@ class Rows:
         return found
 
     @property
+    def unweighted(self) -> bool:
+        """Whether each row counts once, under the one weight vector that there is."""
+        return self._weights is None and self._resample is None
+
+    @property
     def plain_weights(self) -> FloatArray:
         """(N,) the one weight vector of rows that are not resampled."""
         first: FloatArray = next(self._batches())[0]
@@ -209,6 +214,13 @@ class Rows:
         found = [_constant(values, weights > 0) for weights in self._batches()]
         return np.concatenate(found)
 
+    def correlation(self, first: FloatArray, second: FloatArray) -> FloatArray:
+        """Weighted correlations (B,), from -1 to 1, of values (N,); NaN where a spread is 0."""
+        if self._resample is not None:
+            return self._grouped_correlation(first, second)
+        found = [correlation(first[None], second[None], weights) for weights in self._batches()]
+        return np.concatenate(found) if found else np.empty(0)
+
     def map(self, function: Callable[[FloatArray], FloatArray]) -> FloatArray:
         """Applies a function of weights (b, N) to a few vectors at a time; (B, …) in all."""
         found = [function(weights) for weights in self._batches()]
@@ -244,9 +256,9 @@ class Rows:
         # Added up in the order of the rows, so hits cannot exceed predictions even by rounding.
         hits = self._weights.compress(target == prediction, axis=1)
         return Counts(
-            hits=_sums(hit, hits, size),
-            predicted=_sums(prediction, self._weights, size),
-            support=_sums(target, self._weights, size),
+            hits=label_sums(hit, hits, size),
+            predicted=label_sums(prediction, self._weights, size),
+            support=label_sums(target, self._weights, size),
         )
 
     def confusion_matrix(self) -> npt.NDArray[Any]:
@@ -260,7 +272,7 @@ class Rows:
         cell = target * size + prediction
         if self._weights is None:
             return np.bincount(cell, minlength=size * size).reshape(1, size, size)
-        return _sums(cell, self._weights, size * size).reshape(-1, size, size)
+        return label_sums(cell, self._weights, size * size).reshape(-1, size, size)
 
     @cached_property
     def _labels(self) -> tuple[Array, Array]:
@@ -295,8 +307,9 @@ class Rows:
         return weights if self._base is None else weights * self._base
 
     def _over_size(self, sums: FloatArray) -> FloatArray:
-        mean = np.full(len(sums), np.nan)
-        np.divide(sums, self.size, out=mean, where=self.size > 0)
+        size = self.size.reshape(-1, *[1] * (sums.ndim - 1))
+        mean = np.full(sums.shape, np.nan)
+        np.divide(sums, size, out=mean, where=size > 0)
         return mean
 
     def _by_group(self, values: FloatArray) -> FloatArray:
@@ -329,6 +342,17 @@ class Rows:
         if central:
             square = np.maximum(square - self._over_size(sums[:, 1]) ** 2, 0)
         return Moments(square=square, exponent=np.repeat(exponent, len(square)))
+
+    def _grouped_correlation(self, first: FloatArray, second: FloatArray) -> FloatArray:
+        present: FloatArray = np.ones((1, len(first)))
+        if self._base is not None:
+            present = (self._base > 0)[None].astype(np.float64)
+        x, y = (_standard(values[None], present)[0] for values in (first, second))
+        sums = self.sums(np.stack([x, y, x * x, y * y, x * y], axis=1))
+        mean_x, mean_y, square_x, square_y, product = self._over_size(sums).T
+        spread = np.sqrt((square_x - mean_x**2) * (square_y - mean_y**2))
+        found: FloatArray = np.clip((product - mean_x * mean_y) / spread, -1, 1)
+        return found
 
     def _grouped_constant(self, values: FloatArray) -> BoolArray:
         resample = self._given_resample()
@@ -372,10 +396,16 @@ class Sample:
     ledger: Ledger
     base: FloatArray | None = None
     memory: dict[tuple[str, str | int], Any] = field(default_factory=dict)
+    drawn: list[tuple[Resample | None, Rows]] = field(default_factory=list)
 
     def rows(self, resample: Resample | None = None) -> Rows:
-        """The rows, under a resample's weight vectors or once each."""
-        return Rows(self.ledger, base=self.base, resample=resample, memory=self.memory)
+        """The rows, under a resample's weight vectors or once each; the same ones when asked again."""
+        for known, rows in self.drawn:
+            if known is resample:
+                return rows
+        rows = Rows(self.ledger, base=self.base, resample=resample, memory=self.memory)
+        self.drawn.append((resample, rows))
+        return rows
 
 
 def counts_of_rows(rows: Rows) -> tuple[Array, Array, Array]:
@@ -415,6 +445,32 @@ def _moments(values: FloatArray, weights: FloatArray, *, central: bool) -> Momen
     return Moments(square=square, exponent=exponent)
 
 
+def correlation(first: FloatArray, second: FloatArray, weights: FloatArray) -> FloatArray:
+    """Weighted correlations (b,), from -1 to 1, of values (b, N) or (1, N); NaN where a spread is 0.
+
+    Each side is centred and brought to a spread of 1 first, so that neither offsets nor sizes cost
+    digits. Values of weight 0 have no influence.
+    """
+    x, y = (_standard(values, weights) for values in (first, second))
+    product = (weights * x * y).sum(axis=1) / weights.sum(axis=1)
+    found: FloatArray = np.clip(product, -1, 1)
+    return found
+
+
+def _standard(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """(b, N) with weighted mean 0 and mean square 1; NaN where the spread is 0."""
+    present, total = weights > 0, weights.sum(axis=1)[:, None]
+    shifted = values
+    for _ in range(2):  # the second time takes away what rounding left in the first mean
+        shifted, _exponent = _scaled(shifted, present)
+        shifted = shifted - (weights * shifted).sum(axis=1)[:, None] / total
+    shifted, _exponent = _scaled(shifted, present)
+    standard: FloatArray = shifted / np.sqrt(
+        (weights * shifted * shifted).sum(axis=1)[:, None] / total
+    )
+    return standard
+
+
 def _scaled(values: FloatArray, present: BoolArray) -> tuple[FloatArray, IntArray]:
     """Values, 0 where not present, divided by 2^exponent (b,) where their squares need it."""
     kept = values if present.all() else np.where(present, values, 0)
@@ -442,7 +498,8 @@ def _checked(weights: npt.ArrayLike, length: int) -> FloatArray:
     return array
 
 
-def _sums(index: Array, weights: FloatArray, size: int) -> FloatArray:
+def label_sums(index: Array, weights: FloatArray, size: int) -> FloatArray:
+    """Sums (B, size) of weights (B, N) by label (N,), from 0 to size - 1."""
     sums = np.empty((len(weights), size))
     for row, vector in zip(sums, weights, strict=True):
         row[:] = np.bincount(index, weights=vector, minlength=size)

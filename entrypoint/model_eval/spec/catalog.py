@@ -3,10 +3,12 @@
 The functions are in `model_eval.metrics`; a test holds that the two agree.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import inf
 
-from model_eval.types import Task
+from model_eval.spec.params import BETA, BINS, MAX_FPR, QUANTILE, K, Param
+from model_eval.types import MetricRef, Task
 
 BINARY = frozenset({Task.BINARY})
 MULTICLASS = frozenset({Task.MULTICLASS})
@@ -17,6 +19,12 @@ SEGMENTATION = frozenset({Task.SEGMENTATION})
 LANGUAGE_MODELING = frozenset({Task.LANGUAGE_MODELING})
 LABELLED = CLASSIFICATION | MULTILABEL
 
+_AVERAGES = {
+    "macro": "mean over the classes that occur as a target or a prediction",
+    "micro": "from the counts of all classes together",
+    "weighted": "mean over classes, weighted by their number of samples",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricInfo:
@@ -26,22 +34,43 @@ class MetricInfo:
         low: the smallest value it can have; a threshold outside [low, high] is a fault.
         part: `class` where a spec may restrict it to one class (of a task that is not binary),
             `output` where it may restrict it to one output (regression), else None.
+        higher_is_better: None where it is not known.
         needs_part: True where the metric means nothing without that class.
         needs_bytes: True where it needs the column `bytes`.
         undefined_when: the condition under which it has no value, as a clause. No metric has one
             where there are no samples, or where a sample's outputs are not finite.
+        params: the numbers that are part of its definition, in alphabetical order.
     """
 
     name: str
     tasks: frozenset[Task]
     low: float
     high: float
-    higher_is_better: bool
+    higher_is_better: bool | None
     undefined_when: str
     summary: str
     part: str | None = None
     needs_part: bool = False
     needs_bytes: bool = False
+    params: tuple[Param, ...] = ()
+
+    def arguments(self, ref: MetricRef) -> dict[str, float]:
+        """The value of each parameter: the one that is given, else the default.
+
+        Raises:
+            ValueError: one is missing, unknown or outside of its range.
+        """
+        given = dict(ref.params)
+        known = {param.name: param for param in self.params}
+        found = {name: given.get(name, param.default) for name, param in known.items()}
+        values = {name: value for name, value in found.items() if value is not None}
+        if (
+            not known.keys() >= given.keys()
+            or values.keys() != known.keys()
+            or not all(known[name].admits(value) for name, value in values.items())
+        ):
+            raise ValueError(f"`{ref.label}` does not have the parameters of `{self.name}`")
+        return values
 
 
 def _classification() -> list[MetricInfo]:
@@ -95,11 +124,7 @@ def _classification() -> list[MetricInfo]:
                 undefined_when="there are no samples",
                 summary=f"{formula}, {how}",
             )
-            for average, how in {
-                "macro": "mean over the classes that occur as a target or a prediction",
-                "micro": "from the counts of all classes together",
-                "weighted": "mean over classes, weighted by their number of samples",
-            }.items()
+            for average, how in _AVERAGES.items()
         )
     for family, what in {
         "auroc": "area under the ROC curve",
@@ -120,6 +145,7 @@ def _classification() -> list[MetricInfo]:
                     higher_is_better=True,
                     undefined_when=lacking,
                     part="class",
+                    params=(MAX_FPR,) if family == "auroc" else (),
                     summary=f"{what}; without `class`, unless binary: mean over classes, each against "
                     "the rest",
                 ),
@@ -171,6 +197,183 @@ def _regression() -> list[MetricInfo]:
                 True,
                 "the targets are constant or there are fewer than two samples",
                 "coefficient of determination",
+            ),
+        ]
+    ]
+
+
+def _agreement() -> list[MetricInfo]:
+    """Of the predicted classes, as the families of `_classification`."""
+    one_class = "all targets or all predictions are of one class"
+    found = [
+        MetricInfo(
+            name=name,
+            tasks=CLASSIFICATION,
+            low=low,
+            high=1,
+            higher_is_better=True,
+            undefined_when=lacking,
+            summary=summary,
+        )
+        for name, low, lacking, summary in [
+            (
+                "balanced_accuracy",
+                0,
+                "there are no samples",
+                "TP / (TP + FN), mean over the classes that have samples",
+            ),
+            ("matthews_corrcoef", -1, one_class, "correlation of targets and predicted classes"),
+            (
+                "cohen_kappa",
+                -1,
+                "all targets and predictions are of the same class",
+                "agreement of targets and predicted classes beyond that of chance, which is 0",
+            ),
+            (
+                "specificity_macro",
+                0,
+                "there are no samples",
+                "TN / (TN + FP), mean over the classes that occur as a target or a prediction",
+            ),
+        ]
+    ]
+    fbeta = "(1 + β²) TP / ((1 + β²) TP + FP + β² FN)"
+    for name, formula, lacking, params in [
+        ("specificity", "TN / (TN + FP)", "all samples are of the class", ()),
+        ("fbeta", fbeta, "the class is neither a target nor a prediction", (BETA,)),
+    ]:
+        found.append(
+            MetricInfo(
+                name=name,
+                tasks=CLASSIFICATION,
+                low=0,
+                high=1,
+                higher_is_better=True,
+                undefined_when=lacking,
+                part="class",
+                needs_part=True,
+                params=params,
+                summary=f"{formula} of one class (binary: of the positive class)",
+            )
+        )
+    found.extend(
+        MetricInfo(
+            name=f"fbeta_{average}",
+            tasks=CLASSIFICATION,
+            low=0,
+            high=1,
+            higher_is_better=True,
+            undefined_when="there are no samples",
+            params=(BETA,),
+            summary=f"{fbeta}, {how}",
+        )
+        for average, how in _AVERAGES.items()
+    )
+    return found
+
+
+def _probabilities() -> list[MetricInfo]:
+    """Of the probabilities, and of the order in which they put the classes."""
+    return [
+        MetricInfo(
+            name="top_k_accuracy",
+            tasks=MULTICLASS,
+            low=0,
+            high=1,
+            higher_is_better=True,
+            undefined_when="k is not below the number of classes",
+            params=(K,),
+            summary="share of samples whose target is among the k classes with the highest scores",
+        ),
+        MetricInfo(
+            name="auroc_ovo",
+            tasks=MULTICLASS,
+            low=0,
+            high=1,
+            higher_is_better=True,
+            undefined_when="a class has no samples",
+            summary="area under the ROC curve, mean over pairs of classes, each against the other",
+        ),
+        MetricInfo(
+            name="brier_score",
+            tasks=CLASSIFICATION,
+            low=0,
+            high=2,
+            higher_is_better=False,
+            undefined_when="there are no samples",
+            summary="mean squared error of the probabilities, summed over classes (binary: of the positive class, so at most 1)",
+        ),
+        *(
+            MetricInfo(
+                name=name,
+                tasks=CLASSIFICATION,
+                low=0,
+                high=1,
+                higher_is_better=False,
+                undefined_when="there are no samples",
+                params=(BINS,),
+                summary="expected calibration error of the predicted class (binary: of the "
+                f"positive class's probability), in bins of equal {kind}",
+            )
+            for name, kind in {"ece": "width", "ece_adaptive": "weight"}.items()
+        ),
+    ]
+
+
+def _more_regression() -> list[MetricInfo]:
+    constant = "the targets are constant or there are fewer than two samples"
+    uncorrelated = "the targets or the predictions are constant"
+    return [
+        MetricInfo(
+            name=name,
+            tasks=REGRESSION,
+            low=low,
+            high=high,
+            higher_is_better=better,
+            undefined_when=lacking,
+            part="output",
+            params=params,
+            summary=f"{what}, mean over outputs",
+        )
+        for name, low, high, better, lacking, params, what in [
+            (
+                "mape",
+                0,
+                inf,
+                False,
+                "a target is 0",
+                (),
+                "mean of the absolute error divided by the absolute target",
+            ),
+            (
+                "explained_variance",
+                -inf,
+                1,
+                True,
+                constant,
+                (),
+                "1 - variance of the errors / variance of the targets",
+            ),
+            ("pearson", -1, 1, True, uncorrelated, (), "Pearson's correlation"),
+            ("spearman", -1, 1, True, uncorrelated, (), "Spearman's rank correlation"),
+            ("max_error", 0, inf, False, "there are no samples", (), "largest absolute error"),
+            (
+                "quantile_loss",
+                0,
+                inf,
+                False,
+                "there are no samples",
+                (QUANTILE,),
+                "mean pinball loss of predictions of a quantile",
+            ),
+            (
+                "median_absolute_error",
+                0,
+                inf,
+                False,
+                "there are no samples",
+                (),
+                "median of the absolute errors",
             ),
         ]
     ]
@@ -353,6 +556,9 @@ CATALOG: dict[str, MetricInfo] = {
     for m in (
         *_classification(),
         *_regression(),
+        *_agreement(),
+        *_probabilities(),
+        *_more_regression(),
         *_multilabel(),
         *_segmentation(),
         *_language_modeling(),
@@ -385,6 +591,9 @@ EXPANDING = frozenset(
 CONFUSION_MATRIX = "confusion_matrix"
 """Asked for in `metrics`, it is reported whatever the number of classes; it cannot be gated."""
 
+KNOWN = (*CATALOG, *COST, *sorted(EXPANDING), CONFUSION_MATRIX)
+"""Every name of a metric that a spec may write without bringing it."""
+
 
 def metrics_of(task: Task) -> tuple[str, ...]:
     """Every name that a spec of this task may write under `metrics`."""
@@ -393,3 +602,13 @@ def metrics_of(task: Task) -> tuple[str, ...]:
     if task in CLASSIFICATION:
         names.append(CONFUSION_MATRIX)
     return tuple(names)
+
+
+def narrowed(info: MetricInfo, task: Task, params: Mapping[str, float]) -> MetricInfo:
+    """What is known of the metric in this task and with these parameters: a smaller range."""
+    if info.name == "brier_score" and task is Task.BINARY:
+        return replace(info, high=1)
+    if info.name == "auroc" and (share := params.get(MAX_FPR.name)) is not None:
+        # No area at all, on the scale on which chance is 0.5 and all of it is 1.
+        return replace(info, low=(1 - share) / (2 - share))
+    return info

@@ -22,7 +22,7 @@ def find_code(
     if not where or not attribute:
         faults.add(node.location, f"`{shown}` does not say which callable", _without_colon(text))
         return None
-    if not _is_dotted_name(attribute):
+    if not is_dotted_name(attribute):
         faults.add(
             node.location,
             f"`{printable(attribute)}` in `{shown}` is not the name of a callable",
@@ -35,7 +35,7 @@ def find_code(
         if found is None:
             return None
         file = found.path
-    elif not _is_dotted_name(where):
+    elif not is_dotted_name(where):
         faults.add(
             node.location,
             f"`{printable(where)}` in `{shown}` is neither a `.py` file nor a module",
@@ -70,10 +70,11 @@ def _without_colon(text: str) -> str:
     if text.endswith(".py"):
         return f"add the callable's name: `{printable(text)}:NAME`"
     module, dot, name = text.rpartition(".")
-    if dot and _is_dotted_name(text):
+    if dot and is_dotted_name(text):
         return f"did you mean `{printable(module)}:{printable(name)}`?"
     return "write `file.py:callable` or `package.module:callable`"
 
 
-def _is_dotted_name(text: str) -> bool:
+def is_dotted_name(text: str) -> bool:
+    """Whether each part between dots can be a name in Python."""
     return all(part.isidentifier() and not keyword.iskeyword(part) for part in text.split("."))

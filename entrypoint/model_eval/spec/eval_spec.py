@@ -193,6 +193,24 @@ class RunSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CustomMetric:
+    """A metric that the spec brings.
+
+    Attributes:
+        name: what it is called in the spec; begins with `torchmetrics.` where it is one of these.
+        code: `f(columns, weights, **kwargs) -> float`, or the class of torchmetrics'.
+        higher_is_better: None where the spec does not say.
+        rowwise: True where it is a function of weighted rows, each of which counts as often as it
+            weighs, so that resampling says how much it varies.
+    """
+
+    name: str
+    code: CodeRef
+    higher_is_better: bool | None
+    rowwise: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CostSpec:
     """How a prediction is timed: `runs` calls on `batch_size` samples, after `warmup` others."""
 
@@ -250,6 +268,7 @@ class EvalSpec:
         threshold: the decision threshold on a probability; of a segmentation None where the spec
             states none.
         places: where each key is written that is there, by its dotted name: `heldout.count`.
+        custom: the metrics among `metrics` that the spec brings.
     """
 
     name: str
@@ -269,6 +288,7 @@ class EvalSpec:
     more_heldout: Mapping[str, HeldOutSpec] = field(default_factory=dict)
     golden: GoldenSpec | None = None
     baseline: BaselineSpec | None = None
+    custom: tuple[CustomMetric, ...] = ()
     decisions: Decisions = field(default_factory=Decisions)
     cost: CostSpec = CostSpec()
     control: bool = True

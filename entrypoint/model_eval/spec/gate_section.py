@@ -72,6 +72,13 @@ def find_bound(node: Node, info: MetricInfo, around: Surroundings, faults: Fault
             "add `baseline: {checkpoint: …}`, or write `min` or `max`",
         )
         return None
+    if info.higher_is_better is None:
+        faults.add(
+            bound.key_location,
+            f"`{given[0]}` is given, and whether more of `{printable(info.name)}` is better is unknown",
+            "say `higher_is_better: true` or `false` where it is brought, under `metrics`",
+        )
+        return None
     wrong = "drop" if not info.higher_is_better else "rise"
     if given[0].endswith(wrong):
         right = (

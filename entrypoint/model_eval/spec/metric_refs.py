@@ -1,12 +1,23 @@
 """The `metrics` and `gates` sections: names → `MetricRef` and `Gate`, and bounds that mean something."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import inf, isinf
 
-from model_eval.spec.catalog import CONFUSION_MATRIX, EXPANDING, METRICS, MetricInfo, metrics_of
+from model_eval.spec.catalog import (
+    CONFUSION_MATRIX,
+    EXPANDING,
+    KNOWN,
+    METRICS,
+    MetricInfo,
+    metrics_of,
+    narrowed,
+)
+from model_eval.spec.custom_metrics import TORCHMETRICS
 from model_eval.spec.faults import Faults
 from model_eval.spec.gate_section import Surroundings, find_bound, find_decision, find_scope
+from model_eval.spec.params import PARAMS, K
+from model_eval.spec.schema import wrong_word
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import did_you_mean
 from model_eval.types import Gate, MetricRef, Severity, Task
@@ -39,6 +50,7 @@ class Parts:
         named_by_data: True where the held-out set may name classes that the spec does not.
         at_fault: True where the spec is wrong about them, so that nothing can be said here.
         targets: names of a regression's outputs.
+        custom: the metrics that the spec brings.
         has_bytes: whether the length of each document in bytes is known.
     """
 
@@ -48,6 +60,11 @@ class Parts:
     at_fault: bool
     targets: tuple[str, ...]
     has_bytes: bool = False
+    custom: Mapping[str, MetricInfo] = field(default_factory=dict)
+
+    def info(self, name: str) -> MetricInfo:
+        """What is known of a metric of the task's, or of one that the spec brings."""
+        return self.custom[name] if name in self.custom else METRICS[name]
 
 
 def find_metrics(
@@ -87,10 +104,10 @@ def find_gates(
 def _refs(node: Node, parts: Parts, faults: Faults) -> Iterator[MetricRef]:
     named = node if isinstance(node.value, str) else node.get("name")
     name = named.value if named else ""
-    if not _is_of_task(named or node, name, parts.task, faults):
+    if not _is_of_task(named or node, name, parts, faults):
         return
     if name in EXPANDING or name == CONFUSION_MATRIX:
-        for key in ("class", "output"):
+        for key in ("class", "output", *PARAMS):
             if isinstance(node.value, dict) and (child := node.get(key)):
                 faults.add(
                     child.key_location,
@@ -112,14 +129,24 @@ def _refs(node: Node, parts: Parts, faults: Faults) -> Iterator[MetricRef]:
             base = name.removesuffix("_per_class")
             yield from (MetricRef(name=base, of_class=one) for one in dict.fromkeys(parts.classes))
         return
-    if ref := _restricted(node, named or node, METRICS[name], parts, faults):
+    if ref := _restricted(node, named or node, parts.info(name), parts, faults):
         yield ref
 
 
-def _is_of_task(node: Node, name: str, task: Task, faults: Faults) -> bool:
-    available = metrics_of(task)
-    if name in available:
+def _is_of_task(node: Node, name: str, parts: Parts, faults: Faults) -> bool:
+    task, available = parts.task, metrics_of(parts.task)
+    if name in available or name in parts.custom:
         return True
+    if name.startswith(TORCHMETRICS):
+        faults.add(
+            node.location,
+            f"`{printable(name)}` is not under `metrics`",
+            f"add it there, with what it is made with: `{{name: {printable(name)}, kwargs: {{…}}}}`",
+        )
+        return False
+    if name not in KNOWN:
+        faults.add(node.location, *wrong_word(node, [*KNOWN, *parts.custom]))
+        return False
     faults.add(
         node.location,
         f"the metric `{name}` is not for a {task} task",
@@ -159,7 +186,8 @@ def _restricted(
             "add `heldout.bytes`, the column with it",
         )
         sound = False
-    if not sound:
+    params = _params(node, named, info, parts, faults)
+    if not sound or params is None:
         return None
     if of_class is not None and not _is_class(of_class, parts, faults):
         return None
@@ -169,7 +197,43 @@ def _restricted(
         name=info.name,
         of_class=of_class.value if of_class else None,
         of_output=of_output.value if of_output else None,
+        params=params,
     )
+
+
+def _params(
+    node: Node, named: Node, info: MetricInfo, parts: Parts, faults: Faults
+) -> tuple[tuple[str, float], ...] | None:
+    """Those that are not the default, by name; None, and faults, where they are not the metric's."""
+    known = {param.name: param for param in info.params}
+    given = {key: node.get(key) for key in PARAMS if isinstance(node.value, dict)}
+    found: list[tuple[str, float]] = []
+    sound = True
+    for key, child in given.items():
+        if child is None:
+            continue
+        if key not in known:
+            faults.add(child.key_location, f"`{info.name}` has no `{key}`", f"remove `{key}`")
+            sound = False
+        elif key == K.name and parts.classes is not None and child.value >= len(parts.classes):
+            faults.add(
+                child.location,
+                f"every target is among the first {child.value} of {len(parts.classes)} classes",
+                f"write a `{key}` below {len(parts.classes)}",
+            )
+            sound = False
+        elif child.value != known[key].default:
+            found.append((key, float(child.value)))
+    for param in info.params:
+        absent = not isinstance(node.value, dict) or node.lacks(param.name)
+        if param.default is None and absent:
+            faults.add(
+                named.location,
+                f"`{info.name}` needs `{param.name}`",
+                f"add `{param.name}`, for example `{param.name}: {param.example:g}`",
+            )
+            sound = False
+    return tuple(sorted(found)) if sound else None
 
 
 def _not_restrictable(info: MetricInfo, key: str, parts: Parts) -> tuple[str, str]:
@@ -223,7 +287,7 @@ def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gat
         return None
     name = named.value
     if name in EXPANDING or name == CONFUSION_MATRIX:
-        if _is_of_task(named, name, parts.task, faults):
+        if _is_of_task(named, name, parts, faults):
             base = name.removesuffix("_per_class")
             remedy = (
                 f"gate `{base}` with `class:`, one gate for each class"
@@ -232,10 +296,10 @@ def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gat
             )
             faults.add(named.location, f"`{name}` cannot be gated", remedy)
         return None
-    if not _is_of_task(named, name, parts.task, faults):
+    if not _is_of_task(named, name, parts, faults):
         return None
-    info = METRICS[name]
-    metric = _restricted(node, named, info, parts, faults)
+    metric = _restricted(node, named, parts.info(name), parts, faults)
+    info = narrowed(parts.info(name), parts.task, dict(metric.params) if metric else {})
     threshold = find_bound(node, info, around, faults)
     scope = find_scope(node, info, around, faults)
     if threshold is None or metric is None or scope is None:
@@ -256,6 +320,7 @@ def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gat
         decide_on=decide_on,
         on_undecided=on_undecided,
         min_samples=min_samples,
+        higher_is_better=info.higher_is_better is not False,
     )
 
 

@@ -5,7 +5,7 @@ none of them is relayed.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -254,7 +254,7 @@ def _value_fault(node: Node, error: ValidationError) -> tuple[str, str]:
     if rule == "const":
         return f"{name} is {shown}", f"write `{json.dumps(limit)}`, the only one there is"
     if rule == "enum":
-        return _wrong_word(node, limit)
+        return wrong_word(node, limit)
     if rule in {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"}:
         bounds = _bounds(of)
         return f"{name} is {shown}", f"write a number {bounds}"
@@ -300,7 +300,8 @@ def _types(error: ValidationError) -> Iterator[str]:
                 yield from _types(inner)
 
 
-def _wrong_word(node: Node, words: list[str]) -> tuple[str, str]:
+def wrong_word(node: Node, words: Sequence[str]) -> tuple[str, str]:
+    """Message and remedy for a value that is none of the words."""
     value = node.value
     message = f"`{node.name}` is {show(value)}"
     if not isinstance(value, str):
@@ -314,6 +315,8 @@ def _bounds(of: dict[str, Any]) -> str:
     low, above = of.get("minimum"), of.get("exclusiveMinimum")
     high = of.get("maximum")
     start = f"of at least {low}" if low is not None else f"above {above}"
+    if (below := of.get("exclusiveMaximum")) is not None:
+        return f"{start} and below {below}"
     if high is None:
         return start
     return f"from {low} to {high}" if low is not None else f"{start} and at most {high}"

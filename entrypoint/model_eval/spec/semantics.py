@@ -7,6 +7,7 @@ spec is still checked.
 from dataclasses import replace
 
 from model_eval.spec.code import find_code
+from model_eval.spec.custom_metrics import custom_infos, find_custom
 from model_eval.spec.eval_spec import (
     BaselineSpec,
     CheckpointSpec,
@@ -60,6 +61,7 @@ def build(
     heldout = find_heldout(heldout_node, task, places, faults) if heldout_node else None
     run = _run(root, root.get("run"))
     threshold = _threshold(root.get("threshold"), task, faults)
+    custom = find_custom(_items(root, "metrics") or (), places, faults)
     more = _more_heldout(root.section("more_heldout"), task, places, faults)
     golden = _golden(root.get("golden"), places, faults)
     baseline = _baseline(root.get("baseline"), places, faults)
@@ -98,6 +100,7 @@ def build(
             held_out_ledger=_held_out_ledger(root.get("held_out_ledger"), places, faults),
             cost=CostSpec(**cost.value) if (cost := root.get("cost")) else CostSpec(),
             control=control.value if (control := root.get("control")) else True,
+            custom=custom,
         ),
         faults,
     )
@@ -263,6 +266,7 @@ def _metrics_and_gates(
 ) -> tuple[tuple[MetricRef, ...], tuple[Gate, ...]]:
     if task is None:
         return (), ()
+    asked = root.section("metrics")
     parts = Parts(
         task=task,
         classes=heldout.classes if heldout else None,
@@ -270,6 +274,7 @@ def _metrics_and_gates(
         at_fault=heldout is None or root.get("heldout") is None,
         targets=heldout.targets if heldout else (),
         has_bytes=heldout is not None and heldout.bytes is not None,
+        custom=custom_infos(asked.entries()) if asked else {},
     )
     gates = find_gates(_items(root, "gates") or (), parts, around, faults)
     whole = root.get("gates")
@@ -287,7 +292,8 @@ def _metrics_and_gates(
 def _refuse_loose_kwargs(root: Node, faults: Faults) -> None:
     """`bias: no` is text, which Python takes for true: in free keyword arguments it is refused."""
     for path, word in root.source.loose.items():
-        if len(path) > 2 and path[1] == "kwargs":
+        key = 2 if path[0] == "metrics" else 1
+        if len(path) > key + 1 and path[key] == "kwargs":
             faults.add(
                 root.source.values[path],
                 f"`{word}` is text here, and a boolean in older YAML",

@@ -25,6 +25,17 @@ _ALSO_CALLED = {
     "mean_absolute_error": "mae",
     "r_squared": "r2",
     "r2_score": "r2",
+    "mcc": "matthews_corrcoef",
+    "kappa": "cohen_kappa",
+    "tnr": "specificity",
+    "brier": "brier_score",
+    "brier_score_loss": "brier_score",
+    "calibration_error": "ece",
+    "expected_calibration_error": "ece",
+    "top_k_accuracy_score": "top_k_accuracy",
+    "mean_absolute_percentage_error": "mape",
+    "mean_pinball_loss": "quantile_loss",
+    "pinball_loss": "quantile_loss",
 }
 """Metrics by the names that people know them by elsewhere."""
 

@@ -1,12 +1,12 @@
 """Ledgers → everything that is estimated from them: values, intervals, slices, gaps, comparisons."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Sample, estimates
+from model_eval.metrics import Brought, Sample, estimates
 from model_eval.slicing import Slice, divide, take
 from model_eval.spec.eval_spec import SliceFamily
 from model_eval.stats.difference import Paired, compare_metric
@@ -24,6 +24,7 @@ class Asked:
         metrics: on all samples and on each slice.
         families: what divides the set.
         gaps: family and metric, one of `metrics`, of each gap that is wanted.
+        brought: the metrics that are not in the catalogue.
     """
 
     heldout: str
@@ -32,6 +33,7 @@ class Asked:
     gaps: tuple[tuple[str, MetricRef], ...]
     confidence: float
     seed: int
+    brought: Mapping[str, Brought] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +90,10 @@ def sampled_of(ledger: Ledger, asked: Asked) -> Sampled:
     """The ledger's sample, weighted by its column of weights where it has one."""
     base = ledger["weight"] if "weight" in ledger.columns else None
     return Sampled(
-        sample=Sample(ledger=ledger, base=base), seed=asked.seed, confidence=asked.confidence
+        sample=Sample(ledger=ledger, base=base),
+        seed=asked.seed,
+        confidence=asked.confidence,
+        brought=asked.brought,
     )
 
 
@@ -102,7 +107,7 @@ def _part(
     sampled = sampled_of(ledger, asked)
     plain = [
         replace(estimate, heldout=asked.heldout, slice=label)
-        for estimate in estimates(sampled.sample, asked.metrics)
+        for estimate in estimates(sampled.sample, asked.metrics, brought=asked.brought)
     ]
     compared: list[Comparison] = []
     if baseline is not None:
@@ -110,7 +115,11 @@ def _part(
         paired = Paired(candidate=sampled, baseline=before, identical=identical)
         compared = [
             compare_metric(estimate.metric, paired, estimate, other)
-            for estimate, other in zip(plain, estimates(before.sample, asked.metrics), strict=True)
+            for estimate, other in zip(
+                plain,
+                estimates(before.sample, asked.metrics, brought=asked.brought),
+                strict=True,
+            )
         ]
     return [with_interval(estimate, sampled) for estimate in plain], compared
 

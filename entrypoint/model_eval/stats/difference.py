@@ -1,12 +1,13 @@
 """Two ledgers of the same samples: paired differences, and the samples on which they differ."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from model_eval.ledger import Array, Ledger
-from model_eval.metrics import Resample, values_of
-from model_eval.metrics.registry import Needs, metric_of
+from model_eval.metrics import Resample
+from model_eval.metrics.registry import Needs
 from model_eval.metrics.rows import FloatArray
 from model_eval.slicing import take
 from model_eval.spec.catalog import CLASSIFICATION
@@ -16,11 +17,12 @@ from model_eval.stats.interval import (
     Sampled,
     influence_of,
     normal_interval,
+    require_resampling,
     standard_error,
     statistic_interval,
+    unseen_of,
 )
 from model_eval.stats.shares import mcnemar, share_difference
-from model_eval.stats.unseen import unseen_interval
 from model_eval.types import Comparison, Estimate, Flips, Interval, MetricRef
 
 IDENTICAL = "identical"
@@ -117,10 +119,11 @@ def compare_metric(
     interval = relative_interval = no_interval = None
     try:
         interval = _interval(ref, paired, candidate.value, relative=False)
-        if relative is not None:
-            relative_interval = _interval(ref, paired, candidate.value, relative=True)
     except NoIntervalError as error:
         no_interval = str(error)
+    if relative is not None:
+        with suppress(NoIntervalError):
+            relative_interval = _interval(ref, paired, candidate.value, relative=True)
     return Comparison(
         metric=ref,
         heldout=candidate.heldout,
@@ -160,9 +163,8 @@ def _interval(ref: MetricRef, paired: Paired, value: float, *, relative: bool) -
     confidence = candidate.confidence
     if paired.identical:
         return Interval(low=0.0, high=0.0, confidence=confidence, method=IDENTICAL)
-    metric = metric_of(ref.name, candidate.ledger.task)
-    if metric.needs is Needs.EXTREMES:
-        raise NoIntervalError("it hangs on single samples, which no resampling can vary")
+    metric = candidate.metric(ref)
+    require_resampling(metric)
     if ref.name in _HITS and candidate.independent and not relative:
         now, before = _right(candidate.ledger), _right(baseline.ledger)
         return share_difference(
@@ -173,8 +175,8 @@ def _interval(ref: MetricRef, paired: Paired, value: float, *, relative: bool) -
         )
 
     def statistic(resample: Resample | None) -> FloatArray:
-        here = values_of(candidate.sample.rows(resample), ref)
-        there = values_of(baseline.sample.rows(resample), ref)
+        here = candidate.values(ref, resample)
+        there = baseline.values(ref, resample)
         return _relative(here, there) if relative else here - there
 
     try:
@@ -182,9 +184,7 @@ def _interval(ref: MetricRef, paired: Paired, value: float, *, relative: bool) -
             return _of_many_ranks(ref, paired, statistic)
         return statistic_interval(statistic, metric, candidate)
     except NoVariationError:
-        edge = unseen_interval(
-            ref, candidate.ledger, units=candidate.rows.units, confidence=confidence
-        )
+        edge = unseen_of(ref, candidate)
         size = max(abs(edge.low - value), abs(edge.high - value))
         if relative:
             size /= abs(value)
@@ -192,7 +192,7 @@ def _interval(ref: MetricRef, paired: Paired, value: float, *, relative: bool) -
 
 
 def _of_many_ranks(ref: MetricRef, paired: Paired, statistic: Statistic) -> Interval:
-    metric = metric_of(ref.name, paired.candidate.ledger.task)
+    metric = paired.candidate.metric(ref)
     moves = [influence_of(metric, ref, side) for side in (paired.candidate, paired.baseline)]
     if moves[0] is None or moves[1] is None:
         return statistic_interval(statistic, metric, paired.candidate)

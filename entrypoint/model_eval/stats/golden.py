@@ -44,6 +44,7 @@ def golden_gate(spec: GoldenSpec) -> Gate:
         location=spec.heldout.location,
         heldout=GOLDEN_HELDOUT,
         decide_on=DecideOn.POINT,
+        higher_is_better=False,
     )
 
 

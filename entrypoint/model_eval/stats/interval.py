@@ -1,16 +1,17 @@
 """The interval of a metric on a sample: by the method that suits what the metric takes."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Resample, Sample, values_of
-from model_eval.metrics.registry import Metric, Needs, metric_of
+from model_eval.metrics import Brought, Resample, Sample, values_of
+from model_eval.metrics.registry import Metric, Needs, info_of, metric_of
 from model_eval.metrics.rows import FloatArray
-from model_eval.spec.catalog import CATALOG, CLASSIFICATION
+from model_eval.spec.catalog import CLASSIFICATION
 from model_eval.stats.bootstrap import (
     MIN_UNITS,
     NoIntervalError,
@@ -39,16 +40,30 @@ class Sampled:
     Attributes:
         seed: of every draw.
         confidence: of both sides together.
+        brought: the metrics that are not in the catalogue.
     """
 
     sample: Sample
     seed: int
     confidence: float
+    brought: Mapping[str, Brought] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Ledger:
         """The rows."""
         return self.sample.ledger
+
+    def metric(self, ref: MetricRef) -> Metric:
+        """How a metric is computed from the rows.
+
+        Raises:
+            ValueError: there is no such metric, or it has other parameters.
+        """
+        return metric_of(ref, self.ledger.task, self.brought)
+
+    def values(self, ref: MetricRef, resample: Resample | None) -> FloatArray:
+        """(B,) a metric under each weight vector of a resample; (1,) the plain value for None."""
+        return values_of(self.sample.rows(resample), ref, self.brought)
 
     @property
     def independent(self) -> bool:
@@ -111,14 +126,13 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
     Raises:
         NoIntervalError: it has none, for a reason.
     """
-    metric = metric_of(ref.name, sampled.ledger.task)
-    if metric.needs is Needs.EXTREMES:
-        raise NoIntervalError("it hangs on single samples, which no resampling can vary")
+    metric = sampled.metric(ref)
+    require_resampling(metric)
     if sampled.independent and (trials := _trials(metric, ref, sampled)):
         return share_interval(*trials, confidence=sampled.confidence)
 
     def statistic(resample: Resample | None) -> FloatArray:
-        return values_of(sampled.sample.rows(resample), ref)
+        return sampled.values(ref, resample)
 
     try:
         if not sampled.affords(metric):
@@ -126,9 +140,29 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
         counted = sampled.cells if metric.needs is Needs.COUNTS else None
         return bca_interval(statistic, counted or sampled.rows, confidence=sampled.confidence)
     except NoVariationError:
-        return unseen_interval(
-            ref, sampled.ledger, units=sampled.rows.units, confidence=sampled.confidence
-        )
+        return unseen_of(ref, sampled)
+
+
+def require_resampling(metric: Metric) -> None:
+    """Raises NoIntervalError where resampling does not say how much the metric varies."""
+    if metric.no_interval is not None:
+        raise NoIntervalError(metric.no_interval)
+    if metric.needs is Needs.EXTREMES:
+        raise NoIntervalError("it hangs on single samples, which no resampling can vary")
+
+
+def unseen_of(ref: MetricRef, sampled: Sampled) -> Interval:
+    """`unseen_interval` of a sample's metric.
+
+    Raises:
+        NoIntervalError: it has none, for a reason.
+    """
+    info = info_of(ref.name, sampled.brought)
+    if info is None:
+        raise ValueError(f"there is no metric `{ref.name}`")
+    return unseen_interval(
+        ref, info, sampled.ledger, units=sampled.rows.units, confidence=sampled.confidence
+    )
 
 
 def statistic_interval(statistic: Statistic, metric: Metric, sampled: Sampled) -> Interval:
@@ -137,6 +171,7 @@ def statistic_interval(statistic: Statistic, metric: Metric, sampled: Sampled) -
     Raises:
         NoIntervalError: it has none, for a reason.
     """
+    require_resampling(metric)
     if sampled.affords(metric):
         return bca_interval(statistic, sampled.rows, confidence=sampled.confidence)
     sampled.require_units()
@@ -191,14 +226,14 @@ def _of_many_ranks(
         )
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
-    info = CATALOG[ref.name]
+    info = info_of(ref.name, sampled.brought)
     return normal_interval(
         value,
         error,
         units=units,
         confidence=sampled.confidence,
         method=method,
-        odds=(info.low, info.high) == (0, 1),
+        odds=info is not None and (info.low, info.high) == (0, 1),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_eval.ledger import Ledger
 from model_eval.metrics import Resample, Sample, values_of
-from model_eval.spec.catalog import CATALOG
+from model_eval.spec.catalog import MetricInfo
 from model_eval.stats.bootstrap import NoIntervalError
 from model_eval.types import Interval, MetricRef, Task
 
@@ -19,13 +19,14 @@ UNSEEN = "unseen"
 _MAX_CLASSES = 100
 
 
-def unseen_interval(ref: MetricRef, ledger: Ledger, *, units: int, confidence: float) -> Interval:
+def unseen_interval(
+    ref: MetricRef, info: MetricInfo, ledger: Ledger, *, units: int, confidence: float
+) -> Interval:
     """The interval of a bounded metric of a classifier where no resample differs.
 
     Raises:
         NoIntervalError: the metric is not bounded, or there are too many classes.
     """
-    info = CATALOG[ref.name]
     size = len(ledger.classes)
     if not (isfinite(info.low) and isfinite(info.high)) or ledger.task not in {
         Task.BINARY,

@@ -26,6 +26,10 @@ def undefined(ledger, name, **part):
     return found.undefined
 
 
+def required(info):
+    return tuple((p.name, float(p.example)) for p in info.params if p.default is None)
+
+
 EMPTY = {
     Task.BINARY: binary_ledger([], []),
     Task.MULTICLASS: multiclass_ledger([], np.empty((0, 3)), THREE),
@@ -42,6 +46,7 @@ def test_nothing_is_known_of_no_samples(task):
         if task in info.tasks:
             needs = info.needs_part and task is not Task.BINARY
             part = {"of_class": "ant"} if needs else {}
+            part["params"] = required(info)
             assert undefined(EMPTY[task], info.name, **part) == "there are no samples"
             nothing = compute(EMPTY[task], MetricRef(name=info.name, **part), np.empty((2, 0)))
             assert np.isnan(nothing).tolist() == [True, True]
@@ -62,6 +67,7 @@ def test_rows_without_finite_outputs_leave_every_metric_undefined():
             if ledger.task in info.tasks:
                 needs = info.needs_part and ledger.task is not Task.BINARY
                 part = {"of_class": "ant"} if needs else {}
+                part["params"] = required(info)
                 assert undefined(ledger, info.name, **part) == (
                     "2 of 4 samples have outputs that are not finite (first id: 6)"
                 )
@@ -141,6 +147,22 @@ def test_a_class_or_an_output_that_is_not_there():
         (
             MetricRef(name="auroc", of_output="ant"),
             "`auroc[ant]` does not name a metric of a multiclass task",
+        ),
+        (
+            MetricRef(name="top_k_accuracy"),
+            "`top_k_accuracy` does not have the parameters of `top_k_accuracy`",
+        ),
+        (
+            MetricRef(name="top_k_accuracy", params=(("k", 1.5),)),
+            "`top_k_accuracy(k=1.5)` does not have the parameters of `top_k_accuracy`",
+        ),
+        (
+            MetricRef(name="auroc", params=(("max_fpr", np.nan),)),
+            "`auroc(max_fpr=nan)` does not have the parameters of `auroc`",
+        ),
+        (
+            MetricRef(name="accuracy", params=(("k", 3.0),)),
+            "`accuracy(k=3)` does not have the parameters of `accuracy`",
         ),
     ],
 )

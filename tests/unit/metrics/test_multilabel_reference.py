@@ -180,11 +180,11 @@ def test_trials_are_whole_samples_or_one_label():
     target, probability = SETS["random"]
     rows = Rows(multilabel_ledger(target, probability, NAMES))
     exact = (target == (probability >= 0.5)).all(axis=1)
-    hits, trials = metric_of("exact_match", Task.MULTILABEL).trials(rows)
+    hits, trials = metric_of(MetricRef(name="exact_match"), Task.MULTILABEL).trials(rows)
     assert (hits.tolist(), trials.tolist()) == ([exact.sum()], [len(target)])
-    hits, trials = metric_of("recall", Task.MULTILABEL).trials_of_part(rows, 1)
+    hits, trials = metric_of(MetricRef(name="recall"), Task.MULTILABEL).trials_of_part(rows, 1)
     assert (hits / trials)[0] == sk.recall_score(target[:, 1], probability[:, 1] >= 0.5)
     # A sample's labels are not independent.
     for name in ("precision_micro", "recall_micro", "f1_micro"):
-        assert metric_of(name, Task.MULTILABEL).trials is None
-        assert metric_of(name, Task.MULTICLASS).trials is not None
+        assert metric_of(MetricRef(name=name), Task.MULTILABEL).trials is None
+        assert metric_of(MetricRef(name=name), Task.MULTICLASS).trials is not None

@@ -129,4 +129,4 @@ def test_counts_of_pixels_are_no_samples():
     with pytest.raises(ValueError, match=r"^a segmentation ledger has no class for each sample$"):
         class_rows(ledger_of(*SETS["random"]))
     for name in ("iou", "iou_macro", "dice", "pixel_accuracy", "iou_per_image"):
-        assert metric_of(name, Task.SEGMENTATION).trials is None
+        assert metric_of(MetricRef(name=name), Task.SEGMENTATION).trials is None

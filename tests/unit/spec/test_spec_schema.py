@@ -8,10 +8,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from model_eval.spec import schema
-from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX, EXPANDING, METRICS, metrics_of
+from model_eval.spec.catalog import CATALOG, CONFUSION_MATRIX, COST, EXPANDING, metrics_of
 from model_eval.spec.eval_spec import CostSpec
 from model_eval.spec.heldout_section import SUFFIXES
 from model_eval.spec.metric_refs import DEFAULTS
+from model_eval.spec.params import PARAMS
 from model_eval.types import OutputKind, Severity, Task
 
 SCHEMA = schema.schema()
@@ -90,7 +91,7 @@ def test_rules_have_a_message_and_a_remedy():
 
 
 def test_metrics_are_those_of_the_catalogue():
-    known = [*METRICS, *sorted(EXPANDING), CONFUSION_MATRIX]
+    known = [*CATALOG, *COST, *sorted(EXPANDING), CONFUSION_MATRIX]
     assert DEFS["metric_name"]["enum"] == known
     assert {name for task in Task for name in metrics_of(task)} == set(known)
 
@@ -133,3 +134,23 @@ def test_defaults_are_those_of_the_program(shared_workspace):
     ).heldout.image
     assert DEFS["image"]["properties"]["mode"]["default"] == images.mode
     assert DEFS["image"]["properties"]["interpolation"]["default"] == images.interpolation
+
+
+def test_parameters_are_those_of_the_catalogue():
+    for param in PARAMS.values():
+        found = DEFS[param.name]
+        low = "exclusiveMinimum" if param.above_low else "minimum"
+        high = "exclusiveMaximum" if param.below_high else "maximum"
+        assert (found[low], found[high]) == (param.low, param.high)
+        assert found["type"] == ("integer" if param.whole else "number")
+        assert found.get("default") == param.default
+        assert found["examples"] == [param.example]
+        assert param.admits(param.example)
+        for mapping in (DEFS["metric"]["anyOf"][1], DEFS["gate"]):
+            assert mapping["properties"][param.name] == {"$ref": f"#/$defs/{param.name}"}
+    known = {param.name: param for info in CATALOG.values() for param in info.params}
+    assert known == PARAMS
+    assert all(
+        list(info.params) == sorted(info.params, key=lambda param: param.name)
+        for info in CATALOG.values()
+    )

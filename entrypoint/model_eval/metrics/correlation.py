@@ -1,0 +1,36 @@
+"""Correlations of weighted pairs of numbers, each vector of weights with its own means and ranks."""
+
+import numpy as np
+
+from model_eval.metrics.rows import FloatArray, Rows, correlation, label_sums
+
+
+def pearson(rows: Rows, target: FloatArray, prediction: FloatArray) -> FloatArray:
+    """Σ (t - mean t)(p - mean p) / √(Σ (t - mean t)² Σ (p - mean p)²); NaN where one is constant."""
+    value = rows.correlation(target, prediction)
+    return np.where(rows.constant(target) | rows.constant(prediction), np.nan, value)
+
+
+def spearman(rows: Rows, target: FloatArray, prediction: FloatArray) -> FloatArray:
+    """Pearson's correlation of the ranks, as scipy's `spearmanr`; NaN where one is constant.
+
+    Equal numbers have the mean of their ranks. The rank of a weighted number is the weight below
+    it and half of its own, so a weight of 2 is two rows.
+    """
+    levels = [np.unique(values, return_inverse=True)[1] for values in (target, prediction)]
+
+    def of_ranks(weights: FloatArray) -> FloatArray:
+        first, second = (_ranks(level, weights) for level in levels)
+        return correlation(first, second, weights)
+
+    value = rows.map(of_ranks)
+    return np.where(rows.constant(target) | rows.constant(prediction), np.nan, value)
+
+
+def _ranks(
+    level: np.ndarray[tuple[int, ...], np.dtype[np.intp]], weights: FloatArray
+) -> FloatArray:
+    """(b, N) the share of the weight that is below each row, half of its equals included."""
+    mass = label_sums(level, weights, int(level.max(initial=-1)) + 1)
+    reached = np.cumsum(mass, axis=1)
+    return ((reached - mass / 2) / reached[:, -1:]).take(level, axis=1)

@@ -1,0 +1,2 @@
+def loss(columns, weights):
+    return 0.0
