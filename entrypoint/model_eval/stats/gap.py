@@ -31,11 +31,12 @@ def gap_of(known: Gap, slices: Sequence[Estimate], *, confidence: float) -> Gap:
         return replace(known, undefined=f"the metric has no value on {lacking[0]}")
     (lowest, worst), (highest, best) = (end(found, key=lambda item: item[0]) for end in (min, max))
     gap = replace(known, value=highest - lowest, highest=best, lowest=worst)
-    intervals = []
-    for one in slices:
-        if one.interval is None:
-            return replace(gap, no_interval=f"of {one.slice}, {one.no_interval}")
-        intervals.append(one.interval)
+    intervals = [one.interval for one in slices if one.interval is not None]
+    if without := [one for one in slices if one.interval is None]:
+        reason = without[0].no_interval
+        # A reason that is the metric's is not one slice's.
+        common = len(without) == len(slices) and {one.no_interval for one in without} == {reason}
+        return replace(gap, no_interval=reason if common else f"of {without[0].slice}, {reason}")
     return replace(
         gap,
         interval=gap_interval(

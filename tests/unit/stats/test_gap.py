@@ -124,3 +124,9 @@ def test_a_slice_without_an_interval_leaves_the_gap_without_one():
     assert found.value == pytest.approx(0.4)
     assert found.interval is None
     assert found.no_interval == "of part=b, 4 independent samples are fewer than 10"
+
+
+def test_a_reason_that_all_slices_have_is_the_gap_s():
+    slices = [estimate(part, 0.5, no_interval="it is a maximum") for part in ("part=a", "part=b")]
+    found = gap_of(NO_GAP, slices, confidence=0.95)
+    assert found.no_interval == "it is a maximum"
