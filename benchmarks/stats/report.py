@@ -6,8 +6,10 @@ from tabulate import tabulate
 
 from benchmarks.stats.coverage import OURS
 from benchmarks.stats.reasons import reason_of
+from model_eval.types import DecideOn
 
 INSIDE = (0.94, 0.96)
+MOST_WRONG = 0.05
 
 
 def markdown(result: dict) -> str:
@@ -148,40 +150,40 @@ def _or_dash(value: float | None) -> str:
 def _verdicts(rows: list[dict]) -> Iterable[str]:
     yield "## Verdicts: one checkpoint, many held-out sets of 1,000\n"
     yield (
-        "In % of the held-out sets. Wrong: passed where the truth must fail, or failed where it must "
-        "pass. `lower_bound` fails whatever is not proved, on purpose.\n"
+        "In % of the held-out sets: pass / fail / undecided. **Bold**: more than 5 % are wrong, passed where "
+        "the truth must fail or failed where it must pass. `lower_bound` fails whatever is not proved, on "
+        "purpose: its wrong failures are not bold.\n"
     )
+    ways = list(dict.fromkeys(row["decide_on"] for row in rows))
+    keys = dict.fromkeys(
+        (row["case"], row["bound"], row["truth_is"], row["should"]) for row in rows
+    )
+    cells = {(row["case"], row["truth_is"], row["decide_on"]): _verdict(row) for row in rows}
     yield _table(
         [
-            [
-                f"{row['case']}, `{row['bound']}`",
-                row["truth_is"],
-                row["should"],
-                row["decide_on"],
-                *(f"{100 * row[s]:.1f}" for s in ("pass", "fail", "undecided")),
-                f"{100 * row['wrong_pass']:.1f}",
-                f"{100 * row['wrong_fail']:.1f}",
-            ]
-            for row in rows
+            [f"{case}, `{bound}`", place, should, *(cells[case, place, way] for way in ways)]
+            for case, bound, place, should in keys
         ],
-        [
-            "gate",
-            "truth is",
-            "should",
-            "decide_on",
-            "pass",
-            "fail",
-            "undecided",
-            "wrong pass",
-            "wrong fail",
-        ],
+        ["gate", "truth is", "should", *(f"`{way}`" for way in ways)],
     )
-    worst: dict[str, float] = {}
-    for row in rows:
-        wrong = row["wrong_pass"] + row["wrong_fail"]
-        worst[row["decide_on"]] = max(worst.get(row["decide_on"], 0), wrong)
-    shown = ", ".join(f"`{how}` {share:.1%}" for how, share in worst.items())
-    yield f"Most wrong verdicts of one row: {shown}.\n"
+    worst = [
+        [
+            f"`{way}`",
+            *(
+                f"{max(row[kind] for row in rows if row['decide_on'] == way):.1%}"
+                for kind in ("wrong_pass", "wrong_fail")
+            ),
+        ]
+        for way in ways
+    ]
+    yield _table(worst, ["decide_on", "most wrong passes of a row", "most wrong failures of a row"])
+
+
+def _verdict(row: dict) -> str:
+    text = " / ".join(f"{100 * row[status]:.1f}" for status in ("pass", "fail", "undecided"))
+    meant = row["decide_on"] == DecideOn.LOWER_BOUND
+    wrong = row["wrong_pass"] + (0 if meant else row["wrong_fail"])
+    return f"**{text}**" if wrong > MOST_WRONG else text
 
 
 def _speed(found: dict) -> Iterable[str]:
