@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from benchmarks.stats.ledgers import regression_ledger
 from benchmarks.stats.population import Population, ref_of
 from model_eval.ledger import Ledger
 from model_eval.metrics import Sample, estimates, values_of
@@ -47,9 +48,7 @@ class Pooled(Sampled):
 
 @cache
 def _rows_plan(n: int, seed: int) -> Plan:
-    ids = Ledger.__new__(Ledger)
-    object.__setattr__(ids, "columns", {"id": np.arange(n)})
-    return plan_rows(ids, seed=seed)
+    return plan_rows(regression_ledger(np.zeros(n), np.zeros(n)), seed=seed)
 
 
 def sampled_of(ledger: Ledger, seed: int) -> Pooled:
