@@ -51,10 +51,12 @@ def _rows_plan(n: int, seed: int) -> Plan:
     return plan_rows(regression_ledger(np.zeros(n), np.zeros(n)), seed=seed)
 
 
-def sampled_of(ledger: Ledger, seed: int) -> Pooled:
-    """The ledger's sample, with its weights."""
+def sampled_of(ledger: Ledger, seed: int) -> Sampled:
+    """The ledger's sample, with its weights; of weighted or clustered rows with draws of its own."""
     base = ledger["weight"] if "weight" in ledger.columns else None
-    return Pooled(sample=Sample(ledger=ledger, base=base), seed=seed % SEEDS, confidence=CONFIDENCE)
+    sample = Sample(ledger=ledger, base=base)
+    kind = Sampled if base is not None or "cluster" in ledger.columns else Pooled
+    return kind(sample=sample, seed=seed % SEEDS, confidence=CONFIDENCE)
 
 
 def metrics_of(population: Population) -> tuple[str, ...]:

@@ -52,6 +52,15 @@ def test_pooled_draws_are_those_of_the_product():
     assert np.array_equal(pooled.rows.group, plain.rows.group)
 
 
+@pytest.mark.parametrize("name", ["clusters", "weights"])
+def test_clusters_and_weights_make_their_own_draws(name):
+    [population] = [one for one in POPULATIONS if one.name == name]
+    sampled = ours.sampled_of(population.draw(np.random.default_rng(0), 200), seed=0)
+    plain = ours.Sampled(sample=sampled.sample, seed=0, confidence=sampled.confidence)
+    assert sampled.rows.units == plain.rows.units < 200
+    assert np.array_equal(sampled.rows.group, plain.rows.group)
+
+
 def test_a_tally_counts_each_side_and_what_is_missing():
     tally = coverage.Tally()
     for low, high in [(0.1, 0.3), (0.3, 0.4), (0.0, 0.1), (float("nan"), 1.0)]:
