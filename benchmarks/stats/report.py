@@ -195,11 +195,13 @@ def _speed(found: dict) -> Iterable[str]:
         "the same of ten times the rows": found["sufficient_of_ten_times_the_rows"],
     }
     yield _table(
-        [[name, row["values"], row["with_intervals"]] for name, row in timed.items()],
-        ["metrics", "values, s", "values and intervals, s"],
+        [[name, *row.values()] for name, row in timed.items()],
+        ["metrics", "values, s", "values and intervals, s", "processor, s, all threads"],
     )
+    ratio = found["ten_times_the_rows_take"]
     yield (
-        f"Ten times the rows take {found['ten_times_the_rows_take']} times as long, values included.\n"
+        f"Ten times the rows take {ratio['with_intervals']} times as long ({ratio['processor']} times the "
+        f"processor's time), values included. Load of the machine after the first timings: {found['load']}.\n"
     )
     yield "### Agreement with plain resampling of the rows\n"
     yield _table(

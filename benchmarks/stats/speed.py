@@ -42,6 +42,7 @@ def measure(*, rows: int, replicates: int, runs: int, say: Callable[[str], None]
         "sufficient": timed(ledger, SUFFICIENT, runs),
     }
     say(f"four metrics of {rows} rows: {found['four']}")
+    found["load"] = round(os.getloadavg()[0], 1)
     small = make(max(10_000, rows // 10))
     found["agreement"] = [
         *agreement(ledger, SUFFICIENT, replicates),
@@ -52,11 +53,10 @@ def measure(*, rows: int, replicates: int, runs: int, say: Callable[[str], None]
     gc.collect()
     ten = make(10 * rows)
     found["sufficient_of_ten_times_the_rows"] = timed(ten, SUFFICIENT, runs)
-    ratio = (
-        found["sufficient_of_ten_times_the_rows"]["with_intervals"]
-        / (found["sufficient"]["with_intervals"])
-    )
-    found["ten_times_the_rows_take"] = round(ratio, 2)
+    large, smaller = found["sufficient_of_ten_times_the_rows"], found["sufficient"]
+    found["ten_times_the_rows_take"] = {
+        which: round(large[which] / smaller[which], 2) for which in ("with_intervals", "processor")
+    }
     return found
 
 
@@ -74,22 +74,27 @@ def make(rows: int) -> Ledger:
 
 
 def timed(ledger: Ledger, metrics: Sequence[str], runs: int) -> dict[str, float]:
-    """Median seconds of the values alone, and of values and intervals."""
+    """Median seconds of the values alone, and of values and intervals.
+
+    Of the latter also the processor's seconds of all threads, which hang less on what else runs there.
+    """
     refs = [ref_of(name) for name in metrics]
-    alone, both = [], []
+    alone, both, processor = [], [], []
     for run in range(runs):
         started = time.perf_counter()
         estimates(Sample(ledger=ledger), refs)
         alone.append(time.perf_counter() - started)
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         sampled = Sampled(sample=Sample(ledger=ledger), seed=run, confidence=0.95)
         found = [with_interval(estimate, sampled) for estimate in estimates(sampled.sample, refs)]
         both.append(time.perf_counter() - started)
+        processor.append(time.process_time() - used)
         if any(estimate.interval is None for estimate in found):
             raise RuntimeError(f"a metric has no interval: {found}")
     return {
         "values": round(statistics.median(alone), 3),
         "with_intervals": round(statistics.median(both), 3),
+        "processor": round(statistics.median(processor), 3),
     }
 
 
