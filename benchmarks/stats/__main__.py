@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.stats import counts, coverage, power, report, verdicts
+from benchmarks.stats.populations import populations
 
 RESULTS = Path(__file__).parents[1] / "results"
 PARTS = ("power", "verdicts", "speed", "coverage")
@@ -70,6 +71,7 @@ def _coverage(args: argparse.Namespace, factor: float):
     """All rows so far, again and again; with `--only`, beside the rows of the others."""
     _say("coverage")
     path = args.output / _JSON
+    order = {population.name: index for index, population in enumerate(populations())}
     found = []
     if args.only and path.exists():
         before = json.loads(path.read_text()).get("coverage", {"found": []})["found"]
@@ -78,7 +80,7 @@ def _coverage(args: argparse.Namespace, factor: float):
         found = counts.rows()
         yield found
     for rows in coverage.measure(factor=factor, processes=args.processes, only=args.only, say=_say):
-        found += rows
+        found = sorted([*found, *rows], key=lambda row: order.get(row["population"], -1))
         yield found
 
 
