@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from model_eval import output, stats
 from model_eval.errors import BaselineError, ModelEvalError
 from model_eval.ledger import Ledger, open_ledger
@@ -83,11 +85,12 @@ def find_baseline(
 
 
 def _identical(main: Ledger, other: Ledger | None, *, same_model: bool) -> bool:
-    """Whether both are the same weights in the same model, and gave the same predictions."""
+    """Whether both are the same weights in the same model, and left the same numbers."""
     if other is None or not same_model or main.checkpoint is None:
         return False
-    same = main.checkpoint == other.checkpoint
-    return bool(same and (main["prediction"] == other["prediction"]).all())
+    return main.checkpoint == other.checkpoint and all(
+        np.array_equal(column, other[name]) for name, column in main.columns.items()
+    )
 
 
 def _refusal(name: str, ours: Ledger, found: Mapping[str, Ledger]) -> str | None:

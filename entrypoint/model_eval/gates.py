@@ -228,8 +228,8 @@ def _status(gate: Gate, quantity: _Quantity) -> tuple[GateStatus, str]:
             GateStatus.UNDECIDED,
             f"{quantity.n} samples are fewer than min_samples, {gate.min_samples}",
         )
-    passed, margin = compare(gate.bound, value, gate.threshold)
-    if abs(margin) < quantity.floor:
+    passed, _ = compare(gate.bound, value, gate.threshold)
+    if _is_noise(gate, value, quantity.floor):
         noise = f"the noise of {number(quantity.floor)} between two runs"
         reason = f"{number(value)} is nearer to {number(gate.threshold)} than {noise}"
         return GateStatus.UNDECIDED, reason
@@ -239,11 +239,9 @@ def _status(gate: Gate, quantity: _Quantity) -> tuple[GateStatus, str]:
     if interval is None:
         lacking = quantity.lacking or "it has no interval"
         return GateStatus.UNDECIDED, f"{lacking}; `decide_on: point` decides on the value"
-    worst, best = (
-        (interval.low, interval.high)
-        if _passes_above(gate.bound)
-        else (interval.high, interval.low)
-    )
+    # The value is always part of it: a bootstrap's interval need not hold it.
+    low, high = min(interval.low, value), max(interval.high, value)
+    worst, best = (low, high) if _passes_above(gate.bound) else (high, low)
     if compare(gate.bound, worst, gate.threshold)[0]:
         return GateStatus.PASS, clause
     if not compare(gate.bound, best, gate.threshold)[0]:
@@ -263,9 +261,16 @@ def _straddles(gate: Gate, quantity: _Quantity) -> bool:
     return (
         gate.decide_on is DecideOn.INTERVAL
         and quantity.value is not None
+        and isfinite(quantity.value)
         and quantity.interval is not None
         and quantity.n >= gate.min_samples
+        and not _is_noise(gate, quantity.value, quantity.floor)
     )
+
+
+def _is_noise(gate: Gate, value: float, floor: float) -> bool:
+    """Whether the value is nearer to the threshold than two runs are to one another."""
+    return abs(compare(gate.bound, value, gate.threshold)[1]) < floor
 
 
 def _result(

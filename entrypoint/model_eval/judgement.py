@@ -139,7 +139,10 @@ def judged(
         calibration=stats.reliability(main) if single else (),
         gates=results,
         base_gates=base_gates,
-        notes=_notes(report, classes, uncounted=main.uncounted),
+        notes=(
+            *_notes(report, classes, uncounted=main.uncounted),
+            *_golden_notes(evaluated.golden, spec),
+        ),
     )
 
 
@@ -160,6 +163,15 @@ def completion_of(ledger: Ledger, expected: int) -> Completion:
     return Completion(
         expected=expected, rows=len(ledger), distinct=ledger.distinct, finite=ledger.finite
     )
+
+
+def _golden_notes(golden: Ledger | None, spec: EvalSpec) -> tuple[str, ...]:
+    if golden is None or spec.golden is None:
+        return ()
+    changed = stats.changed_cases(golden, spec.golden.tolerance)
+    if not changed:
+        return ()
+    return (f"{len(changed)} of {len(golden)} golden cases changed: {first_few(changed)}",)
 
 
 def _notes(known: Report, classes: Sequence[ClassRow], *, uncounted: int) -> tuple[str, ...]:

@@ -265,6 +265,7 @@ def _of_sections(
 
 
 _KEYS = {
+    "refuse_underpowered": "on_underpowered",
     "custom": "metrics",
     "families": "slices",
     "args": "inputs",

@@ -1,8 +1,7 @@
 """Which rows of a ledger are in which slice. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,20 @@ def divide(ledger: Ledger, families: Sequence[SliceFamily]) -> tuple[Slice, ...]
 
     Raises:
         HeldOutError: a column has too many values, is not numeric where bins are given, or a
-            condition cannot be evaluated on the columns.
+            condition cannot be evaluated on the columns; two slices have the same name.
     """
-    return tuple(part for family in families for part in _slices(ledger, family))
+    found: dict[str, Slice] = {}
+    for family in families:
+        for part in _slices(ledger, family):
+            # A gate finds a slice by its name: with two, one would be judged in the other's place.
+            if part.label in found:
+                raise HeldOutError(
+                    f"two slices are called `{printable(part.label)}`",
+                    remedy="give one of the families a `name`, or numbers `bins`",
+                    location=family.location,
+                )
+            found[part.label] = part
+    return tuple(found.values())
 
 
 def _slices(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
@@ -53,15 +63,21 @@ def _slices(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
 
 def _bins(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
     values = ledger[f"slice:{family.columns[0]}"]
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise HeldOutError(
+            f"the column `{printable(family.columns[0])}` has NaN, which is in no bin",
+            remedy="give every sample a number, or leave the sample out",
+            location=family.location,
+        )
     if values.dtype.kind not in "if":
         raise HeldOutError(
             f"the column `{printable(family.columns[0])}` holds text, and `bins` are of numbers",
             remedy="name it without `bins`",
             location=family.location,
         )
-    ends = [-np.inf, *family.edges, np.inf]
-    for label, (low, high) in zip(family.labels, pairwise(ends), strict=True):
-        yield Slice(family=family.name, label=label, rows=(values >= low) & (values < high))
+    found = np.searchsorted(family.edges, values, side="right")
+    for index, label in enumerate(family.labels):
+        yield Slice(family=family.name, label=label, rows=found == index)
 
 
 def _values(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
@@ -91,11 +107,11 @@ def _too_many(family: SliceFamily, count: int) -> HeldOutError:
 
 def _condition(ledger: Ledger, family: SliceFamily) -> npt.NDArray[np.bool_]:
     tree, names = expression.parse(family.where or "")
-    columns = {name: _column(ledger, name) for name in names}
     try:
+        columns = {name: _column(ledger, name) for name in names}
         with np.errstate(all="ignore"):
             rows = np.asarray(expression.evaluate(tree, columns))
-    except (TypeError, ValueError, KeyError, ArithmeticError) as error:
+    except (TypeError, ValueError, ArithmeticError, MemoryError) as error:
         raise HeldOutError(
             f"the condition `{printable(family.where or '')}` cannot be evaluated: "
             f"{printable(str(error), 200)}",
@@ -115,6 +131,8 @@ def _column(ledger: Ledger, name: str) -> Array:
     """A column as a condition sees it: classes by their names."""
     if (sliced := f"slice:{name}") in ledger.columns:
         return ledger[sliced]
+    if name not in ledger.columns:
+        raise ValueError(f"a {ledger.task} task has no `{name}`")
     column = ledger[name]
     if name in {"target", "prediction"} and ledger.classes and column.ndim == 1:
         return np.array(ledger.classes, dtype=object)[column]
@@ -128,4 +146,4 @@ def _plain(value: Any) -> object:
 def take(ledger: Ledger, rows: npt.NDArray[np.generic]) -> Ledger:
     """The ledger of some rows: a mask or positions."""
     columns: Mapping[str, Array] = {name: column[rows] for name, column in ledger.columns.items()}
-    return Ledger(task=ledger.task, columns=columns, classes=ledger.classes, outputs=ledger.outputs)
+    return replace(ledger, columns=columns)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from model_eval.gates import EXIT_CODES, Evidence, decide, judge
+from model_eval.spec.catalog import METRICS
 from model_eval.types import (
     CheckpointInfo,
     ClassRow,
@@ -30,9 +31,14 @@ HERE = Location(file="model-eval.yaml", line=20, column=5)
 
 
 def gate(metric=ACCURACY, *, bound="min", threshold=0.9, severity=Severity.REQUIRED, line=20):
-    location = replace(HERE, line=line)
+    info = METRICS.get(metric.name)
     return Gate(
-        metric=metric, bound=bound, threshold=threshold, severity=severity, location=location
+        metric=metric,
+        bound=bound,
+        threshold=threshold,
+        severity=severity,
+        location=replace(HERE, line=line),
+        higher_is_better=info is None or info.higher_is_better is not False,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.reports import ACCURACY, complete, estimate, gate
+from builders.reports import ACCURACY, complete, estimate, evidence, gate
 from model_eval.checks import (
     control_outcome,
     is_worse,
@@ -112,20 +112,20 @@ def test_two_must_agree(metrics, expected):
 
 
 def test_an_untrained_model_that_is_no_worse_takes_a_pass_back_and_nothing_else():
-    passed = judge([gate()], {ACCURACY: estimate(0.95)})
-    failed = judge([gate()], {ACCURACY: estimate(0.5)})
+    passed = judge([gate()], evidence(estimate(0.95)))
+    failed = judge([gate()], evidence(estimate(0.5)))
     objection = control(NO_WORSE, NO_WORSE)
-    assert decide(passed, complete(), objection) == (Verdict.UNDECIDED, NO_BETTER)
-    assert decide(failed, complete(), objection)[0] is Verdict.FAIL
-    assert decide(passed, None, objection)[1] == "the evaluation did not finish"
-    assert decide((), complete(), control(WORSE, WORSE))[0] is Verdict.UNDECIDED
+    assert decide(passed, [complete()], objection) == (Verdict.UNDECIDED, NO_BETTER)
+    assert decide(failed, [complete()], objection)[0] is Verdict.FAIL
+    assert decide(passed, [None], objection)[1] == "the evaluation did not finish"
+    assert decide((), [complete()], control(WORSE, WORSE))[0] is Verdict.UNDECIDED
     for harmless in (
         None,
         control(WORSE, WORSE),
         control(OPEN, skipped="open"),
         control(skipped="x"),
     ):
-        assert decide(passed, complete(), harmless)[0] is Verdict.PASS
+        assert decide(passed, [complete()], harmless)[0] is Verdict.PASS
 
 
 def test_the_outcome_is_that_of_the_trials_whatever_is_claimed():

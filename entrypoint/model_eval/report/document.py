@@ -19,7 +19,7 @@ from model_eval.checks import most_are_worse
 from model_eval.errors import ReportError
 from model_eval.gates import BOUNDS, EXIT_CODES, completions_of, decide, evidence_of, judge, label
 from model_eval.loosening import decide_with_base
-from model_eval.spec.catalog import COST
+from model_eval.spec.catalog import COST, METRICS
 from model_eval.types import MAIN_HELDOUT, ControlInfo, Fault, Interval, Report, Verdict
 
 SCHEMA_VERSION = 1
@@ -136,10 +136,19 @@ def _require_consistent(report: Report) -> None:
     evidence = evidence_of(report)
     if len(evidence.estimates) != len(report.estimates):
         raise ReportError("the report has two estimates of one metric")
+    if len(evidence.comparisons) != len(report.comparisons) or len(evidence.gaps) != len(
+        report.gaps
+    ):
+        raise ReportError("the report compares one metric twice")
+    if len({(part.heldout, part.label) for part in report.slices}) != len(report.slices):
+        raise ReportError("the report has two slices of one name")
     gates = (*report.gates, *report.base_gates)
     for gate in gates:
         if gate.bound not in BOUNDS:
             raise ReportError(f"gate {gate.metric.label} has the unknown bound `{gate.bound}`")
+        info = METRICS.get(gate.metric.name)
+        if info is not None and gate.higher_is_better is not info.higher_is_better:
+            raise ReportError(f"gate {gate.metric.label} takes worse for better")
     for gate, again in zip(gates, judge(gates, evidence), strict=True):
         if gate.value != again.value:
             raise ReportError(f"the value of gate {label(gate)} is not its estimate")

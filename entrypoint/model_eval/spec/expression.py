@@ -126,7 +126,10 @@ def _names(tree: ast.expr) -> list[str]:
             return _names(inner)
         case ast.BoolOp(values=values):
             return [name for value in values for name in _names(value)]
-        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _ARITHMETIC:
+        case ast.BinOp(left=left, op=sign, right=right) if (
+            # Text times a number would be as much text as somebody likes.
+            type(sign) in _ARITHMETIC and not (_is_text(left) or _is_text(right))
+        ):
             return _names(left) + _names(right)
         case ast.Compare(left=left, ops=signs, comparators=others):
             found = _names(left)
@@ -139,10 +142,14 @@ def _names(tree: ast.expr) -> list[str]:
     )
 
 
+def _is_text(tree: ast.expr) -> bool:
+    return isinstance(tree, ast.Constant) and isinstance(tree.value, str)
+
+
 def _compared(sign: ast.cmpop, other: ast.expr) -> list[str]:
     if isinstance(sign, ast.In | ast.NotIn):
         items = other.elts if isinstance(other, ast.List | ast.Tuple | ast.Set) else []
-        if items and all(isinstance(item, ast.Constant) for item in items):
+        if items and not any(name for item in items for name in _names(item)):
             return []
         raise ExpressionError("has `in` without a list of values behind it")
     if type(sign) not in _COMPARISONS:

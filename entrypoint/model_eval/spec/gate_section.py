@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from model_eval.spec.catalog import COST, SAMPLED_COST, MetricInfo
 from model_eval.spec.eval_spec import Decisions, HeldOutSpec, SliceFamily
@@ -134,6 +135,28 @@ def find_scope(node: Node, info: MetricInfo, around: Surroundings, faults: Fault
     if part is not None and label is None:
         return None
     return Scope(heldout=heldout, slice=label, slices=family.value if family else None)
+
+
+def can_decide_difference(info: MetricInfo, bound: str, node: Node, faults: Faults) -> bool:
+    """Whether some difference of two values passes the bound and some other fails it."""
+    value = node.value
+    if "relative" in bound:
+        widest = 1.0 if info.low >= 0 and bound.endswith("drop") else inf
+        span = "a value that is never below 0 drops by at most all of itself"
+    else:
+        widest = info.high - info.low
+        span = f"two values of `{info.name}` are at most {widest:g} apart"
+    if bound == "min_gain" and value > widest:
+        faults.add(node.location, f"`{bound}: {value}` never passes: {span}", "write less")
+        return False
+    if bound != "min_gain" and value >= widest:
+        faults.add(
+            node.location,
+            f"`{bound}: {value}` always passes: {span}",
+            "write a bound that a bad model would miss",
+        )
+        return False
+    return True
 
 
 def find_decision(

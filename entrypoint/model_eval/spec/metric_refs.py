@@ -15,7 +15,13 @@ from model_eval.spec.catalog import (
 )
 from model_eval.spec.custom_metrics import TORCHMETRICS
 from model_eval.spec.faults import Faults
-from model_eval.spec.gate_section import Surroundings, find_bound, find_decision, find_scope
+from model_eval.spec.gate_section import (
+    Surroundings,
+    can_decide_difference,
+    find_bound,
+    find_decision,
+    find_scope,
+)
 from model_eval.spec.params import PARAMS, K
 from model_eval.spec.schema import wrong_word
 from model_eval.spec.source import Node
@@ -305,7 +311,8 @@ def _gate(node: Node, parts: Parts, around: Surroundings, faults: Faults) -> Gat
     if threshold is None or metric is None or scope is None:
         return None
     bound = str(threshold.path[-1])
-    if bound in {"min", "max"} and not _can_decide(info, bound, threshold, faults):
+    decides = _can_decide if bound in {"min", "max"} else can_decide_difference
+    if not decides(info, bound, threshold, faults):
         return None
     decide_on, on_undecided, min_samples = find_decision(node, info, around.decisions)
     return Gate(

@@ -52,7 +52,13 @@ def value_label(column: str, value: object) -> str:
     """`hospital=A`: how a slice of one value is called, the same for a spec and for the data."""
     if isinstance(value, bool):
         return f"{column}={str(value).lower()}"
-    return f"{column}={value:g}" if isinstance(value, float) else f"{column}={value}"
+    if isinstance(value, float):
+        return (
+            f"{column}={value:.0f}"
+            if value.is_integer() and abs(value) < 1e15
+            else f"{column}={value:g}"
+        )
+    return f"{column}={value}"
 
 
 def _family(item: Node, known: Sequence[str] | None, faults: Faults) -> SliceFamily | None:

@@ -1,6 +1,6 @@
 """Ledgers → everything that is estimated from them: values, intervals, slices, gaps, comparisons."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ class Asked:
         heldout: the set's name.
         metrics: on all samples and on each slice.
         families: what divides the set.
-        gaps: family and metric, one of `metrics`, of each gap that is wanted.
+        gaps: family and metric of each gap that is wanted.
         brought: the metrics that are not in the catalogue.
     """
 
@@ -61,8 +61,9 @@ def assess(ledger: Ledger, baseline: Ledger | None, asked: Asked, *, identical: 
     parts = divide(ledger, asked.families)
     found = [_part(ledger, baseline, None, asked, identical=identical)]
     found += [_part(ledger, baseline, part, asked, identical=identical) for part in parts]
+    estimated = tuple(one for of_part, _ in found for one in of_part)
     return Assessment(
-        estimates=tuple(e for estimated, _ in found for e in estimated),
+        estimates=estimated,
         comparisons=tuple(c for _, compared in found for c in compared),
         slices=tuple(
             SliceInfo(
@@ -73,22 +74,16 @@ def assess(ledger: Ledger, baseline: Ledger | None, asked: Asked, *, identical: 
             )
             for part in parts
         ),
-        gaps=tuple(
-            _gap(
-                len(ledger),
-                zip(parts, (estimated for estimated, _ in found[1:]), strict=True),
-                family,
-                ref,
-                asked,
-            )
-            for family, ref in asked.gaps
-        ),
+        gaps=tuple(_gap(ledger, parts, estimated, *of, asked) for of in asked.gaps),
     )
 
 
 def sampled_of(ledger: Ledger, asked: Asked) -> Sampled:
     """The ledger's sample, weighted by its column of weights where it has one."""
     base = ledger["weight"] if "weight" in ledger.columns else None
+    if base is not None:
+        # By a power of two, so that sums of huge weights do not overflow.
+        base = np.ldexp(base, -np.frexp(base.max(initial=0))[1])
     return Sampled(
         sample=Sample(ledger=ledger, base=base),
         seed=asked.seed,
@@ -111,7 +106,8 @@ def _part(
     ]
     compared: list[Comparison] = []
     if baseline is not None:
-        before = sampled_of(baseline, asked)
+        # Weighted alike: the same samples, whatever weights the baseline's ledger was saved with.
+        before = replace(sampled, sample=Sample(ledger=baseline, base=sampled.sample.base))
         paired = Paired(candidate=sampled, baseline=before, identical=identical)
         compared = [
             compare_metric(estimate.metric, paired, estimate, other)
@@ -125,17 +121,19 @@ def _part(
 
 
 def _gap(
-    n: int,
-    slices: Iterable[tuple[Slice, Sequence[Estimate]]],
+    ledger: Ledger,
+    parts: Sequence[Slice],
+    found: Sequence[Estimate],
     family: str,
     ref: MetricRef,
     asked: Asked,
 ) -> Gap:
+    """From the estimates that there are; of a metric that is of the gap alone they are made here."""
     known = Gap(
         metric=ref,
         heldout=asked.heldout,
         family=family,
-        n=n,
+        n=len(ledger),
         value=None,
         undefined=None,
         highest=None,
@@ -143,15 +141,17 @@ def _gap(
         interval=None,
         no_interval=None,
     )
-    members = [
-        estimate
-        for part, estimated in slices
-        for estimate in estimated
-        if part.family == family and estimate.metric == ref and part.rows.any()
-    ]
-    return gap_of(known, members, confidence=asked.confidence)
-
-
-def gaps_of(gates: Iterable[tuple[str | None, MetricRef]]) -> tuple[tuple[str, MetricRef], ...]:
-    """Each family and metric once."""
-    return tuple(dict.fromkeys((family, ref) for family, ref in gates if family is not None))
+    members = [part for part in parts if part.family == family]
+    if empty := [part.label for part in members if not part.rows.any()]:
+        return replace(known, undefined=f"no sample is in {empty[0]}")
+    of_metric = {one.slice: one for one in found if one.metric == ref}
+    if not of_metric:
+        own = replace(asked, metrics=(ref,))
+        of_metric = {
+            label: _part(ledger, None, part, own, identical=False)[0][0]
+            for label, part in [(None, None), *((part.label, part) for part in members)]
+        }
+    if of_metric[None].value is None:
+        return replace(known, undefined=of_metric[None].undefined)
+    slices = [of_metric[part.label] for part in members]
+    return gap_of(known, slices, confidence=asked.confidence)

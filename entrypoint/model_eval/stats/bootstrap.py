@@ -1,6 +1,7 @@
 """Bootstrap intervals of any function of weighted rows."""
 
 from collections.abc import Callable
+from math import isfinite
 
 import numpy as np
 
@@ -47,6 +48,8 @@ def bca_interval(statistic: Statistic, plan: Plan, *, confidence: float) -> Inte
     jackknife = np.where(np.isfinite(jackknife), jackknife, 0)
     tail = expanded_tail(plan.units, confidence)
     low, high = np.quantile(defined, _levels(value, defined, jackknife, weights, tail))
+    if not (isfinite(low) and isfinite(high)):
+        raise NoIntervalError("its resamples are too far apart for a float64")
     return Interval(low=float(low), high=float(high), confidence=confidence, method=BCA)
 
 
@@ -75,7 +78,13 @@ def _levels(
     below = np.mean(replicates < value) + np.mean(replicates == value) / 2
     bias = ndtri(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
     influence = np.average(jackknife, weights=weights) - jackknife
+    influence /= np.abs(influence).max() or 1.0  # the acceleration has no unit
     spread = float((weights * influence**2).sum())
     acceleration = float((weights * influence**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
-    levels: FloatArray = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
+    shifted = bias + z
+    scale = 1 - acceleration * shifted
+    # Where the scale comes to 0 the level has come to its end; beyond, the formula turns round.
+    levels: FloatArray = np.where(shifted > 0, 1.0, 0.0)
+    sound = scale > 0
+    levels[sound] = ndtr(bias + shifted[sound] / scale[sound])
     return levels

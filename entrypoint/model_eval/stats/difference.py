@@ -18,12 +18,13 @@ from model_eval.stats.interval import (
     influence_of,
     normal_interval,
     require_resampling,
+    require_sides,
     standard_error,
     statistic_interval,
     unseen_of,
 )
 from model_eval.stats.shares import mcnemar, share_difference
-from model_eval.types import Comparison, Estimate, Flips, Interval, MetricRef
+from model_eval.types import Comparison, Estimate, Flips, Interval, MetricRef, Task
 
 IDENTICAL = "identical"
 """The method of an interval of no width: the two checkpoints are the same file."""
@@ -33,6 +34,9 @@ FLIPS_SHOWN = 100
 
 _HITS = frozenset({"accuracy", "precision_micro", "recall_micro", "f1_micro"})
 """Shares of the samples that are right: what a model gains and loses can be counted."""
+
+_TARGETS = {Task.SEGMENTATION: ("support",), Task.LANGUAGE_MODELING: ("tokens", "bytes")}
+"""What a ledger keeps of the targets, where that is not the target itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -71,13 +75,19 @@ def unpairable(candidate: Ledger, baseline: Ledger) -> str | None:
         missing = here[~np.isin(here, there)]
         if len(missing):
             return f"{len(missing)} of {len(here)} ids are {where} (first: {_shown(missing[0])})"
-    left, right = (ledger["target"][np.argsort(ledger["id"])] for ledger in (candidate, baseline))
-    if left.shape != right.shape:
-        return "its targets have another shape"
-    differing = (left != right).reshape(len(left), -1).any(axis=1)
-    if differing.any():
-        first = np.sort(candidate["id"])[differing.argmax()]
-        return f"{int(differing.sum())} samples have other targets (first id: {_shown(first)})"
+    order, other = np.argsort(candidate["id"]), np.argsort(baseline["id"])
+    for name in _TARGETS.get(candidate.task, ("target",)):
+        if (name in candidate.columns) != (name in baseline.columns):
+            return f"one of the two has no column `{name}`"
+        if name not in candidate.columns:
+            continue
+        left, right = candidate[name][order], baseline[name][other]
+        if left.shape != right.shape:
+            return "its targets have another shape"
+        differing = (left != right).reshape(len(left), -1).any(axis=1)
+        if differing.any():
+            first = candidate["id"][order][differing.argmax()]
+            return f"{int(differing.sum())} samples have other targets (first id: {_shown(first)})"
     return None
 
 
@@ -118,12 +128,12 @@ def compare_metric(
     relative = difference / size if size > 0 else None
     interval = relative_interval = no_interval = None
     try:
-        interval = _interval(ref, paired, candidate.value, relative=False)
+        interval = _interval(ref, paired, relative=False)
     except NoIntervalError as error:
         no_interval = str(error)
     if relative is not None:
         with suppress(NoIntervalError):
-            relative_interval = _interval(ref, paired, candidate.value, relative=True)
+            relative_interval = _interval(ref, paired, relative=True)
     return Comparison(
         metric=ref,
         heldout=candidate.heldout,
@@ -158,7 +168,7 @@ def flips(candidate: Ledger, baseline: Ledger) -> Flips | None:
     )
 
 
-def _interval(ref: MetricRef, paired: Paired, value: float, *, relative: bool) -> Interval:
+def _interval(ref: MetricRef, paired: Paired, *, relative: bool) -> Interval:
     candidate, baseline = paired.candidate, paired.baseline
     confidence = candidate.confidence
     if paired.identical:
@@ -184,11 +194,19 @@ def _interval(ref: MetricRef, paired: Paired, value: float, *, relative: bool) -
             return _of_many_ranks(ref, paired, statistic)
         return statistic_interval(statistic, metric, candidate)
     except NoVariationError:
-        edge = unseen_of(ref, candidate)
-        size = max(abs(edge.low - value), abs(edge.high - value))
-        if relative:
-            size /= abs(value)
-        return Interval(low=-size, high=size, confidence=confidence, method=edge.method)
+        return _unseen(ref, paired, float(statistic(None)[0]), relative=relative)
+
+
+def _unseen(ref: MetricRef, paired: Paired, value: float, *, relative: bool) -> Interval:
+    """What one more sample, the worst for the one and the best for the other, would make of it."""
+    here, there = unseen_of(ref, paired.candidate), unseen_of(ref, paired.baseline)
+    size = abs(float(paired.baseline.values(ref, None)[0])) if relative else 1.0
+    return Interval(
+        low=min(value, (here.low - there.high) / size),
+        high=max(value, (here.high - there.low) / size),
+        confidence=here.confidence,
+        method=here.method,
+    )
 
 
 def _of_many_ranks(ref: MetricRef, paired: Paired, statistic: Statistic) -> Interval:
@@ -196,6 +214,7 @@ def _of_many_ranks(ref: MetricRef, paired: Paired, statistic: Statistic) -> Inte
     moves = [influence_of(metric, ref, side) for side in (paired.candidate, paired.baseline)]
     if moves[0] is None or moves[1] is None:
         return statistic_interval(statistic, metric, paired.candidate)
+    require_sides(ref, paired.candidate)
     error = standard_error(moves[0] - moves[1], paired.candidate)
     if not error > 0:
         raise NoVariationError("no sample differs")

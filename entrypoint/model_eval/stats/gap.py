@@ -25,7 +25,7 @@ def gap_of(known: Gap, slices: Sequence[Estimate], *, confidence: float) -> Gap:
         confidence: of both sides together.
     """
     if len(slices) < 2:
-        return replace(known, undefined="there are fewer than two slices with samples")
+        return replace(known, undefined="there are fewer than two slices")
     found = [(one.value, one.slice) for one in slices if one.value is not None]
     if lacking := [one.slice for one in slices if one.value is None]:
         return replace(known, undefined=f"the metric has no value on {lacking[0]}")

@@ -18,6 +18,8 @@ def golden_estimate(ledger: Ledger) -> Estimate:
         lacking = "there are no cases"
     elif not ledger["finite"].all():
         lacking = f"the output of {ledger['id'][ledger['finite'].argmin()]} is not finite"
+    elif not np.isfinite(apart).all():
+        lacking = "the difference is too large for a float64"
     return Estimate(
         metric=DIFFERENCE,
         value=float(apart.max()) if lacking is None else None,
@@ -49,6 +51,6 @@ def golden_gate(spec: GoldenSpec) -> Gate:
 
 
 def _apart(ledger: Ledger) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         apart = np.abs(ledger["target"] - ledger["prediction"]).max(axis=1, initial=0)
     return np.where(ledger["finite"], apart, np.nan)

@@ -134,6 +134,7 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
     def statistic(resample: Resample | None) -> FloatArray:
         return sampled.values(ref, resample)
 
+    sampled.require_units()
     try:
         if not sampled.affords(metric):
             return _of_many_ranks(metric, ref, statistic, sampled)
@@ -161,7 +162,7 @@ def unseen_of(ref: MetricRef, sampled: Sampled) -> Interval:
     if info is None:
         raise ValueError(f"there is no metric `{ref.name}`")
     return unseen_interval(
-        ref, info, sampled.ledger, units=sampled.rows.units, confidence=sampled.confidence
+        ref, info, sampled.sample, units=sampled.rows.units, confidence=sampled.confidence
     )
 
 
@@ -171,10 +172,10 @@ def statistic_interval(statistic: Statistic, metric: Metric, sampled: Sampled) -
     Raises:
         NoIntervalError: it has none, for a reason.
     """
+    sampled.require_units()
     require_resampling(metric)
     if sampled.affords(metric):
         return bca_interval(statistic, sampled.rows, confidence=sampled.confidence)
-    sampled.require_units()
     error = _delete_group_error(statistic, sampled.few_groups)
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
@@ -213,16 +214,13 @@ def _of_many_ranks(
     value = float(statistic(None)[0])
     influence = influence_of(metric, ref, sampled)
     if influence is not None:
+        require_sides(ref, sampled)
         error, units, method = standard_error(influence, sampled), sampled.rows.units, INFLUENCE
     else:
         error, units, method = (
             _delete_group_error(statistic, sampled.few_groups),
             JACKKNIFE_GROUPS,
             JACKKNIFE,
-        )
-    if sampled.rows.units < MIN_UNITS:
-        raise NoIntervalError(
-            f"{sampled.rows.units} independent samples are fewer than {MIN_UNITS}"
         )
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
@@ -235,6 +233,23 @@ def _of_many_ranks(
         method=method,
         odds=info is not None and (info.low, info.high) == (0, 1),
     )
+
+
+def require_sides(ref: MetricRef, sampled: Sampled) -> None:
+    """Raises NoIntervalError where so few are of a class, or so few are not, that their spread is unknown."""
+    ledger, base = sampled.ledger, sampled.sample.base
+    part = part_of(ref, ledger)
+    every = [1] if ledger.task is Task.BINARY else range(len(ledger.classes))
+    target = ledger["target"]
+    there = np.ones(len(ledger), dtype=bool) if base is None else base > 0
+    for index in every if part is None else [part]:
+        of_class = target == index if target.ndim == 1 else target[:, index]
+        least = min(np.count_nonzero(side & there) for side in (of_class, ~of_class))
+        if least < MIN_UNITS:
+            raise NoIntervalError(
+                f"{least} samples are of `{ledger.classes[index]}` or of the others, "
+                f"fewer than {MIN_UNITS}"
+            )
 
 
 def influence_of(metric: Metric, ref: MetricRef, sampled: Sampled) -> FloatArray | None:

@@ -20,13 +20,21 @@ _MAX_CLASSES = 100
 
 
 def unseen_interval(
-    ref: MetricRef, info: MetricInfo, ledger: Ledger, *, units: int, confidence: float
+    ref: MetricRef, info: MetricInfo, sample: Sample, *, units: int, confidence: float
 ) -> Interval:
     """The interval of a bounded metric of a classifier where no resample differs.
+
+    Args:
+        ref: the metric, of the catalogue.
+        info: what it is.
+        sample: on which it has a value.
+        units: how many equal independent samples that is worth.
+        confidence: of both sides together.
 
     Raises:
         NoIntervalError: the metric is not bounded, or there are too many classes.
     """
+    ledger = sample.ledger
     size = len(ledger.classes)
     if not (isfinite(info.low) and isfinite(info.high)) or ledger.task not in {
         Task.BINARY,
@@ -41,8 +49,11 @@ def unseen_interval(
     group = np.concatenate([np.zeros(len(ledger), dtype=np.intp), 1 + np.arange(count)])
     multiplicity = np.zeros((count + 1, count + 1))
     multiplicity[:, 0] = 1
-    np.fill_diagonal(multiplicity[1:, 1:], share / (1 - share) * len(ledger))
-    rows = Sample(ledger=extended).rows(Resample(group=group, multiplicity=multiplicity))
+    base = np.ones(len(ledger)) if sample.base is None else sample.base
+    base = base / base.max()
+    np.fill_diagonal(multiplicity[1:, 1:], share / (1 - share) * base.sum())
+    weighted = Sample(ledger=extended, base=np.concatenate([base, np.ones(count)]))
+    rows = weighted.rows(Resample(group=group, multiplicity=multiplicity))
     values = values_of(rows, ref)
     values = values[np.isfinite(values)]
     return Interval(

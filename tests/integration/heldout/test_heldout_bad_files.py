@@ -156,7 +156,7 @@ def test_csv_with_another_separator(tmp_path, character, shown):
 def test_csv_with_rows_of_unequal_length(tmp_path):
     (tmp_path / "t.csv").write_text("x,y\n1,0\n2\n")
     assert refused(tmp_path / "t.csv").startswith(
-        "`t.csv` cannot be read as CSV: CSV parse error: Row #3: Expected 2 columns, got 1: 2; write it"
+        "`t.csv` cannot be read as CSV: a row has 1 of 2 columns: 2; write it again"
     )
 
 

@@ -106,7 +106,7 @@ def test_the_best_and_the_worst_slice_are_named():
 
 def test_there_is_no_gap_between_fewer_than_two_slices():
     found = gap_of(NO_GAP, [estimate("part=a", 0.9, (0.8, 0.95))], confidence=0.95)
-    assert (found.value, found.undefined) == (None, "there are fewer than two slices with samples")
+    assert (found.value, found.undefined) == (None, "there are fewer than two slices")
 
 
 def test_a_slice_without_a_value_leaves_the_gap_undefined():

@@ -6,6 +6,7 @@ and so is `NA` or `nan` in a column of numbers. Integers with leading zeros, or 
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ _MISSING = ["", "NA", "N/A", "#N/A", "<NA>", "NULL", "null", "NaN", "nan", "None
 _TRUE = ["true", "True", "TRUE"]
 _FALSE = ["false", "False", "FALSE"]
 _BLOCK = 8 << 20
+_RAGGED = re.compile(r"Expected (\d+) columns, got (\d+): ?(.*)")
+"""Part of pyarrow's message; some versions put the row's number before it."""
 
 _RANKS = {"none": 0, "integer": 1, "floating": 2, "text": 3}
 _TYPES = {
@@ -117,8 +120,12 @@ class CsvReader:
             )
 
     def _broken(self, error: BaseException) -> HeldOutError:
+        why = one_line(error)
+        if ragged := _RAGGED.search(why):
+            expected, got, row = ragged.groups()
+            why = f"a row has {got} of {expected} columns: {row}"
         return HeldOutError(
-            f"{quote(self._ref.display)} cannot be read as CSV: {one_line(error)}",
+            f"{quote(self._ref.display)} cannot be read as CSV: {why}",
             remedy="write it again in UTF-8, with a header, commas and as many fields in each row",
             location=self._ref.location,
         )

@@ -1,0 +1,407 @@
+"""Baselines, golden cases, further sets, weights and slices in whole runs: never a pass without proof."""
+
+import shutil
+import subprocess
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from builders.projects import SPEC, make_project
+from builders.samples import with_columns
+from model_eval.ledger import save
+from model_eval.report import from_json, to_json
+from model_eval.run import evaluate
+from model_eval.types import GateStatus, Verdict
+
+PASS, FAIL, UNDECIDED = GateStatus
+ROWS = 400
+
+
+def weights_file(path, weight):
+    state = {"layer.weight": torch.tensor([weight]), "layer.bias": torch.zeros(1)}
+    save_file(state, path)
+
+
+def project(folder, changes="", *, gates=None, spec=SPEC, heldout=""):
+    """A project that passes, with more keys, other gates or more keys of the held-out set."""
+    spec = spec.replace("decisions: {decide_on: point}\n", "decisions: {on_underpowered: warn}\n")
+    if gates is not None:
+        spec = spec.replace(
+            "  - {metric: accuracy, min: 0.9}\n", "".join(f"  - {{{one}}}\n" for one in gates)
+        )
+    spec = spec.replace("  target: label\n", f"  target: label\n{heldout}")
+    made = make_project(folder, spec=spec + changes, rows=ROWS)
+    weights_file(folder / "worse.safetensors", [5.0, -1.0])
+    weights_file(folder / "close.safetensors", [5.0, 4.9])
+    return made
+
+
+def add_column(made, name, value):
+    """A column of the held-out set: `value` is called with the number of the row."""
+    path = made.folder / "heldout.csv"
+    head, *rows = path.read_text().splitlines()
+    lines = [f"{row},{value(index)}" for index, row in enumerate(rows)]
+    path.write_text("\n".join([f"{head},{name}", *lines]) + "\n")
+
+
+def run(made):
+    done = evaluate(
+        made.spec, roots=[made.folder], progress=lambda _: nullcontext(lambda _: None),
+        clock=time.monotonic,
+    )  # fmt: skip
+    assert from_json(to_json(done.report)) == done.report
+    return done
+
+
+def judged(made):
+    return run(made).report
+
+
+def error(made):
+    report = judged(made)
+    assert report.verdict is Verdict.ERROR
+    [fault] = report.faults
+    assert fault.location is not None
+    return report.exit_code, fault.message
+
+
+# --- a baseline -----------------------------------------------------------------------------
+
+DROP = ("metric: accuracy, min: 0.9", "metric: accuracy, max_drop: 0.02")
+
+
+def test_the_same_checkpoint_does_not_drop_at_all(tmp_path):
+    gates = (*DROP, "metric: f1_macro, max_drop: 0", "metric: log_loss, max_relative_rise: 0")
+    gates = [gate for gate in gates if "f1_macro" not in gate]
+    shutil.copy(
+        make_project(tmp_path / "x").folder / "model.safetensors", tmp_path / "same.safetensors"
+    )
+    made = project(tmp_path, "baseline: {checkpoint: same.safetensors}\n", gates=gates)
+    report = judged(made)
+    assert report.verdict is Verdict.PASS, report.reason
+    assert report.baseline.identical
+    assert {one.interval.method for one in report.comparisons} == {"identical"}
+    assert (report.baseline.flips.gained, report.baseline.flips.lost) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "model", "status", "flips"),
+    [
+        ("worse", "model", PASS, (1, 0)),
+        ("model", "worse", FAIL, (0, 1)),
+        ("close", "model", PASS, (1, 0)),
+    ],
+)
+def test_a_baselines_checkpoint(tmp_path, baseline, model, status, flips):
+    spec = SPEC.replace("path: model.safetensors", f"path: {model}.safetensors")
+    made = project(
+        tmp_path, f"baseline: {{checkpoint: {baseline}.safetensors}}\n",
+        gates=("metric: accuracy, min: 0.1", "metric: accuracy, max_drop: 0.03"), spec=spec,
+    )  # fmt: skip
+    report = judged(made)
+    assert report.gates[1].status is status
+    assert not report.baseline.identical
+    [comparison] = report.comparisons
+    found = report.baseline.flips
+    assert (found.gained > 0, found.lost > 0) == tuple(map(bool, flips))
+    assert comparison.difference == pytest.approx((found.gained - found.lost) / ROWS)
+    assert comparison.interval.low < comparison.difference < comparison.interval.high
+
+
+def with_ledger(tmp_path, change, **options):
+    """Runs with a ledger as the baseline that an earlier run left, and somebody changed."""
+    first = run(project(tmp_path / "before"))
+    path = tmp_path / "project" / "ledger.parquet"
+    made = project(
+        tmp_path / "project", "baseline: {ledger: ledger.parquet}\n", gates=DROP, **options
+    )
+    save(change(first.ledgers["heldout"]), path)
+    return judged(made)
+
+
+def columns(ledger, **changes):
+    return replace(ledger, columns={**ledger.columns, **changes})
+
+
+def test_a_saved_ledger(tmp_path):
+    report = with_ledger(tmp_path, lambda ledger: ledger)
+    assert report.verdict is Verdict.PASS
+    assert (report.baseline.kind, report.baseline.refused) == ("ledger", None)
+    # The predictions of another run are not known to be of the same model.
+    assert not report.baseline.identical
+    assert report.comparisons[0].interval.low < 0 < report.comparisons[0].interval.high
+
+
+def test_a_saved_ledger_of_other_weights_is_weighted_as_this_run_is(tmp_path):
+    skewed = with_ledger(
+        tmp_path,
+        lambda ledger: with_columns(ledger, weight=np.where(ledger["target"] == 1, 1.0, 0)),
+    )
+    assert skewed.comparisons[0].baseline == 1.0
+
+
+REFUSED = {
+    "other-ids": (
+        lambda ledger: columns(ledger, id=ledger["id"] + 1),
+        "1 of 400 ids are not in the baseline (first: 0)",
+    ),
+    "fewer-ids": (
+        lambda ledger: replace(ledger, columns={k: v[:-1] for k, v in ledger.columns.items()}),
+        "1 of 400 ids are not in the baseline (first: 399)",
+    ),
+    "other-targets": (
+        lambda ledger: columns(ledger, target=np.where(ledger["id"] == 5, 1 - ledger["target"], ledger["target"])),
+        "1 samples have other targets (first id: 5)",
+    ),
+    "other-classes": (
+        lambda ledger: replace(ledger, classes=("a", "b")),
+        "its classes are others, or in another order",
+    ),
+    "another-set": (
+        lambda ledger: replace(ledger, heldout="0" * 64),
+        "its held-out set is another (sha256:000000000000",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "reason"), REFUSED.values(), ids=REFUSED)
+def test_a_baseline_of_other_samples_decides_nothing(tmp_path, change, reason):
+    report = with_ledger(tmp_path, change)
+    assert (report.verdict, report.exit_code) == (Verdict.UNDECIDED, 4)
+    assert report.baseline.refused.startswith(reason)
+    assert report.comparisons == ()
+    [plain, drop] = report.gates
+    assert plain.status is PASS
+    assert (drop.status, drop.blocks) == (UNDECIDED, True)
+    assert drop.reason == f"nothing was compared: {report.baseline.refused}"
+
+
+def test_a_baseline_of_another_task_decides_nothing(tmp_path):
+    from builders.ledgers import regression_ledger
+
+    report = with_ledger(tmp_path, lambda _: regression_ledger(np.zeros(ROWS), np.zeros(ROWS)))
+    assert report.verdict is Verdict.UNDECIDED
+    assert report.baseline.refused == "it is a ledger of a regression task, and this is binary"
+
+
+def test_a_baseline_that_is_broken(tmp_path):
+    made = project(tmp_path, "baseline: {ledger: ledger.parquet}\n", gates=DROP)
+    (tmp_path / "ledger.parquet").write_text("no ledger")
+    code, message = error(made)
+    assert code in {3, 4}
+    assert message.startswith(f"`{tmp_path / 'ledger.parquet'}` is not a ledger that can be used")
+    made = project(tmp_path, "baseline: {checkpoint: old.safetensors}\n", gates=DROP)
+    (tmp_path / "old.safetensors").write_text("no checkpoint")
+    assert "old.safetensors" in error(made)[1]
+
+
+def git(folder, *arguments):
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", folder, *arguments],
+        check=True,
+        capture_output=True,
+    )
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_git_ref(tmp_path):
+    made = project(tmp_path, "baseline: {git: before}\n", gates=DROP)
+    shutil.copy(tmp_path / "model.safetensors", tmp_path / "good.safetensors")
+    shutil.copy(tmp_path / "worse.safetensors", tmp_path / "model.safetensors")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "before")
+    git(tmp_path, "tag", "before")
+    shutil.copy(tmp_path / "good.safetensors", tmp_path / "model.safetensors")
+    report = judged(made)
+    assert report.verdict is Verdict.PASS, report.reason
+    assert (report.baseline.source, report.baseline.kind) == ("before", "git")
+    assert report.comparisons[0].difference > 0.1
+    assert report.baseline.flips.lost == 0
+
+    # Against itself, and against a ref whose samples are others.
+    shutil.copy(tmp_path / "worse.safetensors", tmp_path / "model.safetensors")
+    report = judged(made)
+    assert report.comparisons[0].difference == 0
+    add_column(made, "more", str)
+    report = judged(made)
+    assert report.verdict is not Verdict.PASS
+    assert report.baseline.refused.startswith("its held-out set is another")
+
+    for ref, why in (
+        ("nowhere", "git does not find `nowhere`"),
+        ("--output=x", "git does not find `--output=x`"),
+    ):
+        spec = made.spec.read_text()
+        made.spec.write_text(spec.replace("git: before", f"git: {ref}"))
+        assert error(made)[1].startswith(why)
+        made.spec.write_text(spec)
+
+    (tmp_path / "empty").mkdir()
+    git(tmp_path, "rm", "-q", "--cached", "model.safetensors")
+    git(tmp_path, "commit", "-qm", "without")
+    git(tmp_path, "tag", "-f", "before")
+    assert error(made)[1].startswith("the spec of `before` could not be evaluated: ")
+
+
+# --- golden cases ---------------------------------------------------------------------------
+
+
+def golden(tmp_path, rows, tolerance=0.001, **options):
+    made = project(
+        tmp_path,
+        "golden: {path: golden.csv, inputs: [{columns: [a, b], dtype: float32}], outputs: logit, "
+        f"id: name, tolerance: {tolerance}}}\n",
+        **options,
+    )
+    lines = [",".join(map(str, row)) for row in rows]
+    (tmp_path / "golden.csv").write_text("\n".join(["name,a,b,logit", *lines]) + "\n")
+    return judged(made)
+
+
+SAME = [("plain", 1, 1, 10), ("negative", -1, 0.5, -2.5)]
+
+
+def test_golden_cases_that_are_as_they_were(tmp_path):
+    report = golden(tmp_path, SAME)
+    assert report.verdict is Verdict.PASS, report.reason
+    assert report.gates[-1].metric.name == "golden_difference"
+    assert report.more_heldout[-1].completion.rows == 2
+
+
+def test_a_golden_case_that_changed_fails_and_is_named(tmp_path):
+    report = golden(tmp_path, [*SAME, ("moved", 1, 0, 5.5)])
+    assert report.verdict is Verdict.FAIL
+    assert report.gates[-1].value == pytest.approx(0.5)
+    assert "1 of 3 golden cases changed: `moved`" in report.notes
+
+
+def test_a_golden_case_without_a_finite_output_decides_nothing(tmp_path):
+    report = golden(tmp_path, [*SAME, ("endless", 1e38, 1e38, 0)])
+    assert report.verdict is Verdict.UNDECIDED
+    assert report.gates[-1].reason == "undefined: the output of endless is not finite"
+
+
+# --- further sets, weights, slices ----------------------------------------------------------
+
+
+def test_a_further_set_has_gates_of_its_own(tmp_path):
+    made = project(
+        tmp_path,
+        "more_heldout:\n  shifted: {path: shifted.csv, inputs: [{columns: [a, b], dtype: float32}], "
+        "target: label}\n",
+        gates=("metric: accuracy, min: 0.9", "metric: accuracy, heldout: shifted, min: 0.9"),
+    )
+    head, *rows = (tmp_path / "heldout.csv").read_text().splitlines()
+    (tmp_path / "shifted.csv").write_text("\n".join([head, *rows[:100]]) + "\n")
+    done = run(made)
+    assert done.report.verdict is Verdict.PASS, done.report.reason
+    assert set(done.ledgers) == {"heldout", "shifted"}
+    assert [gate.n for gate in done.report.gates] == [ROWS, 100]
+    wrong = [f"{row[:-1]}{1 - int(row[-1])}" for row in rows[:100]]
+    (tmp_path / "shifted.csv").write_text("\n".join([head, *wrong]) + "\n")
+    report = judged(made)
+    assert [gate.status for gate in report.gates] == [PASS, FAIL]
+    (tmp_path / "shifted.csv").write_text("\n".join([head, *rows[:3]]) + "\n")
+    assert [gate.status for gate in judged(made).gates] == [PASS, UNDECIDED]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("-1", "-1"), ("inf", "inf"), ("-inf", "-inf"), ("nan", None), ("", None)]
+)
+def test_weights_that_are_none(tmp_path, value, shown):
+    made = project(tmp_path, heldout="  weight: w\n")
+    add_column(made, "w", lambda index: value if index == 7 else "1.5")
+    code, message = error(made)
+    assert code == 3
+    assert "`w`" in message or "weight" in message
+    assert shown is None or shown in message
+
+
+def test_huge_and_tiny_weights(tmp_path):
+    for factor in ("1e300", "1e-300"):
+        made = project(tmp_path / factor, heldout="  weight: w\n")
+        add_column(made, "w", lambda index, factor=factor: factor if index % 2 else "0")
+        report = judged(made)
+        assert report.verdict is Verdict.PASS, report.reason
+        assert report.gates[0].n == ROWS // 2
+
+
+def test_weights_of_nothing_decide_nothing(tmp_path):
+    made = project(tmp_path, heldout="  weight: w\n")
+    add_column(made, "w", lambda _: "0")
+    report = judged(made)
+    assert report.verdict is Verdict.UNDECIDED
+    assert report.gates[0].value is None
+
+
+def test_all_weight_on_a_few_samples_decides_nothing(tmp_path):
+    made = project(tmp_path, heldout="  weight: w\n")
+    add_column(made, "w", lambda index: "1e9" if index < 3 else "1e-9")
+    report = judged(made)
+    assert report.verdict is Verdict.UNDECIDED
+    assert report.gates[0].reason.startswith("no interval: 3 independent samples are fewer than 10")
+
+
+def sliced(tmp_path, *gates, slices="[site, {column: a, bins: [0, 99]}]", sites="ab"):
+    made = project(
+        tmp_path, gates=("metric: accuracy, min: 0.9", *gates), heldout=f"  slices: {slices}\n"
+    )
+    add_column(made, "site", lambda index: sites[index % len(sites)])
+    return made
+
+
+def test_slices(tmp_path):
+    made = sliced(
+        tmp_path,
+        "metric: accuracy, slices: site, min: 0.9",
+        "metric: accuracy, slices: site, max_gap: 0.2",
+        "metric: accuracy, slice: {site: a}, min: 0.9",
+        "metric: accuracy, slice: a<0, min: 0.9",
+    )
+    report = judged(made)
+    assert [gate.status for gate in report.gates] == [PASS] * 5
+    # All are right on every site, and what was not seen may still differ.
+    [gap] = report.gaps
+    assert gap.value == gap.interval.low == 0
+    assert 0.01 < gap.interval.high < 0.05
+
+
+@pytest.mark.parametrize(
+    ("gate", "reason"),
+    [
+        ("metric: accuracy, slice: {site: gone}, min: 0.9", "no sample is in the slice"),
+        ("metric: accuracy, slice: a≥99, min: 0.9", "undefined: there are no samples"),
+        (
+            "metric: accuracy, slices: a, min: 0.9",
+            "1 of 3 slices undecided, a≥99: undefined: there are no samples",
+        ),
+        ("metric: accuracy, slices: a, max_gap: 0.1", "undefined: no sample is in a≥99"),
+    ],
+)
+@pytest.mark.parametrize("on_undecided", ["undecided", "fail", "advisory"])
+def test_a_slice_that_vanished_is_no_pass(tmp_path, gate, reason, on_undecided):
+    report = judged(sliced(tmp_path, f"{gate}, on_undecided: {on_undecided}"))
+    assert report.verdict is Verdict.UNDECIDED
+    assert report.gates[1].reason == reason
+    assert report.gates[1].blocks
+
+
+@pytest.mark.parametrize(
+    ("slices", "message"),
+    [
+        ("[site, {where: a > 0, name: site=a}]", "two slices are called `site=a`"),
+        ("[{column: site, bins: [1]}]", "the column `site` holds text, and `bins` are of numbers"),
+        ("[a]", "`a` has 400 values, and slices are at most 200"),
+        ("[{where: site > 1}]", "the condition `site > 1` cannot be evaluated: "),
+    ],
+)
+def test_what_cannot_be_divided(tmp_path, slices, message):
+    code, found = error(sliced(tmp_path, slices=slices))
+    assert code == 3
+    assert found.startswith(message)

@@ -1,0 +1,104 @@
+"""Intervals and tests of counts, against SciPy and against formulas written out here."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as sp
+
+from model_eval.stats.shares import holm, mcnemar, share_difference, share_interval
+
+COUNTS = [(0, 1), (1, 1), (0, 50), (50, 50), (1, 50), (49, 50), (25, 50), (989, 1000), (7, 13)]
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.9999])
+@pytest.mark.parametrize(("successes", "trials"), COUNTS)
+def test_shares(successes, trials, confidence):
+    found = share_interval(successes, trials, confidence=confidence)
+    tail = (1 - confidence) / 2
+    jeffreys = sp.beta(successes + 0.5, trials - successes + 0.5).ppf([tail, 1 - tail])
+    exact = sp.binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    ends = 0 < successes < trials
+    assert (found.low, found.high) == pytest.approx(jeffreys if ends else (exact.low, exact.high))
+
+
+def test_fifty_of_fifty_is_no_certainty():
+    found = share_interval(50, 50, confidence=0.95)
+    assert (round(found.low, 4), found.high) == (0.9289, 1.0)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(1, 0), (-1, 5), (6, 5), (0, 0)])
+def test_what_is_no_share(successes, trials):
+    with pytest.raises(ValueError, match="is no share"):
+        share_interval(successes, trials, confidence=0.95)
+
+
+@given(st.integers(1, 5000), st.data(), st.floats(0.5, 0.9999))
+def test_an_interval_holds_its_share(trials, data, confidence):
+    successes = data.draw(st.integers(0, trials))
+    found = share_interval(successes, trials, confidence=confidence)
+    assert 0 <= found.low <= successes / trials <= found.high <= 1
+    assert found.low < found.high
+    mirrored = share_interval(trials - successes, trials, confidence=confidence)
+    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((found.low, found.high))
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost"), [(0, 0), (0, 1), (0, 6), (3, 3), (1, 12), (40, 20), (500, 300)]
+)
+def test_mcnemar(gained, lost):
+    expected = sp.binomtest(gained, gained + lost, 0.5).pvalue if gained + lost else 1.0
+    assert mcnemar(gained, lost) == pytest.approx(expected)
+    assert mcnemar(lost, gained) == mcnemar(gained, lost)
+
+
+def test_the_difference_of_shares_is_bonett_and_prices():
+    # Bonett & Price (2012): p̃ = (f + 1) / (n + 2) of both kinds of disagreement.
+    gained, lost, n = 12, 30, 200
+    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    half = sp.norm.ppf(0.975) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    found = share_difference(gained, lost, n, confidence=0.95)
+    assert (found.low, found.high) == pytest.approx((up - down - half, up - down + half))
+
+
+@given(st.integers(1, 500), st.data())
+def test_a_difference_of_shares_is_never_without_width(n, data):
+    gained = data.draw(st.integers(0, n))
+    lost = data.draw(st.integers(0, n - gained))
+    found = share_difference(gained, lost, n, confidence=0.95)
+    mirrored = share_difference(lost, gained, n, confidence=0.95)
+    assert -1 <= found.low < found.high <= 1
+    assert (-mirrored.high, -mirrored.low) == pytest.approx((found.low, found.high))
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), [(-1, 0, 5), (3, 3, 5), (0, 0, 0)])
+def test_what_is_no_difference(gained, lost, n):
+    with pytest.raises(ValueError, match="are no counts"):
+        share_difference(gained, lost, n, confidence=0.95)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.99])
+def test_the_interval_of_a_difference_covers(share):
+    """Of models that disagree on few samples as often both ways: the truth is inside as often as is said."""
+    generator = np.random.default_rng(0)
+    counts = generator.multinomial(200, [(1 - share) / 2, (1 - share) / 2, share], size=2000)
+    inside = [
+        (found := share_difference(int(up), int(down), 200, confidence=0.95)).low <= 0 <= found.high
+        for up, down, _ in counts
+    ]
+    assert np.mean(inside) >= 0.94
+
+
+def by_hand(p_values):
+    """Step down: the smallest is held against level / K, the next against level / (K - 1), …"""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, highest = {}, 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return [adjusted[index] for index in range(len(p_values))]
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_holm(p_values):
+    assert holm(np.array(p_values, dtype=float)) == pytest.approx(by_hand(p_values))
