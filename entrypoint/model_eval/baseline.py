@@ -9,6 +9,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
+from hashlib import file_digest
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +18,8 @@ import numpy as np
 from model_eval import output, stats
 from model_eval.errors import BaselineError, ModelEvalError
 from model_eval.ledger import Ledger, open_ledger
-from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
+from model_eval.spec.eval_spec import BaselineSpec, EvalSpec, PathRef
+from model_eval.spec.files import explain, open_regular
 from model_eval.types import (
     MAIN_HELDOUT,
     BaselineInfo,
@@ -26,7 +28,7 @@ from model_eval.types import (
     Location,
     Verdict,
 )
-from model_eval.wording import printable
+from model_eval.wording import printable, quote
 
 EvaluateCheckpoint = Callable[[BaselineSpec], tuple[Mapping[str, Ledger], CheckpointInfo]]
 """Evaluates the baseline's checkpoint on every held-out set of the run."""
@@ -57,8 +59,9 @@ def find_baseline(
         found, loaded = evaluate(wanted)
         source, kind, files = wanted.checkpoint.path.display, "checkpoint", loaded.files
     elif wanted.ledger is not None:
+        file = _pinned(wanted.ledger, wanted)
         found = {MAIN_HELDOUT: _opened(wanted.ledger.path, wanted.location)}
-        source, kind, files = wanted.ledger.display, "ledger", ()
+        source, kind, files = wanted.ledger.display, "ledger", (file,)
     else:
         found, files = _at_ref(spec, wanted)
         source, kind = wanted.git or "", "git"
@@ -105,6 +108,27 @@ def _refusal(name: str, ours: Ledger, found: Mapping[str, Ledger]) -> str | None
             f"and this run's sha256:{ours.heldout[:12]})"
         )
     return stats.unpairable(ours, theirs)
+
+
+def _pinned(ledger: PathRef, wanted: BaselineSpec) -> FileInfo:
+    """The ledger's file, after its digest was held against the spec's."""
+    try:
+        with open_regular(ledger.path) as file:
+            # A BinaryIO has all that it needs; typeshed asks for `readinto`.
+            found = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            size = file.tell()
+    except (OSError, ValueError) as error:
+        what, remedy = explain(error, ledger.path)
+        raise BaselineError(
+            f"{quote(ledger.display)} {what}", remedy=remedy, location=wanted.location
+        ) from error
+    if wanted.sha256 not in {None, found}:
+        raise BaselineError(
+            f"{quote(ledger.display)} has the digest sha256:{found}, and the spec pins another",
+            remedy="restore the file, or correct baseline.sha256",
+            location=wanted.location,
+        )
+    return FileInfo(path=ledger.display, sha256=found, size=size)
 
 
 def _opened(path: Path, location: Location) -> Ledger:

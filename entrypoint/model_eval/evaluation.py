@@ -16,7 +16,7 @@ from model_eval.heldout import HeldOut, open_heldout
 from model_eval.ledger import Ledger
 from model_eval.spec.eval_spec import BaselineSpec, CheckpointSpec, CodeRef, EvalSpec, HeldOutSpec
 from model_eval.tasks import Scorer
-from model_eval.types import CheckpointInfo, Location, Task
+from model_eval.types import MAIN_HELDOUT, CheckpointInfo, Location, Task
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
@@ -46,13 +46,27 @@ def open_sets(spec: EvalSpec, resolve: Resolve) -> Sets:
     if spec.golden is not None:
         cases = replace(spec.golden.heldout, transform=spec.heldout.transform)
         golden = open_heldout(cases, task=Task.REGRESSION, resolve=resolve)
-    return Sets(
-        heldouts={
-            name: open_heldout(one, task=spec.task, resolve=resolve)
-            for name, one in spec.heldouts.items()
-        },
-        golden=golden,
-    )
+    heldouts = {
+        name: open_heldout(one, task=spec.task, resolve=resolve)
+        for name, one in spec.heldouts.items()
+    }
+    for name, opened in heldouts.items():
+        _require_alike(name, opened, heldouts[MAIN_HELDOUT], spec)
+    return Sets(heldouts=heldouts, golden=golden)
+
+
+def _require_alike(name: str, opened: HeldOut, main: HeldOut, spec: EvalSpec) -> None:
+    """Raises HeldOutError where a set would read the model's outputs in another order."""
+    own, first = spec.heldouts[name].targets, spec.heldout.targets
+    shuffled = own != first and sorted(own) == sorted(first)
+    named = opened.classes is not None and main.classes is not None
+    if shuffled or (named and opened.classes != main.classes):
+        what = "targets" if shuffled else "classes"
+        raise HeldOutError(
+            f"the {what} of the held-out set `{name}` are not those of the main set in the same order",
+            remedy=f"name the {what} of both in the order of the model's outputs",
+            location=spec.heldouts[name].location,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,10 +153,13 @@ class Evaluator:
         for name, heldout in sets.items():
             with placed(_places(self.spec, self.spec.heldouts[name])):
                 rows = self._run(
-                    loaded.predict,
+                    self._predict_for(loaded, self.spec.heldouts[name]),
                     (sources or {}).get(name, heldout),
                     heldout.expected,
-                    self.scorer(heldout.classes),
+                    self.scorer(
+                        heldout.classes or sets[MAIN_HELDOUT].classes,
+                        ignore_index=self.spec.heldouts[name].ignore_index,
+                    ),
                     causal=self.spec.heldouts[name].shift,
                 )
                 found[name] = replace(
@@ -204,8 +221,15 @@ class Evaluator:
                 causal=causal,
             )
 
-    def scorer(self, classes: tuple[str, ...] | None) -> Scorer:
-        """The scoring side for a set with these classes."""
+    def _predict_for(self, loaded: Loaded, heldout: HeldOutSpec) -> engine.Predict:
+        """The model's side for a set, which may transform its inputs in its own way."""
+        if heldout is self.spec.heldout:
+            return loaded.predict
+        transform = _called(heldout.transform, self.resolve)
+        return loaded.bind(loaded.model, device=self.device, transform=transform)
+
+    def scorer(self, classes: tuple[str, ...] | None, *, ignore_index: int | None = None) -> Scorer:
+        """The scoring side for a set with these classes; outputs are named as in the main set."""
         spec = self.spec
         return Scorer(
             task=spec.task,
@@ -213,7 +237,7 @@ class Evaluator:
             threshold=spec.threshold,
             classes=classes,
             outputs=spec.heldout.targets if spec.task is Task.REGRESSION else (),
-            ignore_index=spec.heldout.ignore_index,
+            ignore_index=spec.heldout.ignore_index if ignore_index is None else ignore_index,
         )
 
 

@@ -140,7 +140,7 @@ def judged(
         gates=results,
         base_gates=base_gates,
         notes=(
-            *_notes(report, classes, uncounted=main.uncounted),
+            *_notes(report, spec, classes, uncounted=main.uncounted),
             *_golden_notes(evaluated.golden, spec),
         ),
     )
@@ -174,7 +174,9 @@ def _golden_notes(golden: Ledger | None, spec: EvalSpec) -> tuple[str, ...]:
     return (f"{len(changed)} of {len(golden)} golden cases changed: {first_few(changed)}",)
 
 
-def _notes(known: Report, classes: Sequence[ClassRow], *, uncounted: int) -> tuple[str, ...]:
+def _notes(
+    known: Report, spec: EvalSpec, classes: Sequence[ClassRow], *, uncounted: int
+) -> tuple[str, ...]:
     notes = list(known.notes)
     done = known.completion
     if known.checkpoint and not known.checkpoint.pinned:
@@ -183,6 +185,8 @@ def _notes(known: Report, classes: Sequence[ClassRow], *, uncounted: int) -> tup
         notes.append("the held-out set is not pinned: add heldout.sha256 to fix its content")
     if known.heldout and not known.heldout.disjoint_from:
         notes.append("nothing was checked against training data: name it in heldout.disjoint_from")
+    if spec.baseline is not None and spec.baseline.git is None and spec.baseline.sha256 is None:
+        notes.append("the baseline is not pinned: add baseline.sha256 to fix which file")
     if done and (lacking := done.rows - done.finite):
         notes.append(f"{lacking} of {done.rows} samples have outputs that are not finite")
     if done and uncounted:

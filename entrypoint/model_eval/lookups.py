@@ -83,11 +83,11 @@ def record(path: Path, report: Report, *, date: str, commit: str) -> None:
     )
     line = (json.dumps(entry) + "\n").encode()
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
+        with path.open("a+b") as file:
+            if file.tell():  # a last line that an editor left open is closed first
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.write(line)
     except OSError as error:
         raise OutputError(
             f"`{path}` cannot be written: {error.strerror}", remedy="name a file that can be"

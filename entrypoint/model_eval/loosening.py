@@ -61,8 +61,20 @@ def _fewer(base: Any, head: Any) -> bool:
     return not all(item in (head or ()) for item in base or ())
 
 
-def _fewer_items(base: Any, head: Any) -> bool:
-    return not all(key in head and head[key] == item for key, item in base.items())
+def _unless_pinned(base: Any, head: Any) -> bool:
+    """Adding the section, or a pin to it, is not looser; every other change is."""
+    return base is not None and _canonical(base) != _canonical(_without_new_pins(base, head))
+
+
+def _without_new_pins(base: Any, head: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(head, dict):
+        return head
+    return {
+        key: None
+        if key == "sha256" and base.get(key) is None
+        else _without_new_pins(base.get(key), value)
+        for key, value in head.items()
+    }
 
 
 def _ranked(*strictest_first: frozenset[str]) -> Looser:
@@ -125,10 +137,10 @@ RULES: Mapping[str, Looser] = {
     "heldout.disjoint_from": _fewer,
     "heldout.slices": _free,  # the columns of the families
     "heldout.families": _fewer,
-    "more_heldout": _fewer_items,
-    "golden": _unless_added,
+    "golden": _unless_pinned,
     "held_out_ledger": _unless_added,
-    "baseline": _unless_added,
+    "control": _lower,
+    "baseline": _unless_pinned,
     "decisions.decide_on": _DECIDE_ON,
     "decisions.on_undecided": _ON_UNDECIDED,
     "decisions.confidence": _lower,
@@ -255,13 +267,35 @@ def _of_sections(
         if key == "gates" or _is_place(field.name):
             continue
         before, after = getattr(base, field.name), getattr(head, field.name)
-        if key not in RULES and _is_section(before) and type(before) is type(after):
+        if _rule_key(key) not in RULES and _is_section(before) and type(before) is type(after):
             yield from _of_sections(before, after, key, places)
             continue
+        if key == "more_heldout":
+            yield from _of_further_sets(before, after, places)
+            continue
         plain = _plain(before), _plain(after)
-        if _canonical(plain[0]) != _canonical(plain[1]) and RULES.get(key, _changed)(*plain):
+        rule = RULES.get(_rule_key(key), _changed)
+        if _canonical(plain[0]) != _canonical(plain[1]) and rule(*plain):
             written = f"{path}.{_KEYS.get(field.name, field.name)}" if path else _KEYS.get(key, key)
             yield _difference(written, *plain, places.get(written) or places.get(path))
+
+
+def _of_further_sets(
+    base: Mapping[str, Any], head: Mapping[str, Any], places: Mapping[str, Location]
+) -> Iterator[Loosening]:
+    """Sets may be added; those of the base branch are compared as the main one is."""
+    for name, before in base.items():
+        key = f"more_heldout.{name}"
+        if name in head:
+            yield from _of_sections(before, head[name], key, places)
+        else:
+            yield _difference(key, name, None, places.get("more_heldout"))
+
+
+def _rule_key(key: str) -> str:
+    """The key that has the rule: further held-out sets have those of the main one."""
+    head, _, rest = key.partition(".")
+    return f"heldout.{rest.partition('.')[2]}" if head == "more_heldout" else key
 
 
 _KEYS = {

@@ -345,7 +345,7 @@ def test_all_weight_on_a_few_samples_decides_nothing(tmp_path):
     add_column(made, "w", lambda index: "1e9" if index < 3 else "1e-9")
     report = judged(made)
     assert report.verdict is Verdict.UNDECIDED
-    assert report.gates[0].reason.startswith("no interval: 3 independent samples are fewer than 10")
+    assert report.gates[0].reason.startswith("1 with [0.292402, 1] holds 0.9")
 
 
 def sliced(tmp_path, *gates, slices="[site, {column: a, bins: [0, 99]}]", sites="ab"):
@@ -405,3 +405,65 @@ def test_what_cannot_be_divided(tmp_path, slices, message):
     code, found = error(sliced(tmp_path, slices=slices))
     assert code == 3
     assert found.startswith(message)
+
+
+# --- what a reviewer found -------------------------------------------------------------------
+
+
+def further(tmp_path, keys, *, model=None):
+    made = project(
+        tmp_path / "p",
+        "more_heldout:\n  other: {path: heldout.csv, inputs: [{columns: [a, b], dtype: float32}], "
+        f"target: label, {keys}}}\n",
+        gates=["metric: accuracy, min: 0.9", "metric: accuracy, heldout: other, min: 0.9"],
+    )
+    if model:
+        path = made.folder / "model.py"
+        path.write_text(path.read_text() + model)
+    return made
+
+
+def test_a_further_set_is_transformed_in_its_own_way(tmp_path):
+    blank = "\ndef blank(x):\n    return x * 0 - 1\n"
+    report = judged(further(tmp_path, "transform: model.py:blank", model=blank))
+    assert [gate.status for gate in report.gates] == [PASS, FAIL]
+    assert report.gates[1].value < 0.7
+
+
+def test_a_further_set_cannot_read_the_outputs_in_another_order(tmp_path):
+    made = further(tmp_path, "classes: ['1', '0']")
+    made.spec.write_text(
+        made.spec.read_text().replace(
+            "  target: label\n", "  target: label\n  classes: ['0', '1']\n", 1
+        )
+    )
+    path = made.folder / "heldout.csv"
+    head, *rows = path.read_text().splitlines()
+    rows = [row[:-1] + {"0": "no", "1": "yes"}[row[-1]] for row in rows]
+    path.write_text("\n".join([head, *rows]) + "\n")
+    text = made.spec.read_text()
+    made.spec.write_text(text.replace("['0', '1']", "[no, yes]").replace("['1', '0']", "[yes, no]"))
+    assert error(made) == (
+        3,
+        "the classes of the held-out set `other` are not those of the main set in the same order",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [("ledger", "and the spec pins another"), ("checkpoint", "digest")],
+)
+def test_a_pinned_baseline_cannot_be_replaced(tmp_path, key, message):
+    file = "old.parquet" if key == "ledger" else "close.safetensors"
+    made = project(
+        tmp_path / "p", f"baseline: {{{key}: {file}, sha256: {'a' * 64}}}\n", gates=[DROP[1]]
+    )
+    save(next(iter(run(project(tmp_path / "q")).ledgers.values())), made.folder / "old.parquet")
+    code, shown = error(made)
+    assert code == 3
+    assert message in shown or "sha256" in shown
+
+
+def test_a_baseline_without_a_pin_is_noted(tmp_path):
+    made = project(tmp_path / "p", "baseline: {checkpoint: close.safetensors}\n", gates=DROP)
+    assert any("baseline.sha256" in note for note in judged(made).notes)

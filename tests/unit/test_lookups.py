@@ -108,3 +108,10 @@ def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path):
 def test_what_is_left_of_the_claim(looks, others, says):
     known = LookupInfo(path="looks.jsonl", looks=looks, checkpoints=others)
     assert says in lookups.claim(known, 0.95)
+
+
+def test_a_last_line_that_was_left_open_stays_a_line(tmp_path):
+    file = tmp_path / "looks"
+    file.write_text(entry().rstrip("\n"))
+    lookups.record(file, REPORT, date="2026-11-26", commit="")
+    assert looked_up(file).looks == 2

@@ -226,6 +226,7 @@ class BaselineSpec:
     Attributes:
         factory: what makes the baseline's model; None is the spec's own.
         git: a ref of the repository whose version of this spec is evaluated.
+        sha256: the digest of the checkpoint's or the ledger's file, where the spec pins it.
     """
 
     checkpoint: CheckpointSpec | None
@@ -233,6 +234,7 @@ class BaselineSpec:
     ledger: PathRef | None
     git: str | None
     location: Location
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -92,15 +92,31 @@ def _compare(
     for sign, other in zip(signs, others, strict=True):
         if isinstance(sign, ast.In | ast.NotIn):
             items = [evaluate(item, columns) for item in other.elts]  # type: ignore[attr-defined]
+            for item in items:
+                _require_same_kind(before, item)
             step: Any = before == items[0]
             for item in items[1:]:
                 step = step | (before == item)
             found = found & (~step if isinstance(sign, ast.NotIn) else step)
             continue
         after = evaluate(other, columns)
+        _require_same_kind(before, after)
         found = found & _COMPARISONS[type(sign)](before, after)
         before = after
     return found
+
+
+def _require_same_kind(left: Any, right: Any) -> None:
+    """Text is never equal to a number, so that such a condition is the same for every sample."""
+    if _holds_text(left) is not _holds_text(right):
+        raise ExpressionError("compares text with a number; text stands in quotes: `target != '0'`")
+
+
+def _holds_text(value: Any) -> bool:
+    return isinstance(value, str) or getattr(getattr(value, "dtype", None), "kind", "") in {
+        "O",
+        "U",
+    }
 
 
 def _truth(value: Any) -> Any:

@@ -142,7 +142,7 @@ def find_golden(node: Node, places: Places, faults: Faults) -> HeldOutSpec | Non
         count=None,
         image=None,
         transform=None,
-        sha256=None,
+        sha256=digest(sha256) if (sha256 := node.get("sha256")) else None,
         disjoint_from=(),
         location=node.key_location,
         locations={str(child.path[-1]): child.location for child in node.entries()},

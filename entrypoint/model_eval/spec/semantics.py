@@ -210,6 +210,14 @@ def _baseline(node: Node | None, places: Places, faults: Faults) -> BaselineSpec
         )
         return None
     path, ledger, git = node.get("checkpoint"), node.get("ledger"), node.get("git")
+    sha256 = node.get("sha256")
+    pin = digest(sha256) if sha256 else None
+    if pin is not None and git is not None:
+        faults.add(
+            node.child("sha256").key_location,
+            "`sha256` is given, and a git ref is no file",
+            "name a commit in `git`, or remove `sha256`",
+        )
     factory_node, kwargs = node.get("factory"), node.get("kwargs")
     state_key = node.get("state_key")
     checkpoint = places.find(path, faults) if path else None
@@ -217,7 +225,7 @@ def _baseline(node: Node | None, places: Places, faults: Faults) -> BaselineSpec
         checkpoint=None
         if checkpoint is None
         else CheckpointSpec(
-            path=checkpoint, sha256=None, state_key=state_key.value if state_key else None
+            path=checkpoint, sha256=pin, state_key=state_key.value if state_key else None
         ),
         factory=None
         if factory_node is None
@@ -225,6 +233,7 @@ def _baseline(node: Node | None, places: Places, faults: Faults) -> BaselineSpec
         ledger=places.find(ledger, faults) if ledger else None,
         git=git.value if git else None,
         location=node.key_location,
+        sha256=pin,
     )
 
 

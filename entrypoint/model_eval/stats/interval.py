@@ -10,8 +10,9 @@ import numpy as np
 from model_eval.ledger import Ledger
 from model_eval.metrics import Brought, Resample, Sample, values_of
 from model_eval.metrics.registry import Metric, Needs, info_of, metric_of
-from model_eval.metrics.rows import FloatArray
+from model_eval.metrics.rows import FloatArray, Rows
 from model_eval.spec.catalog import CLASSIFICATION
+from model_eval.stats.averages import average_interval
 from model_eval.stats.bootstrap import (
     MIN_UNITS,
     NoIntervalError,
@@ -128,8 +129,12 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
     """
     metric = sampled.metric(ref)
     require_resampling(metric)
-    if sampled.independent and (trials := _trials(metric, ref, sampled)):
+    if "cluster" not in sampled.ledger.columns and (trials := _trials(metric, ref, sampled)):
         return share_interval(*trials, confidence=sampled.confidence)
+    if sampled.independent and sampled.ledger.task in CLASSIFICATION:
+        found = average_interval(ref.name, sampled.sample, confidence=sampled.confidence)
+        if found is not None:
+            return found
 
     def statistic(resample: Resample | None) -> FloatArray:
         return sampled.values(ref, resample)
@@ -189,8 +194,29 @@ def statistic_interval(statistic: Statistic, metric: Metric, sampled: Sampled) -
 
 
 def _trials(metric: Metric, ref: MetricRef, sampled: Sampled) -> tuple[float, float] | None:
-    part = part_of(ref, sampled.ledger)
-    rows = sampled.sample.rows()
+    """Successes and trials of a share; weighted ones as so many equal ones as tell as much."""
+    part, base = part_of(ref, sampled.ledger), sampled.sample.base
+    if base is None:
+        return _summed(metric, part, sampled.sample.rows())
+    largest = float(base.max(initial=0))
+    if largest <= 0:
+        return None
+    # Scaled, so that squares of weights neither overflow nor vanish.
+    sums, squares = (
+        _summed(metric, part, Rows(sampled.ledger, base=weights))
+        for weights in (base / largest, (base / largest) ** 2)
+    )
+    if sums is None or squares is None or not squares[1] > 0:
+        return None
+    successes, total = sums
+    share, kish = successes / total, total**2 / squares[1]
+    spread = (1 - share) ** 2 * squares[0] + share**2 * (squares[1] - squares[0])
+    # Korn & Graubard (1998): the size of which an equal sample would vary as much; never above Kish's.
+    effective = min(kish, share * (1 - share) * total**2 / spread) if spread > 0 else kish
+    return share * effective, effective
+
+
+def _summed(metric: Metric, part: int | None, rows: Rows) -> tuple[float, float] | None:
     if part is None and metric.trials is not None:
         successes, trials = metric.trials(rows)
     elif part is not None and metric.trials_of_part is not None:

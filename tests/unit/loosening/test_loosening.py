@@ -13,6 +13,7 @@ from model_eval import gates as gates_module
 from model_eval import loosening
 from model_eval.loosening import STRICTER_WHEN_HIGHER, held_gates, loosenings
 from model_eval.spec import load_base_spec
+from model_eval.spec.eval_spec import BaselineSpec, GoldenSpec
 from model_eval.types import DecideOn, Gate, OnUndecided, Severity
 
 SPEC = """\
@@ -304,6 +305,8 @@ LESS = {
     "heldout.families": (),
     "decisions.min_samples": 0,
     "decisions.confidence": 0.5,
+    "control": False,
+    "more_heldout": {},
 }
 """What asks less than the base, of keys whose values are compared."""
 
@@ -316,10 +319,43 @@ def test_every_key_that_is_not_free_is_seen(path):
     rule = loosening.RULES.get(path)
     grows = {loosening._free, loosening._removed}
     if not attrgetter(path)(base):  # what the base has none of may be added
-        grows |= {loosening._unless_added, loosening._fewer, loosening._fewer_items}
+        grows |= {loosening._unless_added, loosening._fewer, loosening._unless_pinned}
     section, dot, name = path.rpartition(".")
     written = f"{section}{dot}{loosening._KEYS.get(name, name)}"
-    assert changed == ([] if rule in grows else [written])
+    compared = path != "more_heldout"  # set by set, below
+    assert changed == ([written] if rule not in grows and compared else [])
+
+
+def pinned(spec, digest):
+    """The spec with a baseline and golden cases of this digest, or without one."""
+    path = spec.checkpoint.path
+    place = spec.heldout.location
+    return replace(
+        spec,
+        baseline=BaselineSpec(
+            checkpoint=replace(spec.checkpoint, path=path, sha256=digest),
+            factory=None, ledger=None, git=None, location=place, sha256=digest,
+        ),
+        golden=GoldenSpec(heldout=replace(spec.heldout, sha256=digest), tolerance=0.1),
+    )  # fmt: skip
+
+
+def test_a_pin_may_be_added_and_not_changed():
+    open_, one, other = (pinned(load(), digest) for digest in (None, "a" * 64, "b" * 64))
+    assert whats(open_, one) == []
+    assert whats(one, open_) == ["golden", "baseline"]
+    assert whats(one, other) == ["golden", "baseline"]
+
+
+def test_further_sets_are_compared_as_the_main_one():
+    base = load()
+    with_set = replace(base, more_heldout={"shifted": replace(base.heldout, count=None)})
+    stricter = replace(base, more_heldout={"shifted": base.heldout, "new": base.heldout})
+    assert base.heldout.count is not None
+    assert whats(base, with_set) == []
+    assert whats(with_set, stricter) == []
+    assert whats(stricter, with_set) == ["more_heldout.shifted.count", "more_heldout.new"]
+    assert whats(with_set, base) == ["more_heldout.shifted"]
 
 
 def test_every_key_of_a_gate_tells_gates_apart_or_has_a_rule():

@@ -132,3 +132,11 @@ def test_nothing_but_its_own_error_comes_out_of_a_text(text):
             evaluate(tree, columns)
     except (TypeError, ValueError, ArithmeticError):
         pass
+
+
+@pytest.mark.parametrize("text", ["word == 1", "1 != word", "word in [1, 2]", "number == 'a'"])
+def test_text_is_not_compared_with_numbers(text):
+    columns = {"word": np.array(["0", "1"], dtype=object), "number": np.array([0, 1])}
+    tree, _ = parse(text)
+    with pytest.raises(ExpressionError, match="compares text with a number"):
+        evaluate(tree, columns)

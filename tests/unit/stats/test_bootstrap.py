@@ -184,14 +184,18 @@ def test_samples_without_weight_are_none():
     weights = np.zeros(1000)
     weights[:5] = 1
     with pytest.raises(NoIntervalError, match="5 independent samples"):
-        interval_of(weighted(labels(1000), weights), "accuracy")
+        interval_of(weighted(labels(1000), weights), "log_loss")
 
 
 def test_a_few_samples_with_all_the_weight_are_few():
     weights = np.full(1000, 1e-9)
     weights[:3] = 1e9
     with pytest.raises(NoIntervalError, match="3 independent samples"):
-        interval_of(weighted(binary_ledger([1, 0] * 500, [0.9, 0.1] * 500), weights), "accuracy")
+        interval_of(weighted(binary_ledger([1, 0] * 500, [0.9, 0.1] * 500), weights), "log_loss")
+    share = interval_of(
+        weighted(binary_ledger([1, 0] * 500, [0.9, 0.1] * 500), weights), "accuracy"
+    )
+    assert share.low == pytest.approx(0.025 ** (1 / 3))
 
 
 def test_a_metric_that_most_resamples_leave_undefined():
