@@ -295,7 +295,7 @@ def test_a_truncated_file_is_refused(tmp_path):
     data = path.read_bytes()
     for size in range(0, len(data), 97):
         path.write_bytes(data[:size])
-        refusal(path)
+        assert refusal(path)
 
 
 class Hostile:

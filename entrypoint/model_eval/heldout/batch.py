@@ -77,36 +77,31 @@ def _cut(batch: Batch, start: int, stop: int) -> Batch:
     if stop - start == len(batch):
         return batch
     part = slice(start, stop)
-    labels = batch.labels
     return Batch(
         args=tuple(value[part] for value in batch.args),
         kwargs={name: value[part] for name, value in batch.kwargs.items()},
-        labels=Labels(
-            ids=labels.ids[part],
-            target=labels.target[part],
-            cluster=None if labels.cluster is None else labels.cluster[part],
-            slices={name: value[part] for name, value in labels.slices.items()},
-            weight=None if labels.weight is None else labels.weight[part],
-            bytes=None if labels.bytes is None else labels.bytes[part],
-        ),
+        labels=_labels_at(batch.labels, part),
     )
 
 
 def select(batch: Batch, rows: npt.NDArray[np.int64]) -> Batch:
     """The rows at these positions, copied; a position may occur more than once."""
     index = torch.from_numpy(rows)
-    labels = batch.labels
     return Batch(
         args=tuple(value[index] for value in batch.args),
         kwargs={name: value[index] for name, value in batch.kwargs.items()},
-        labels=Labels(
-            ids=labels.ids[rows],
-            target=labels.target[rows],
-            cluster=None if labels.cluster is None else labels.cluster[rows],
-            slices={name: value[rows] for name, value in labels.slices.items()},
-            weight=None if labels.weight is None else labels.weight[rows],
-            bytes=None if labels.bytes is None else labels.bytes[rows],
-        ),
+        labels=_labels_at(batch.labels, rows),
+    )
+
+
+def _labels_at(labels: Labels, rows: slice | npt.NDArray[np.int64]) -> Labels:
+    return Labels(
+        ids=labels.ids[rows],
+        target=labels.target[rows],
+        cluster=None if labels.cluster is None else labels.cluster[rows],
+        slices={name: value[rows] for name, value in labels.slices.items()},
+        weight=None if labels.weight is None else labels.weight[rows],
+        bytes=None if labels.bytes is None else labels.bytes[rows],
     )
 
 

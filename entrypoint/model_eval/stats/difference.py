@@ -1,7 +1,7 @@
 """Two ledgers of the same samples: paired differences, and the samples on which they differ."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -134,14 +134,8 @@ def compare_metric(
     if relative is not None:
         with suppress(NoIntervalError):
             relative_interval = _interval(ref, paired, relative=True)
-    return Comparison(
-        metric=ref,
-        heldout=candidate.heldout,
-        slice=candidate.slice,
-        n=candidate.n,
-        candidate=candidate.value,
-        baseline=baseline.value,
-        undefined=None,
+    return replace(
+        known,
         difference=difference,
         interval=interval,
         relative=relative,

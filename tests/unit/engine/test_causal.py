@@ -81,7 +81,16 @@ SHORT = [3, 4, 2, 5, 3, 12]
 @pytest.mark.parametrize("predict", [bigram, prefix_mean, recurrent])
 @pytest.mark.parametrize("given", [batch(), batch(SHORT), batch(SHORT, left=True), batch(length=2)])
 def test_a_causal_model_is_left_alone(predict, given):
-    require_causal(predict, given, ignore_index=IGNORED)
+    seen = []
+
+    def counted(args, kwargs):
+        seen.append(args[0])
+        return predict(args, kwargs)
+
+    require_causal(counted, given, ignore_index=IGNORED)
+    # It did look: once as the tokens are, once with later ones changed.
+    assert len(seen) == 2
+    assert not torch.equal(*seen)
 
 
 @pytest.mark.parametrize(
@@ -130,11 +139,17 @@ def test_outputs_that_become_nan_are_not_the_same():
 
 
 def test_what_is_of_the_wrong_shape_is_the_scorings_to_explain():
-    require_causal(lambda args, _: args[0].double(), batch(), ignore_index=IGNORED)
+    seen = []
+
+    def predict(args, _):
+        seen.append(args[0].double())
+        return seen[-1]
+
+    require_causal(predict, batch(), ignore_index=IGNORED)
+    assert seen[0].ndim == 2  # and not (documents, tokens, vocabulary)
 
 
 def test_no_counted_token_is_the_scorings_to_explain():
-    def predict(*_):
-        raise AssertionError("nothing to look at")
-
-    require_causal(predict, batch([0] * N), ignore_index=IGNORED)
+    seen = []
+    require_causal(lambda *given: seen.append(given), batch([0] * N), ignore_index=IGNORED)
+    assert seen == []

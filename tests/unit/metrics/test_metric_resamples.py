@@ -49,7 +49,7 @@ def trials(rows):
     return np.array(found)
 
 
-def compare(ledger, group, multiplicity, base, atol=1e-9):
+def assert_same(ledger, group, multiplicity, base, atol=1e-9):
     dense = Rows(ledger, multiplicity[:, group], base=base)
     grouped = Rows(ledger, base=base, resample=Resample(group=group, multiplicity=multiplicity))
     assert np.array_equal(dense.defined, grouped.defined)
@@ -67,7 +67,7 @@ def test_groups_are_the_same_weights_one_by_one(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     multiplicity = rng.poisson(1.0, (4, groups)).astype(float)
     base = data.draw(st.sampled_from([None, rng.integers(0, 3, n).astype(float)]))
-    compare(ledger, group, multiplicity, base, atol=1e-7)
+    assert_same(ledger, group, multiplicity, base, atol=1e-7)
 
 
 LARGE = {
@@ -99,7 +99,7 @@ def test_resamples_of_many_rows_keep_nine_digits(task, groups, weighted):
     group = rng.permutation(np.arange(300) % groups)
     multiplicity = rng.multinomial(groups, np.full(groups, 1 / groups), size=20).astype(float)
     base = rng.gamma(1.0, size=300) if weighted else None
-    compare(ledger, group, multiplicity, base, atol=1e-12)
+    assert_same(ledger, group, multiplicity, base, atol=1e-12)
 
 
 def test_shares_of_rows_are_their_trials():

@@ -22,7 +22,7 @@ def outcome(workspace, text):
         return None, error
 
 
-def judge(workspace, text):
+def check_outcome(workspace, text):
     """Loads; checks that what comes out is a spec or faults that can be printed."""
     spec, error = outcome(workspace, text)
     if error is not None:
@@ -45,19 +45,19 @@ def judge(workspace, text):
 
 
 def test_the_unchanged_spec_is_accepted(shared_workspace):
-    assert judge(shared_workspace, shared_workspace.valid)
+    assert check_outcome(shared_workspace, shared_workspace.valid)
 
 
 @MANY
 @given(data=st.binary(max_size=200))
 def test_bytes(data, shared_workspace):
-    assert judge(shared_workspace, data) is None
+    assert check_outcome(shared_workspace, data) is None
 
 
 @MANY
 @given(text=st.text(alphabet="ab1: -[]{},&*!|>'\"%@`#?~.\n\t<=", max_size=80))
 def test_yaml_like_text(text, shared_workspace):
-    assert judge(shared_workspace, text) is None
+    assert check_outcome(shared_workspace, text) is None
 
 
 @MANY
@@ -74,7 +74,7 @@ def test_damaged_bytes(data, shared_workspace):
             del content[at]
         else:
             content.insert(at, byte)
-    judge(shared_workspace, bytes(content))
+    check_outcome(shared_workspace, bytes(content))
 
 
 KEYS = [
@@ -130,7 +130,7 @@ def test_changed_values(data, shared_workspace):
             else:
                 node[key] = data.draw(trees)
             break
-    judge(shared_workspace, yaml.safe_dump(value, allow_unicode=True))
+    check_outcome(shared_workspace, yaml.safe_dump(value, allow_unicode=True))
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -141,4 +141,4 @@ def test_no_key_is_fatal_anywhere(key, section, shared_workspace):
         value.setdefault("run", {})
         node = value[section] if section else value
         (node[0] if isinstance(node, list) else node)[key] = word
-        judge(shared_workspace, yaml.safe_dump(value))
+        check_outcome(shared_workspace, yaml.safe_dump(value))
