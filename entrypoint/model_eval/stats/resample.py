@@ -21,6 +21,9 @@ What is resampled then are sums over groups, whose spread is that of the rows; t
 interval stops growing with the rows. The error of its width is about 1 / √(2 · groups), 1.6 %.
 """
 
+MANY = 64
+"""With more than so many units for each group, groups are drawn and not dealt."""
+
 REPLICATES = 2000
 
 
@@ -85,22 +88,35 @@ def plan_rows(
         max_groups: how many groups at most.
     """
     generator = np.random.Generator(np.random.PCG64([seed, 1]))
+    unit: npt.NDArray[np.intp] | None
     if "cluster" in ledger.columns:
         units, unit = np.unique(ledger["cluster"], return_inverse=True)
         count = len(units)
     else:
         count = len(ledger)
         unit = _rank(ledger["id"])
-    weights = np.bincount(unit, weights=base, minlength=count)
-    if count > max_groups:
-        unit = (generator.permutation(count) % max_groups)[unit]
+    alike = base is None and "cluster" not in ledger.columns
+    if alike:
+        effective = count
+    else:
+        ranked = np.arange(count) if unit is None else unit
+        effective = _effective(np.bincount(ranked, weights=base, minlength=count))
+    if count > max_groups * MANY:
+        # Groups of nearly the same size, which a permutation of so many would make equal at a price.
+        drawn = generator.integers(0, max_groups, size=count)
+        unit = drawn if unit is None else drawn[unit]
+    elif count > max_groups:
+        dealt = generator.permutation(count) % max_groups
+        unit = dealt if unit is None else dealt[unit]
+    elif unit is None:
+        unit = np.arange(count)
     groups = min(count, max_groups)
     return Plan(
         group=unit,
         size=np.ones(groups, dtype=np.int64),
         seed=seed,
         replicates=replicates,
-        units=_effective(weights),
+        units=effective,
     )
 
 
@@ -136,10 +152,10 @@ def _effective(weights: npt.NDArray[Any]) -> int:
     return int(scaled.sum() ** 2 / (scaled**2).sum() + 1e-9)
 
 
-def _rank(ids: Array) -> npt.NDArray[np.intp]:
-    """(N,) the place of each row in the order of the ids."""
+def _rank(ids: Array) -> npt.NDArray[np.intp] | None:
+    """(N,) the place of each row in the order of the ids; None where they are in order."""
     if len(ids) < 2 or (ids[1:] >= ids[:-1]).all():
-        return np.arange(len(ids))
+        return None
     rank = np.empty(len(ids), dtype=np.intp)
     rank[np.argsort(ids, kind="stable")] = np.arange(len(ids))
     return rank
