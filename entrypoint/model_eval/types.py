@@ -133,6 +133,10 @@ class MetricRef:
         return dict(self.params)[name]
 
 
+SEQUENCE = "sequence"
+"""The method of an interval that holds at every look, and so in a run that ended early."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
     """Where the value would be on all data of this kind, at a stated confidence.

@@ -25,9 +25,6 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-SEQUENCE = "sequence"
-"""The method of an interval that holds at every look."""
-
 BETS = 32
 """So many λ; more make no interval narrower."""
 

@@ -1,0 +1,138 @@
+"""Intervals of a run that may end early: which error each end may have, and where it comes from.
+
+Of the level of an end one half is spent on all looks together, by a confidence sequence, and the other
+half on the last one: a run that came to its last sample has the interval that it would have had anyway,
+at half the level. So what is near its threshold is decided nearly as often as without looking.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from model_eval.ledger import Ledger
+from model_eval.metrics import Sample
+from model_eval.metrics.registry import info_of, metric_of
+from model_eval.spec.catalog import narrowed
+from model_eval.spec.early_stop import MEANS
+from model_eval.stats.bootstrap import NoIntervalError
+from model_eval.stats.interval import Sampled, metric_interval, part_of, trials_of
+from model_eval.stats.sequence import Tally, binned_tally, ends, trials_tally
+from model_eval.types import SEQUENCE, Estimate, Gate, Interval, MetricRef
+
+ON_LOOKS = 0.5
+"""The share of a level that is spent on all looks but the last."""
+
+_STOPPED = "the run ended early, and no interval of this metric holds at every look"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Levels:
+    """How often each end of an interval may be wrong in a whole run, its last look included.
+
+    Attributes:
+        below: the probability that the lower end is above the truth.
+        above: the probability that the upper end is below it.
+    """
+
+    below: float
+    above: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Early:
+    """What must be known before the first sample.
+
+    Attributes:
+        gates: the required ones, all of which must be decided.
+        planned: how many samples there are.
+        confidence: of both sides together.
+    """
+
+    gates: tuple[Gate, ...]
+    planned: int
+    confidence: float
+
+    def levels(self, ref: MetricRef) -> Levels:
+        """Of the interval of a metric.
+
+        A pass needs every gate's own pass, so that each may be wrong as often as the verdict
+        (Berger 1982, intersection-union tests). A fail of any one of them ends the run, so that an
+        end on which a gate could fail has its share of the level (Bonferroni).
+        """
+        return levels(self.gates, ref, self.confidence)
+
+
+def levels(gates: Sequence[Gate], ref: MetricRef, confidence: float) -> Levels:
+    """`Early.levels`."""
+    tail = (1 - confidence) / 2
+    bounds = {gate.bound for gate in gates if gate.metric == ref}
+    shared = tail / max(1, len(gates))
+    return Levels(
+        below=shared if "max" in bounds else tail,
+        above=shared if "min" in bounds else tail,
+    )
+
+
+def tally_of(ref: MetricRef, ledger: Ledger) -> Tally | None:
+    """How many rows there are of each value of which the metric is the mean; None where it is none."""
+    if ledger.task not in MEANS.get(ref.name, frozenset()):
+        return None
+    if ref.of_class is not None and ref.of_class not in ledger.classes:
+        return None
+    metric, rows = metric_of(ref, ledger.task), Sample(ledger=ledger).rows()
+    if metric.of_row is not None:
+        info = info_of(ref.name)
+        if info is None:
+            raise ValueError(f"there is no metric `{ref.name}`")
+        info = narrowed(info, ledger.task, dict(ref.params))
+        return binned_tally(metric.of_row(rows), low=info.low, high=info.high)
+    trials = trials_of(metric, part_of(ref, ledger), rows)
+    return None if trials is None else trials_tally(*trials)
+
+
+def sequence_of(ref: MetricRef, tally: Tally, early: Early) -> Interval:
+    """The interval that holds at every look before the last."""
+    found = early.levels(ref)
+    low, high = ends(
+        tally,
+        planned=early.planned,
+        below=found.below * ON_LOOKS,
+        above=found.above * ON_LOOKS,
+    )
+    return Interval(low=low, high=high, confidence=1 - found.below - found.above, method=SEQUENCE)
+
+
+def with_early_interval(estimate: Estimate, sampled: Sampled, early: Early) -> Estimate:
+    """The estimate with the interval of a run that could have ended early, ended or not.
+
+    Where it ended, what has no interval that holds at every look has none.
+    """
+    if estimate.value is None:
+        return estimate
+    ref = estimate.metric
+    if len(sampled.ledger) < early.planned:
+        tally = tally_of(ref, sampled.ledger) if estimate.slice is None else None
+        if tally is None:
+            return replace(estimate, no_interval=_STOPPED)
+        return replace(estimate, interval=sequence_of(ref, tally, early))
+    try:
+        return replace(estimate, interval=_last(ref, sampled, early))
+    except NoIntervalError as error:
+        return replace(estimate, no_interval=str(error))
+
+
+def _last(ref: MetricRef, sampled: Sampled, early: Early) -> Interval:
+    """On all samples: the usual one; where a gate has looked before, with what is left of its level."""
+    if not any(gate.metric == ref for gate in early.gates):
+        return metric_interval(ref, sampled)
+    found = early.levels(ref)
+    left = 1 - ON_LOOKS
+    low, high = (
+        metric_interval(ref, replace(sampled, confidence=1 - 2 * left * level))
+        for level in (found.below, found.above)
+    )
+    return Interval(
+        low=low.low,
+        high=high.high,
+        confidence=1 - left * (found.below + found.above),
+        method=low.method,
+    )
