@@ -23,6 +23,7 @@ MEANS: Mapping[str, frozenset[Task]] = {
     "precision_micro": CLASSIFICATION,
     "recall_micro": CLASSIFICATION,
     "f1_micro": CLASSIFICATION,
+    "fbeta_micro": CLASSIFICATION,
     "top_k_accuracy": MULTICLASS,
     "brier_score": CLASSIFICATION,
     "exact_match": MULTILABEL,
