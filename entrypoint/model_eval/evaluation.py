@@ -141,6 +141,9 @@ class Evaluator:
         loaded: Loaded,
         sets: Mapping[str, HeldOut],
         sources: Mapping[str, engine.Source] | None = None,
+        *,
+        enough: Callable[[Ledger], bool] | None = None,
+        look_every: int = 1,
     ) -> dict[str, Ledger]:
         """One ledger for each held-out set, in the same order.
 
@@ -148,6 +151,8 @@ class Evaluator:
             loaded: the checkpoint.
             sets: the held-out sets.
             sources: what gives a set's samples in its place, such as one that keeps some of them.
+            enough: ends the main set's run early, as `engine.evaluate` has it.
+            look_every: as there.
         """
         found = {}
         for name, heldout in sets.items():
@@ -161,6 +166,8 @@ class Evaluator:
                         ignore_index=self.spec.heldouts[name].ignore_index,
                     ),
                     causal=self.spec.heldouts[name].shift,
+                    enough=enough if name == MAIN_HELDOUT else None,
+                    look_every=look_every,
                 )
                 found[name] = replace(
                     rows, heldout=heldout.info().sha256, checkpoint=digest_of(loaded.checkpoint)
@@ -205,6 +212,8 @@ class Evaluator:
         scorer: Scorer,
         *,
         causal: bool = False,
+        enough: Callable[[Ledger], bool] | None = None,
+        look_every: int = 1,
     ) -> Ledger:
         with self.progress(expected) as advance:
 
@@ -219,6 +228,8 @@ class Evaluator:
                 batch_size=self.spec.run.batch_size,
                 progress=count,
                 causal=causal,
+                enough=enough,
+                look_every=look_every,
             )
 
     def _predict_for(self, loaded: Loaded, heldout: HeldOutSpec) -> engine.Predict:

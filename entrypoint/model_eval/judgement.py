@@ -23,6 +23,7 @@ from model_eval.types import (
     Report,
     Severity,
     SliceInfo,
+    Stopped,
 )
 from model_eval.wording import first_few
 
@@ -42,6 +43,8 @@ class Evaluated:
         baselines: the baseline's ledger of the same samples, in the same order, by set.
         baseline: what that is, or why there is none; None where the spec names none.
         brought: the metrics that the spec brings, by name.
+        early: of a run that could end early, how its intervals are found; else None.
+        seen: how many rows of the main set such a run was asked about.
     """
 
     ledgers: Mapping[str, Ledger]
@@ -51,6 +54,15 @@ class Evaluated:
     baselines: Mapping[str, Ledger]
     baseline: BaselineInfo | None
     brought: Mapping[str, metrics.Brought] = field(default_factory=dict)
+    early: stats.Early | None = None
+    seen: int | None = None
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Where the run ended before its last sample."""
+        if self.early is None or not self.early.ended or self.seen is None:
+            return None
+        return Stopped(samples=self.seen, of=self.expected[MAIN_HELDOUT])
 
 
 def judged(
@@ -96,6 +108,7 @@ def judged(
                 confidence=spec.decisions.confidence,
                 seed=spec.run.seed,
                 brought=evaluated.brought,
+                early=evaluated.early if name == MAIN_HELDOUT else None,
             ),
             identical=evaluated.baseline is not None and evaluated.baseline.identical,
         )
@@ -108,9 +121,13 @@ def judged(
     if evaluated.golden is not None and spec.golden is not None:
         estimates.append(stats.golden_estimate(evaluated.golden))
         gates = (*gates, stats.golden_gate(spec.golden))
+    stopped = evaluated.stopped
     report = replace(
         known,
-        completion=completion_of(main, evaluated.expected[MAIN_HELDOUT]),
+        stopped=stopped,
+        completion=completion_of(
+            main, evaluated.expected[MAIN_HELDOUT] if stopped is None else stopped.samples
+        ),
         estimates=tuple(estimates),
         slices=tuple(slices),
         gaps=tuple(gaps),
@@ -120,7 +137,7 @@ def judged(
     evidence = evidence_of(report)
     results, base_gates = judge(gates, evidence), judge(held, evidence)
     verdict, reason = decide_with_base(
-        decide(results, completions_of(report), report.control),
+        decide(results, completions_of(report), report.control, stopped),
         loosened=known.loosened,
         allowed=known.loosening_allowed,
         base_gates=base_gates,
@@ -179,6 +196,11 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = list(known.notes)
     done = known.completion
+    if (stopped := known.stopped) is not None:
+        notes.append(
+            f"the run ended after {stopped.samples:,} of {stopped.of:,} samples, which decide its "
+            "required gates: all that is shown is of these"
+        )
     if known.checkpoint and not known.checkpoint.pinned:
         notes.append("the checkpoint is not pinned: add checkpoint.sha256 to fix which file")
     if known.heldout and not known.heldout.pinned:

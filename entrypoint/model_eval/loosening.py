@@ -130,6 +130,8 @@ RULES: Mapping[str, Looser] = {
     # Where and in which pieces it runs. The precision and the seed change numbers, and stay.
     "run.device": _free,
     "run.batch_size": _free,
+    # At the same confidence, but from fewer samples, and chosen by the spec's seed.
+    "run.stop_early": _higher,
     # Pins and checks may be added.
     "heldout.id": _unless_added,
     "heldout.count": _unless_added,

@@ -17,13 +17,14 @@ from model_eval.baseline import find_baseline
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
 from model_eval.judgement import Evaluated, completion_of, judged, require_power
 from model_eval.ledger import Ledger
-from model_eval.loosening import loosenings
+from model_eval.loosening import held_gates, loosenings
 from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
 from model_eval.spec.custom_metrics import TORCHMETRICS
 from model_eval.spec.eval_spec import CodeRef, CustomMetric, EvalSpec
 from model_eval.spec.source import read
+from model_eval.stopping import Watch, early_of, rows_between_looks
 from model_eval.types import (
     GOLDEN_HELDOUT,
     MAIN_HELDOUT,
@@ -42,6 +43,9 @@ from model_eval.wording import count, place_in, printable_path
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
 
+_NOT_EARLY = (
+    "the run did not end early: a gate of the base branch can be decided on all samples alone"
+)
 _NO_BASE_SPEC = "the base branch has no such spec, so nothing says what this one may not loosen"
 _WRONG_BASE_SPEC = "the base branch's spec is wrong, so there is nothing to hold this one against"
 
@@ -172,12 +176,14 @@ def _evaluate(
             batch_size=spec.run.batch_size,
             seed=spec.run.seed,
             decision_threshold=spec.threshold,
+            stop_early=spec.run.stop_early,
         ),
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
     # torch comes in here: a wrong spec is answered without it.
     from model_eval import after, engine
     from model_eval.evaluation import Evaluator, open_sets
+    from model_eval.heldout import Shuffled
 
     resolve = partial(usercode.resolve, base=spec.source.path.parent)
     device = engine.resolve_device(spec.run.device, location=spec.run.device_location)
@@ -205,9 +211,20 @@ def _evaluate(
     draft.learn(checkpoint=loaded.checkpoint)
     ready = clock()
     main = sets.heldouts[MAIN_HELDOUT]
-    kept = engine.Keeping(main, main.expected, spec.run.seed)
+    watch = _watch(spec, base_spec, base, main.expected, draft)
+    source: engine.Source = main
+    if watch is not None:
+        place = spec.places.get("run.stop_early")
+        source = Shuffled(main, main.expected, spec.run.seed, location=place)
+    kept = engine.Keeping(source, main.expected, spec.run.seed, leading=watch is not None)
     with loaded.unchanged():
-        ledgers = evaluator.ledgers(loaded, sets.heldouts, {MAIN_HELDOUT: kept})
+        ledgers = evaluator.ledgers(
+            loaded,
+            sets.heldouts,
+            {MAIN_HELDOUT: kept},
+            enough=watch,
+            look_every=rows_between_looks(main.expected, spec.run.batch_size),
+        )
         golden = evaluator.golden(loaded, sets.golden) if sets.golden is not None else None
     evaluated = clock()
     further = [
@@ -266,6 +283,8 @@ def _evaluate(
             baselines=baselines,
             baseline=baseline,
             brought=brought,
+            early=None if watch is None else replace(watch.early, ended=watch.ended),
+            seen=None if watch is None else watch.seen,
         ),
         base=base_spec,
     )
@@ -273,6 +292,23 @@ def _evaluate(
         load=ready - draft.started, evaluate=evaluated - ready, total=clock() - draft.started
     )
     return Evaluation(report=replace(report, timings=timings), ledgers=ledgers)
+
+
+def _watch(
+    spec: EvalSpec,
+    base_spec: EvalSpec | None,
+    base: BaseBranch | None,
+    expected: int,
+    draft: _Draft,
+) -> Watch | None:
+    """What ends the run early; None where it goes to its end, which the report says where it was asked."""
+    held = (
+        () if base_spec is None or (base and base.allow_loosening) else held_gates(base_spec, spec)
+    )
+    early = early_of(spec, held, expected)
+    if early is None and spec.run.stop_early:
+        draft.learn(notes=(*draft.report.notes, _NOT_EARLY))
+    return None if early is None else Watch(early)
 
 
 def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> EvalSpec | None:

@@ -425,7 +425,7 @@ class Loosening:
 class Completion:
     """The proof that every held-out sample was counted once.
 
-    `expected` is what the held-out set says it has, `rows` what the ledger has, `distinct` how
+    `expected` is what the held-out set says it has, or how many a run had seen when it ended early, `rows` what the ledger has, `distinct` how
     many different sample ids those rows have, `finite` how many rows have finite outputs.
     """
 
@@ -438,6 +438,19 @@ class Completion:
     def proved(self) -> bool:
         """True when there is a sample and each was counted exactly once."""
         return 0 < self.expected == self.rows == self.distinct
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stopped:
+    """A run that ended before its last sample, because what it had seen decided its gates.
+
+    Attributes:
+        samples: how many were evaluated: the first ones of a random order.
+        of: how many the main held-out set has.
+    """
+
+    samples: int
+    of: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -548,12 +561,17 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSettings:
-    """How the model was run."""
+    """How the model was run.
+
+    Attributes:
+        stop_early: whether it could end as soon as every required gate was decided.
+    """
 
     precision: str
     batch_size: int
     seed: int
     decision_threshold: float | None
+    stop_early: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -680,6 +698,8 @@ class Report:
         cost: how the costs among the estimates were measured; None where none needs timing.
         noise: how far the numbers hang on how the model is run.
         control: what untrained models reach; None where the spec turns it off.
+        stopped: that it ended early, so that all else is of fewer samples than the set has; None where
+            it did not.
     """
 
     schema_version: int
@@ -716,3 +736,4 @@ class Report:
     cost: CostInfo | None = None
     noise: NoiseInfo | None = None
     control: ControlInfo | None = None
+    stopped: Stopped | None = None

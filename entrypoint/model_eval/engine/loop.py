@@ -28,6 +28,8 @@ def evaluate(
     batch_size: int,
     progress: Callable[[int], None],
     causal: bool = False,
+    enough: Callable[[Ledger], bool] | None = None,
+    look_every: int = 1,
 ) -> Ledger:
     """Runs every held-out sample through the model once, the first few of them twice more.
 
@@ -38,6 +40,8 @@ def evaluate(
         batch_size: samples a batch; the last one is smaller where it does not divide.
         progress: called with the number of samples of each finished batch.
         causal: whether the inputs hold the targets, so that the model must not look ahead.
+        enough: is given the rows that are new since it was asked last, and ends the run by True.
+        look_every: so many samples are between two times that it is asked, at least.
 
     Raises:
         EvaluationError: the model or the scoring could not finish, its outputs are not
@@ -46,6 +50,7 @@ def evaluate(
     labels: list[dict[str, Array]] = []
     columns: list[dict[str, Array]] = []
     chunk = _Chunk(scorer)
+    asked, new = (0, 0), 0
     for batch in heldout.batches(batch_size):
         if not labels:
             require_repeatable(predict, batch)
@@ -56,11 +61,26 @@ def evaluate(
         if chunk.elements >= ELEMENTS_PER_CHUNK:
             columns.append(chunk.score())
         progress(len(batch.labels))
+        new += len(batch.labels)
+        if enough is not None and new >= look_every:
+            if chunk.outputs:
+                columns.append(chunk.score())
+            if enough(_newest(scorer, labels[asked[0] :], columns[asked[1] :])):
+                break
+            asked, new = (len(labels), len(columns)), 0
     if chunk.outputs:
         columns.append(chunk.score())
     if not columns:
         raise EvaluationError("the held-out set gave no samples")
     return scorer.ledger({**_joined(labels), **_joined(columns)})
+
+
+def _newest(
+    scorer: Scorer, labels: list[dict[str, Array]], columns: list[dict[str, Array]]
+) -> Ledger:
+    """The rows of these parts; what their outputs look like shows in all rows together alone."""
+    found = {**_joined(labels), **_joined(columns)}
+    return scorer.ledger({name: one for name, one in found.items() if name != "like_probability"})
 
 
 @dataclass(slots=True)

@@ -57,14 +57,18 @@ class Keeping:
     Attributes:
         expected: how many samples the source has.
         rows: how many to keep; fewer where they would take more than `MAX_BYTES`.
+        leading: keeps the first ones instead. Of a source that is in a random order they are as good,
+            and they are there where its end is never reached.
     """
 
     source: Source
     expected: int
     seed: int
     rows: int = MAX_ROWS
+    leading: bool = False
     _kept: list[Batch] = field(default_factory=list, init=False)
     _positions: npt.NDArray[np.int64] | None = field(default=None, init=False)
+    _seen: int = field(default=0, init=False)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """As a `Source`; a second pass keeps what that pass gave."""
@@ -75,22 +79,29 @@ class Keeping:
             first, last = np.searchsorted(chosen, [start, start + len(batch)])
             if first < last:
                 self._kept.append(select(batch, chosen[first:last] - start))
-            start += len(batch)
+            start = self._seen = start + len(batch)
             yield batch
 
     def sample(self) -> Sample:
         """What was kept.
 
         Raises:
-            ValueError: there was no complete pass, or no sample in it.
+            ValueError: there was no complete pass, or no sample in it; of leading samples there need
+                only be one.
         """
-        if self._positions is None or sum(map(len, self._kept)) != len(self._positions):
+        positions = self._positions
+        if positions is not None and self.leading:
+            positions = positions[: self._seen]
+        if positions is None or sum(map(len, self._kept)) != len(positions):
             raise ValueError("there was no complete pass over the held-out set")
-        return Sample(rows=join(self._kept), positions=self._positions, of=self.expected)
+        of = self._seen if self.leading else self.expected
+        return Sample(rows=join(self._kept), positions=positions, of=of)
 
     def _choose(self, first: Batch) -> npt.NDArray[np.int64]:
         inputs = (*first.args, *first.kwargs.values())
         row_bytes = sum(t.element_size() * t[:1].numel() for t in inputs)
         count = min(self.rows, self.expected, max(1, MAX_BYTES // max(1, row_bytes)))
+        if self.leading:
+            return np.arange(count)
         chosen = np.random.default_rng(self.seed).choice(self.expected, count, replace=False)
         return np.sort(chosen)

@@ -103,10 +103,10 @@ def _why_not(gate: Gate, task: Task) -> tuple[str, str]:
     or_else = f"{_REMOVE}, or make the gate `severity: advisory`"
     if task not in MEANS.get(gate.metric.name, frozenset()):
         can = [metric for metric, tasks in MEANS.items() if task in tasks]
-        means = f"; what can is {listed(can)}" if can else f"; no metric of a {task} task can"
+        what = "it is no" if can else f"no metric of a {task} task is a"
         return (
-            f"`{name}` cannot be decided early: it is no mean of one bounded number a sample",
-            or_else + means,
+            f"`{name}` cannot be decided early: {what} mean of one bounded number a sample",
+            f"{or_else}; those that can are {listed(can)}" if can else _REMOVE,
         )
     if gate.slice is not None or gate.slices is not None:
         return f"a gate on slices cannot be decided early, and `{name}` has one", or_else

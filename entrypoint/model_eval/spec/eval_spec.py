@@ -183,13 +183,18 @@ class HeldOutSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSpec:
-    """How the model is run. `precision` is fp32, tf32, bf16 or fp16."""
+    """How the model is run. `precision` is fp32, tf32, bf16 or fp16.
+
+    Attributes:
+        stop_early: whether samples are taken in a random order until every required gate is decided.
+    """
 
     device: str
     precision: str
     batch_size: int
     seed: int
     device_location: Location
+    stop_early: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -305,4 +310,5 @@ class EvalSpec:
 def without_baseline(spec: EvalSpec) -> EvalSpec:
     """The spec of an evaluation that is itself a baseline, and is compared with nothing."""
     absolute = tuple(gate for gate in spec.gates if gate.bound in {"min", "max", "max_gap"})
-    return replace(spec, baseline=None, gates=absolute)
+    run = replace(spec.run, stop_early=False)  # it is compared on all samples
+    return replace(spec, baseline=None, gates=absolute, run=run)

@@ -39,17 +39,19 @@ class Levels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Early:
-    """What must be known before the first sample.
+    """What the intervals of a run that may end early hang on.
 
     Attributes:
         gates: the required ones, all of which must be decided.
         planned: how many samples there are.
         confidence: of both sides together.
+        ended: whether the run ended before its last sample, which is known afterwards alone.
     """
 
     gates: tuple[Gate, ...]
     planned: int
     confidence: float
+    ended: bool = False
 
     def levels(self, ref: MetricRef) -> Levels:
         """Of the interval of a metric.
@@ -109,20 +111,21 @@ def with_early_interval(estimate: Estimate, sampled: Sampled, early: Early) -> E
     if estimate.value is None:
         return estimate
     ref = estimate.metric
-    if len(sampled.ledger) < early.planned:
+    if early.ended:
         tally = tally_of(ref, sampled.ledger) if estimate.slice is None else None
         if tally is None:
             return replace(estimate, no_interval=_STOPPED)
         return replace(estimate, interval=sequence_of(ref, tally, early))
     try:
-        return replace(estimate, interval=_last(ref, sampled, early))
+        return replace(estimate, interval=_last(estimate, sampled, early))
     except NoIntervalError as error:
         return replace(estimate, no_interval=str(error))
 
 
-def _last(ref: MetricRef, sampled: Sampled, early: Early) -> Interval:
+def _last(estimate: Estimate, sampled: Sampled, early: Early) -> Interval:
     """On all samples: the usual one; where a gate has looked before, with what is left of its level."""
-    if not any(gate.metric == ref for gate in early.gates):
+    ref = estimate.metric
+    if estimate.slice is not None or not any(gate.metric == ref for gate in early.gates):
         return metric_interval(ref, sampled)
     found = early.levels(ref)
     left = 1 - ON_LOOKS

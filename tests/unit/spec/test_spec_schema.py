@@ -121,6 +121,7 @@ def test_defaults_are_those_of_the_program(shared_workspace):
         "precision": spec.run.precision,
         "batch_size": spec.run.batch_size,
         "seed": spec.run.seed,
+        "stop_early": spec.run.stop_early,
     }
     cost = {key: value["default"] for key, value in DEFS["cost"]["properties"].items()}
     assert CostSpec(**cost) == spec.cost

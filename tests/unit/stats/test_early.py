@@ -30,7 +30,7 @@ def sampled(ledger, confidence=0.95):
 
 
 def early(*gates, planned=1000):
-    return Early(gates=gates, planned=planned, confidence=0.95)
+    return Early(gates=gates, planned=planned, confidence=0.95, ended=planned == 1000)
 
 
 def test_one_gate_has_the_whole_level_on_both_sides():

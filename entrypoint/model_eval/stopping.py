@@ -1,0 +1,103 @@
+"""When a run may end before its last sample: it looks on, and says when every gate is decided. Pure.
+
+What it decides on is what the report will show: the gates are judged as `gates.judge` judges them, on
+the intervals of `stats.early`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from model_eval.gates import Evidence, judge
+from model_eval.ledger import Ledger
+from model_eval.spec.early_stop import can_stop, watched
+from model_eval.spec.eval_spec import EvalSpec
+from model_eval.stats import Early, Tally, sequence_of, tally_of
+from model_eval.types import (
+    DecideOn,
+    Estimate,
+    Gate,
+    GateStatus,
+    MetricRef,
+    OnUndecided,
+)
+
+LOOKS = 100
+"""At most about so many looks at a set: each costs an interval for each gate."""
+
+LEAST = 500
+"""No run ends before it: with fewer samples untrained models may not be told from the checkpoint."""
+
+
+def early_of(spec: EvalSpec, base_gates: Sequence[Gate], planned: int) -> Early | None:
+    """What must be decided before a run may end; None where it goes to its end.
+
+    Args:
+        spec: which gates there are, and whether it asks to end early.
+        base_gates: of the base branch, to which the model is held also.
+        planned: how many samples the main held-out set has.
+    """
+    gates = watched((*spec.gates, *base_gates))
+    # A base branch's gate may be any; the spec's own were checked when it was read.
+    if not spec.run.stop_early or not all(can_stop(gate, spec.task) for gate in gates):
+        return None
+    return Early(gates=gates, planned=planned, confidence=spec.decisions.confidence)
+
+
+def rows_between_looks(planned: int, batch_size: int) -> int:
+    """After how many more samples it is worth looking again."""
+    return max(batch_size, -(-planned // LOOKS))
+
+
+@dataclass(slots=True)
+class Watch:
+    """Is given the newest rows, again and again.
+
+    Attributes:
+        early: what must be decided.
+        seen: how many rows it was given.
+        ended: whether it has said that they are enough, though more were planned.
+    """
+
+    early: Early
+    seen: int = 0
+    ended: bool = False
+    _tallies: dict[MetricRef, Tally] = field(default_factory=dict, init=False)
+    _sound: bool = field(default=True, init=False)
+
+    def __call__(self, newest: Ledger) -> bool:
+        """Whether all gates pass, or one has failed, on all rows so far."""
+        self.seen += len(newest)
+        # A row that is not finite leaves every metric without a value, whatever comes after it.
+        self._sound = self._sound and newest.finite == len(newest)
+        if not self._sound:
+            return False
+        for ref in dict.fromkeys(gate.metric for gate in self.early.gates):
+            tally = tally_of(ref, newest)
+            if tally is None:
+                self._sound = False
+                return False
+            before = self._tallies.get(ref)
+            self._tallies[ref] = tally if before is None else before + tally
+        self.ended = LEAST <= self.seen < self.early.planned and self._decided()
+        return self.ended
+
+    def _decided(self) -> bool:
+        gates = [
+            replace(gate, decide_on=DecideOn.INTERVAL, on_undecided=OnUndecided.UNDECIDED)
+            for gate in self.early.gates
+        ]
+        found = [self._estimate(ref) for ref in self._tallies]
+        evidence = Evidence(estimates={(e.heldout, e.slice, e.metric): e for e in found})
+        status = [result.status for result in judge(gates, evidence)]
+        return GateStatus.FAIL in status or set(status) == {GateStatus.PASS}
+
+    def _estimate(self, ref: MetricRef) -> Estimate:
+        tally = self._tallies[ref]
+        count = float(tally.counts.sum())
+        return Estimate(
+            metric=ref,
+            value=float(tally.counts @ tally.lows) / count if count else None,
+            undefined=None if count else "no row counts",
+            n=self.seen,
+            interval=sequence_of(ref, tally, self.early),
+        )
