@@ -3,8 +3,8 @@
     python benchmarks/stop_early.py --output benchmarks/results/stop_early.json
 
 Held-out sets are drawn from populations at given distances from a gate's threshold. A run looks after
-every 1 % of the samples, at least after every batch of 256, and ends as soon as its gates are decided;
-the last look is at the whole set. Ends of intervals are not solved for: a threshold is outside of a
+every 1 % of the samples, at least after every batch of 256, and ends as soon as its gates are decided,
+not before 500 samples; the last look is at the whole set. Ends of intervals are not solved for: a threshold is outside of a
 sequence exactly where the stake against it has reached 1/level (`stats.sequence`).
 
 A wrong pass is a pass where the truth is on the failing side of the threshold; a wrong fail is a fail
@@ -26,13 +26,14 @@ import numpy as np
 from model_eval.stats.early import ON_LOOKS, levels
 from model_eval.stats.sequence import binned_tally, log_stake
 from model_eval.stats.shares import share_difference, share_interval
+from model_eval.stopping import LEAST, rows_between_looks
 from model_eval.types import Gate, MetricRef, Severity
 
 CONFIDENCE = 0.95
 SIZES = (1_000, 10_000, 100_000)
 POINTS = (-0.05, -0.03, -0.02, -0.01, -0.005, 0.0, 0.005, 0.01, 0.02, 0.03)
 ERRORS = (2, 3, 4, 6, 10)
-BATCH, LOOKS = 256, 100
+BATCH = 256
 PASS, FAIL, UNDECIDED = 1, -1, 0
 
 
@@ -47,7 +48,7 @@ class Outcome:
 
 def sizes_of(n: int) -> np.ndarray:
     """How many samples come between two looks."""
-    step = max(BATCH, n // LOOKS)
+    step = rows_between_looks(n, BATCH)
     return np.diff(np.append(np.arange(0, n, step), n))
 
 
@@ -62,6 +63,7 @@ def decided(counts, scaled, threshold, *, n, below, above) -> tuple[np.ndarray, 
 def ended(passed: np.ndarray, failed: np.ndarray, last: np.ndarray, whole, seen) -> Outcome:
     """The first look at which there is a verdict, the last one included."""
     verdicts = np.where(passed, PASS, np.where(failed, FAIL, UNDECIDED))
+    verdicts[:, seen[:-1] < LEAST] = UNDECIDED
     verdicts = np.concatenate([verdicts, last[:, None]], axis=1)
     there = verdicts != UNDECIDED
     first = np.where(there.any(axis=1), there.argmax(axis=1), verdicts.shape[1] - 1)

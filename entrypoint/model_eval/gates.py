@@ -137,7 +137,11 @@ def _holds_at_every_look(result: GateResult) -> bool:
     """Costs and golden cases are not of the samples that were looked at."""
     if result.metric.name in COST or result.heldout == GOLDEN_HELDOUT:
         return True
-    return result.interval is not None and result.interval.method == SEQUENCE
+    return (
+        result.interval is not None
+        and result.interval.method == SEQUENCE
+        and result.decide_on is not DecideOn.POINT
+    )
 
 
 def completions_of(report: Report) -> tuple[Completion | None, ...]:

@@ -64,6 +64,49 @@ def test_the_ledger_is_the_same_for_every_batch_size(monkeypatch, batch_size, ch
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("chunk", [1, 5, 1_000_000])
+@pytest.mark.parametrize("batch_size", [2, 7])
+def test_it_is_asked_about_every_row_once_whether_that_is_enough(monkeypatch, batch_size, chunk):
+    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", chunk)
+    asked = []
+
+    def enough(newest):
+        asked.append(newest)
+        return False
+
+    rows = evaluate(
+        lambda args, _: args[0],
+        Memory(),
+        SCORER,
+        batch_size=batch_size,
+        progress=lambda _: None,
+        enough=enough,
+        look_every=5,
+    )
+    expected, _ = run(N)
+    for name, column in rows.columns.items():
+        np.testing.assert_allclose(column, expected[name], rtol=1e-14, err_msg=name)
+    assert min(len(one) for one in asked) >= 5
+    assert N - sum(len(one) for one in asked) < 5
+    for name in rows.columns:
+        together = np.concatenate([one[name] for one in asked])
+        assert together.tolist() == rows[name][: len(together)].tolist()
+
+
+def test_what_is_enough_ends_the_run_at_once():
+    seen = []
+    rows = evaluate(
+        lambda args, _: args[0],
+        Memory(),
+        SCORER,
+        batch_size=4,
+        progress=seen.append,
+        enough=lambda newest: newest["id"][-1] >= 7,
+        look_every=1,
+    )
+    assert (rows["id"].tolist(), seen) == (list(range(8)), [4, 4])
+
+
 def test_a_model_that_writes_every_output_into_the_same_memory():
     buffer = torch.empty(4)
 

@@ -48,6 +48,24 @@ def test_the_choice_hangs_on_the_seed_alone():
     assert kept(100).positions.tolist() != kept(100, seed=1).positions.tolist()
 
 
+@pytest.mark.parametrize(("batches", "expected"), [(1, 4), (2, 8), (3, 10), (9, 10)])
+def test_leading_samples_are_those_that_came_before_the_pass_was_ended(batches, expected):
+    keeping = Keeping(Memory(40), 40, 0, 10, leading=True)
+    given_out = iter(keeping.batches(4))
+    for _ in range(batches):
+        next(given_out)
+    found = keeping.sample()
+    assert found.positions.tolist() == found.rows.labels.ids.tolist() == list(range(expected))
+    assert found.of == batches * 4
+
+
+def test_a_pass_that_was_ended_has_no_sample_of_all():
+    keeping = Keeping(Memory(40), 40, 0, 10)
+    next(iter(keeping.batches(4)))
+    with pytest.raises(ValueError, match="no complete pass"):
+        keeping.sample()
+
+
 def test_large_samples_are_fewer(monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 3 * 16)  # a row has four float32
     assert len(kept(100)) == 3
