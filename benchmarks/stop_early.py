@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_eval.stats.early import ON_LOOKS, levels
+from model_eval.stats.early import ON_LOOKS, Early
 from model_eval.stats.sequence import binned_tally, log_stake
 from model_eval.stats.shares import share_difference, share_interval
 from model_eval.stopping import LEAST, rows_between_looks
@@ -98,7 +98,7 @@ def shares(rng, n: int, truth: float, threshold: float, sets: int, gates: int = 
         severity=Severity.REQUIRED,
         location=None,
     )
-    level = levels([gate] * gates, gate.metric, CONFIDENCE)
+    level = Early(gates=(gate,) * gates, planned=n, confidence=CONFIDENCE).levels(gate.metric)
     tail, left = (1 - CONFIDENCE) / 2, 1 - ON_LOOKS
     passed, failed, last, whole = [], [], [], []
     for _ in range(gates):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from model_eval import __version__, ledger, lookups, metrics, output, usercode
-from model_eval.baseline import find_baseline
+from model_eval.baseline import find_baseline, saved_ledger
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
 from model_eval.judgement import Evaluated, completion_of, judged, require_power
 from model_eval.ledger import Ledger
@@ -21,9 +21,11 @@ from model_eval.loosening import held_gates, loosenings
 from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
+from model_eval.spec.catalog import CLASSIFICATION
 from model_eval.spec.custom_metrics import TORCHMETRICS
 from model_eval.spec.eval_spec import CodeRef, CustomMetric, EvalSpec
 from model_eval.spec.source import read
+from model_eval.stats import right_by_id
 from model_eval.stopping import Watch, early_of, rows_between_looks
 from model_eval.types import (
     GOLDEN_HELDOUT,
@@ -270,7 +272,10 @@ def _evaluate(
             notes=(*draft.report.notes, lookups.claim(known, spec.decisions.confidence)),
         )
     baselines, baseline = find_baseline(
-        spec, ledgers, evaluate=partial(evaluator.baseline, sets.heldouts)
+        spec,
+        ledgers,
+        evaluate=partial(evaluator.baseline, sets.heldouts),
+        ended=watch is not None and watch.ended,
     )
     report = judged(
         draft.report,
@@ -306,9 +311,14 @@ def _watch(
         () if base_spec is None or (base and base.allow_loosening) else held_gates(base_spec, spec)
     )
     early = early_of(spec, held, expected)
-    if early is None and spec.run.stop_early:
-        draft.learn(notes=(*draft.report.notes, _NOT_EARLY))
-    return None if early is None else Watch(early)
+    if early is None:
+        if spec.run.stop_early:
+            draft.learn(notes=(*draft.report.notes, _NOT_EARLY))
+        return None
+    saved = None if spec.baseline is None else saved_ledger(spec.baseline)
+    if saved is None or spec.task not in CLASSIFICATION or saved.task is not spec.task:
+        return Watch(early)
+    return Watch(early, before=right_by_id(saved))
 
 
 def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> EvalSpec | None:

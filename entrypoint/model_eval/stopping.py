@@ -4,15 +4,17 @@ What it decides on is what the report will show: the gates are judged as `gates.
 the intervals of `stats.early`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from model_eval.gates import Evidence, judge
-from model_eval.ledger import Ledger
+from model_eval.gates import RELATIVE, Evidence, judge
+from model_eval.ledger import Array, Ledger
 from model_eval.spec.early_stop import can_stop, watched
 from model_eval.spec.eval_spec import EvalSpec
-from model_eval.stats import Early, Tally, sequence_of, tally_of
+from model_eval.stats import Early, Tally, paired_tally, right, sequence_of, tally_of
 from model_eval.types import (
+    MAIN_HELDOUT,
+    Comparison,
     DecideOn,
     Estimate,
     Gate,
@@ -48,6 +50,13 @@ def rows_between_looks(planned: int, batch_size: int) -> int:
     return max(batch_size, -(-planned // LOOKS))
 
 
+Before = Callable[[Array], Array | None]
+"""Given ids (n,): which of these samples the baseline has right, bool (n,); None where it lacks one."""
+
+_Key = tuple[MetricRef, bool]
+"""A metric, and whether it is its difference from the baseline's."""
+
+
 @dataclass(slots=True)
 class Watch:
     """Is given the newest rows, again and again.
@@ -55,13 +64,15 @@ class Watch:
     Attributes:
         early: what must be decided.
         seen: how many rows it was given.
+        before: which samples the baseline has right, by their ids, where a gate compares with it.
         ended: whether it has said that they are enough, though more were planned.
     """
 
     early: Early
+    before: Before | None = None
     seen: int = 0
     ended: bool = False
-    _tallies: dict[MetricRef, Tally] = field(default_factory=dict, init=False)
+    _tallies: dict[_Key, Tally] = field(default_factory=dict, init=False)
     _sound: bool = field(default=True, init=False)
 
     def __call__(self, newest: Ledger) -> bool:
@@ -71,13 +82,13 @@ class Watch:
         self._sound = self._sound and newest.finite == len(newest)
         if not self._sound:
             return False
-        for ref in dict.fromkeys(gate.metric for gate in self.early.gates):
-            tally = tally_of(ref, newest)
+        for key in dict.fromkeys((one.metric, one.bound in RELATIVE) for one in self.early.gates):
+            tally = self._tally(key, newest)
             if tally is None:
                 self._sound = False
                 return False
-            before = self._tallies.get(ref)
-            self._tallies[ref] = tally if before is None else before + tally
+            known = self._tallies.get(key)
+            self._tallies[key] = tally if known is None else known + tally
         self.ended = LEAST <= self.seen < self.early.planned and self._decided()
         return self.ended
 
@@ -86,18 +97,51 @@ class Watch:
             replace(gate, decide_on=DecideOn.INTERVAL, on_undecided=OnUndecided.UNDECIDED)
             for gate in self.early.gates
         ]
-        found = [self._estimate(ref) for ref in self._tallies]
-        evidence = Evidence(estimates={(e.heldout, e.slice, e.metric): e for e in found})
+        found = [self._estimate(ref) for ref, difference in self._tallies if not difference]
+        compared = [self._comparison(ref) for ref, difference in self._tallies if difference]
+        evidence = Evidence(
+            estimates={(one.heldout, one.slice, one.metric): one for one in found},
+            comparisons={(one.heldout, one.slice, one.metric): one for one in compared},
+        )
         status = [result.status for result in judge(gates, evidence)]
         return GateStatus.FAIL in status or set(status) == {GateStatus.PASS}
 
+    def _tally(self, key: _Key, newest: Ledger) -> Tally | None:
+        ref, difference = key
+        if not difference:
+            return tally_of(ref, newest)
+        before = None if self.before is None else self.before(newest["id"])
+        return None if before is None else paired_tally(right(newest), before)
+
     def _estimate(self, ref: MetricRef) -> Estimate:
-        tally = self._tallies[ref]
-        count = float(tally.counts.sum())
+        tally = self._tallies[ref, False]
         return Estimate(
             metric=ref,
-            value=float(tally.counts @ tally.lows) / count if count else None,
-            undefined=None if count else "no row counts",
+            value=_mean(tally),
+            undefined="no row counts" if _mean(tally) is None else None,
             n=self.seen,
             interval=sequence_of(ref, tally, self.early),
         )
+
+    def _comparison(self, ref: MetricRef) -> Comparison:
+        """Of the difference alone: what the two values are changes no verdict."""
+        tally = self._tallies[ref, True]
+        return Comparison(
+            metric=ref,
+            heldout=MAIN_HELDOUT,
+            slice=None,
+            n=self.seen,
+            candidate=None,
+            baseline=None,
+            undefined=None,
+            difference=_mean(tally),
+            interval=sequence_of(ref, tally, self.early, difference=True),
+            relative=None,
+            relative_interval=None,
+            no_interval=None,
+        )
+
+
+def _mean(tally: Tally) -> float | None:
+    count = float(tally.counts.sum())
+    return float(tally.counts @ tally.lows) / count if count else None

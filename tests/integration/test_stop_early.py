@@ -1,6 +1,7 @@
 """Runs that end as soon as their gates are decided: what they leave, and what they refuse."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -59,6 +60,42 @@ def test_a_bad_model_fails_on_a_part_of_the_samples(tmp_path):
     assert project.run().returncode == 1
     report = read_report(project.output / REPORT)
     assert (report.verdict, report.stopped.samples < 1_000) == (Verdict.FAIL, True)
+
+
+DROP = "  - {metric: accuracy, max_drop: 0.05}\nbaseline: {ledger: before.parquet}\n"
+
+
+def against_itself(folder, tmp_path_factory):
+    """A run against the ledger of a whole run of the same model."""
+    before = noisy(tmp_path_factory.mktemp("before"), 0.02)
+    before.spec.write_text(EARLY.replace(", stop_early: true", ""))
+    assert before.run().returncode == 0
+    project = noisy(folder, 0.02)
+    project.spec.write_text(EARLY + DROP)
+    shutil.copy(before.output / LEDGER, folder / "before.parquet")
+    return project
+
+
+def test_a_drop_is_decided_on_a_part_of_a_saved_ledger(tmp_path, tmp_path_factory):
+    project = against_itself(tmp_path, tmp_path_factory)
+    done = project.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = read_report(project.output / REPORT)
+    assert (report.stopped.samples < 1_500, report.baseline.refused) == (True, None)
+    [drop] = [gate for gate in report.gates if gate.bound == "max_drop"]
+    assert (drop.status, drop.value, drop.interval.method) == (GateStatus.PASS, 0, SEQUENCE)
+    assert 0 < drop.interval.high <= 0.05
+
+
+def test_a_saved_ledger_of_a_run_that_ended_early_pairs_with_nothing(tmp_path, tmp_path_factory):
+    project = against_itself(tmp_path, tmp_path_factory)
+    assert project.run().returncode == 0
+    shutil.copy(project.output / LEDGER, tmp_path / "before.parquet")
+    project.spec.write_text((EARLY + DROP).replace("true}", "true, seed: 1}"))
+    assert project.run().returncode == 4
+    report = read_report(project.output / REPORT)
+    assert (report.stopped, report.verdict) == (None, Verdict.UNDECIDED)
+    assert "ids are not in the baseline" in report.baseline.refused
 
 
 def test_near_the_threshold_it_goes_to_its_end_and_has_the_usual_interval(tmp_path):

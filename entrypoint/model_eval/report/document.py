@@ -179,7 +179,9 @@ def _require_stopped(report: Report) -> None:
         for one in report.estimates
         if one.heldout == MAIN_HELDOUT and one.metric.name not in COST
     ]
-    methods = {one.interval.method for one in of_rows if one.interval is not None}
+    intervals = [one.interval for one in of_rows]
+    intervals += [one.interval for one in report.comparisons if one.heldout == MAIN_HELDOUT]
+    methods = {interval.method for interval in intervals if interval is not None}
     stopped, done = report.stopped, report.completion
     if stopped is None:
         if SEQUENCE in methods:
@@ -193,9 +195,9 @@ def _require_stopped(report: Report) -> None:
         and done.expected == stopped.samples
     ):
         raise ReportError("the report claims a run that ended early and does not show one")
-    of_others = [gap.interval for gap in report.gaps if gap.heldout == MAIN_HELDOUT]
-    of_others += [one.interval for one in report.comparisons if one.heldout == MAIN_HELDOUT]
-    if methods - {SEQUENCE} or any(interval is not None for interval in of_others):
+    others = [gap.interval for gap in report.gaps if gap.heldout == MAIN_HELDOUT]
+    others += [one.relative_interval for one in report.comparisons if one.heldout == MAIN_HELDOUT]
+    if methods - {SEQUENCE} or any(interval is not None for interval in others):
         raise ReportError("the report of a run that ended early has intervals of a whole one")
 
 

@@ -31,19 +31,29 @@ MEANS: Mapping[str, frozenset[Task]] = {
 }
 """The metrics that are means of bounded numbers of one sample each, and in which tasks."""
 
+DIFFERENCES = frozenset({"accuracy", "precision_micro", "recall_micro", "f1_micro"})
+"""The metrics of classifiers that are shares of the samples that are right: a sample is gained or lost."""
+
+_OF_DIFFERENCES = frozenset({"max_drop", "min_gain", "max_gain"})
+
 _REMOVE = "remove `run.stop_early`"
 
 
 def can_stop(gate: Gate, task: Task) -> bool:
     """Whether there is an interval for the gate that holds at every look."""
     return (
-        task in MEANS.get(gate.metric.name, frozenset())
-        and gate.bound in {"min", "max"}
+        _is_mean(gate, task)
         and gate.heldout == MAIN_HELDOUT
         and gate.slice is None
         and gate.slices is None
         and gate.decide_on is not DecideOn.POINT
     )
+
+
+def _is_mean(gate: Gate, task: Task) -> bool:
+    if gate.bound in _OF_DIFFERENCES:
+        return gate.metric.name in DIFFERENCES and task in CLASSIFICATION
+    return gate.bound in {"min", "max"} and task in MEANS.get(gate.metric.name, frozenset())
 
 
 def watched(gates: Sequence[Gate]) -> tuple[Gate, ...]:
@@ -65,7 +75,7 @@ def check_early_stop(
     faults: Faults,
     *,
     heldout: HeldOutSpec | None,
-    baseline: bool,
+    baseline: Node | None,
 ) -> None:
     """Faults for all that a run with `stop_early: true` could not decide early."""
     if heldout is not None and heldout.cluster is not None:
@@ -80,15 +90,15 @@ def check_early_stop(
             "`run.stop_early` is given, and a weighted mean has no interval that holds at every look",
             f"{_REMOVE}, or `heldout.weight`",
         )
-    if baseline:
+    if baseline is not None and "ledger" not in baseline.value:
         faults.add(
             node.key_location,
-            "`run.stop_early` is given, and a baseline is compared on all samples",
-            f"{_REMOVE}, or `baseline`",
+            "`run.stop_early` is given, and the baseline would be evaluated on all samples",
+            f"{_REMOVE}, or name a saved ledger of the baseline: `baseline: {{ledger: …}}`",
         )
     of_rows = watched(gates)
     for gate in of_rows:
-        if not can_stop(gate, task) and gate.bound in {"min", "max", "max_gap"}:
+        if not can_stop(gate, task):
             faults.add(gate.location, *_why_not(gate, task))
     if not of_rows and any(gate.severity is Severity.REQUIRED for gate in gates):
         faults.add(
@@ -107,6 +117,12 @@ def _why_not(gate: Gate, task: Task) -> tuple[str, str]:
         return (
             f"`{name}` cannot be decided early: {what} mean of one bounded number a sample",
             f"{or_else}; those that can are {listed(can)}" if can else _REMOVE,
+        )
+    if gate.bound not in {"min", "max", "max_gap"} and not _is_mean(gate, task):
+        known = listed(sorted(_OF_DIFFERENCES))
+        return (
+            f"`{gate.bound}` of `{name}` cannot be decided early",
+            f"{or_else}; of differences {known} of `accuracy` can",
         )
     if gate.slice is not None or gate.slices is not None:
         return f"a gate on slices cannot be decided early, and `{name}` has one", or_else

@@ -77,7 +77,7 @@ def build(
             gates,
             faults,
             heldout=heldout,
-            baseline=around.baseline,
+            baseline=root.get("baseline"),
         )
     _refuse_loose_kwargs(root, faults)
     complete = not (root.source.unsound or faults.found)

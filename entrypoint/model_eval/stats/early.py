@@ -5,21 +5,26 @@ half on the last one: a run that came to its last sample has the interval that i
 at half the level. So what is near its threshold is decided nearly as often as without looking.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from model_eval.ledger import Ledger
+from model_eval.ledger import Array, Ledger
 from model_eval.metrics import Sample
 from model_eval.metrics.registry import info_of, metric_of
-from model_eval.spec.catalog import narrowed
-from model_eval.spec.early_stop import MEANS
+from model_eval.spec.catalog import CLASSIFICATION, narrowed
+from model_eval.spec.early_stop import DIFFERENCES, MEANS
 from model_eval.stats.bootstrap import NoIntervalError
+from model_eval.stats.difference import right
 from model_eval.stats.interval import Sampled, metric_interval, part_of, trials_of
-from model_eval.stats.sequence import Tally, binned_tally, ends, trials_tally
-from model_eval.types import SEQUENCE, Estimate, Gate, Interval, MetricRef
+from model_eval.stats.sequence import Tally, binned_tally, difference_tally, ends, trials_tally
+from model_eval.stats.shares import share_difference
+from model_eval.types import SEQUENCE, Comparison, Estimate, Gate, Interval, MetricRef
 
 ON_LOOKS = 0.5
 """The share of a level that is spent on all looks but the last."""
+
+_FAIL_BY_THE_LOWER_END = frozenset({"max", "max_gain"})
+_FAIL_BY_THE_UPPER_END = frozenset({"min", "min_gain", "max_drop"})
 
 _STOPPED = "the run ended early, and no interval of this metric holds at every look"
 
@@ -53,25 +58,26 @@ class Early:
     confidence: float
     ended: bool = False
 
-    def levels(self, ref: MetricRef) -> Levels:
-        """Of the interval of a metric.
+    def levels(self, ref: MetricRef, *, difference: bool = False) -> Levels:
+        """Of the interval of a metric, or of its difference from the baseline's.
 
         A pass needs every gate's own pass, so that each may be wrong as often as the verdict
         (Berger 1982, intersection-union tests). A fail of any one of them ends the run, so that an
         end on which a gate could fail has its share of the level (Bonferroni).
         """
-        return levels(self.gates, ref, self.confidence)
+        bounds = self.bounds(ref, difference=difference)
+        tail = (1 - self.confidence) / 2
+        shared = tail / max(1, len(self.gates))
+        return Levels(
+            below=shared if bounds & _FAIL_BY_THE_LOWER_END else tail,
+            above=shared if bounds & _FAIL_BY_THE_UPPER_END else tail,
+        )
 
-
-def levels(gates: Sequence[Gate], ref: MetricRef, confidence: float) -> Levels:
-    """`Early.levels`."""
-    tail = (1 - confidence) / 2
-    bounds = {gate.bound for gate in gates if gate.metric == ref}
-    shared = tail / max(1, len(gates))
-    return Levels(
-        below=shared if "max" in bounds else tail,
-        above=shared if "min" in bounds else tail,
-    )
+    def bounds(self, ref: MetricRef, *, difference: bool) -> frozenset[str]:
+        """Of the gates that look at the metric, or at its difference from the baseline's."""
+        found = {gate.bound for gate in self.gates if gate.metric == ref}
+        absolute = found & {"min", "max"}
+        return frozenset(found - absolute if difference else absolute)
 
 
 def tally_of(ref: MetricRef, ledger: Ledger) -> Tally | None:
@@ -91,9 +97,11 @@ def tally_of(ref: MetricRef, ledger: Ledger) -> Tally | None:
     return None if trials is None else trials_tally(*trials)
 
 
-def sequence_of(ref: MetricRef, tally: Tally, early: Early) -> Interval:
-    """The interval that holds at every look before the last."""
-    found = early.levels(ref)
+def sequence_of(
+    ref: MetricRef, tally: Tally, early: Early, *, difference: bool = False
+) -> Interval:
+    """The interval that holds at every look before the last, of a metric or of a difference."""
+    found = early.levels(ref, difference=difference)
     low, high = ends(
         tally,
         planned=early.planned,
@@ -125,17 +133,54 @@ def with_early_interval(estimate: Estimate, sampled: Sampled, early: Early) -> E
 def _last(estimate: Estimate, sampled: Sampled, early: Early) -> Interval:
     """On all samples: the usual one; where a gate has looked before, with what is left of its level."""
     ref = estimate.metric
-    if estimate.slice is not None or not any(gate.metric == ref for gate in early.gates):
+    if estimate.slice is not None or not early.bounds(ref, difference=False):
         return metric_interval(ref, sampled)
-    found = early.levels(ref)
-    left = 1 - ON_LOOKS
-    low, high = (
-        metric_interval(ref, replace(sampled, confidence=1 - 2 * left * level))
-        for level in (found.below, found.above)
+    return _at_the_last(
+        early.levels(ref),
+        lambda confidence: metric_interval(ref, replace(sampled, confidence=confidence)),
     )
+
+
+def _at_the_last(found: Levels, interval: Callable[[float], Interval]) -> Interval:
+    """Each end from an interval of the confidence that leaves it what the looks have left."""
+    left = 1 - ON_LOOKS
+    low, high = (interval(1 - 2 * left * level) for level in (found.below, found.above))
     return Interval(
         low=low.low,
         high=high.high,
         confidence=1 - left * (found.below + found.above),
         method=low.method,
     )
+
+
+def with_early_difference(
+    comparison: Comparison, candidate: Ledger, baseline: Ledger, early: Early
+) -> Comparison:
+    """As `with_early_interval`, of a difference that has the interval of a whole run."""
+    if comparison.difference is None:
+        return comparison
+    ref = comparison.metric
+    paired = (
+        comparison.slice is None and ref.name in DIFFERENCES and candidate.task in CLASSIFICATION
+    )
+    bare = replace(comparison, interval=None, relative_interval=None)
+    if early.ended and not paired:
+        return replace(bare, no_interval=_STOPPED)
+    if not paired or not (early.ended or early.bounds(ref, difference=True)):
+        return comparison
+    now, before = right(candidate), right(baseline)
+    if early.ended:
+        tally = paired_tally(now, before)
+        return replace(bare, interval=sequence_of(ref, tally, early, difference=True))
+    gained, lost = int((now & ~before).sum()), int((before & ~now).sum())
+    last = _at_the_last(
+        early.levels(ref, difference=True),
+        lambda confidence: share_difference(gained, lost, len(now), confidence=confidence),
+    )
+    return replace(comparison, interval=last)
+
+
+def paired_tally(now: Array, before: Array) -> Tally:
+    """Of the differences of two classifiers on the same rows, each right or not, bool (N,)."""
+    gained, lost = int((now & ~before).sum()), int((before & ~now).sum())
+    return difference_tally(gained, lost, len(now))

@@ -10,6 +10,8 @@ from builders.reports import ACCURACY, evidence, gate
 from model_eval.gates import judge
 from model_eval.metrics import Sample, estimate
 from model_eval.spec.eval_spec import Decisions
+from model_eval.stats.assess import Asked, assess
+from model_eval.stats.difference import in_order_of, right_by_id, rows_of
 from model_eval.stats.early import with_early_interval
 from model_eval.stats.interval import Sampled
 from model_eval.stopping import LEAST, Watch, early_of, rows_between_looks
@@ -43,10 +45,10 @@ def a_ledger(share, n=4_000, seed=0):
     return binary_ledger(target, np.where(right == (target == 1), 0.8, 0.3), ids=np.arange(n))
 
 
-def watched(ledger, *gates, step=100, **spec):
+def watched(ledger, *gates, step=100, baseline=None, **spec):
     """Gives the ledger out in steps until that is enough."""
     early = early_of(Spec(gates=gates, **spec), (), len(ledger))
-    watch = Watch(early)
+    watch = Watch(early, before=None if baseline is None else right_by_id(baseline))
     for start in range(0, len(ledger), step):
         if watch(take(ledger, np.arange(start, min(start + step, len(ledger))))):
             break
@@ -149,7 +151,7 @@ def test_a_class_without_samples_ends_nothing():
     [
         rule(MetricRef(name="f1"), threshold=0.5),
         rule(decide_on=DecideOn.POINT),
-        rule(bound="max_drop", threshold=0.1),
+        rule(bound="max_relative_drop", threshold=0.1),
         rule(slice="hand=left"),
     ],
 )
@@ -162,6 +164,60 @@ def test_a_gate_of_the_base_branch_that_cannot_be_decided_early_lets_nothing_end
 def test_a_gate_of_the_base_branch_must_be_decided_also():
     early = early_of(Spec(gates=(rule(),)), (rule(threshold=0.95),), 1_000)
     assert [one.threshold for one in early.gates] == [0.9, 0.95]
+
+
+def test_a_drop_ends_it_at_the_first_look_that_decides():
+    ledger, baseline = a_ledger(0.9), a_ledger(0.9, seed=1)
+    baseline = take(with_targets(baseline, ledger), np.random.default_rng(3).permutation(4_000))
+    drop = rule(bound="max_drop", threshold=0.08)
+    watch = watched(ledger, drop, baseline=baseline)
+    assert watch.ended
+    status = [dropped(ledger, baseline, watch, drop, n) for n in range(LEAST, watch.seen + 1, 100)]
+    assert status == [GateStatus.UNDECIDED] * (len(status) - 1) + [GateStatus.PASS]
+    fails = watched(ledger, rule(bound="min_gain", threshold=0.08), baseline=baseline)
+    assert (fails.ended, fails.seen) == (True, watch.seen)
+
+
+def with_targets(ledger, other):
+    """As right and as wrong, of the targets of another ledger."""
+    right = ledger["prediction"] == ledger["target"]
+    probability = np.where(right == (other["target"] == 1), 0.8, 0.3)
+    return binary_ledger(other["target"], probability, ids=other["id"])
+
+
+def dropped(ledger, baseline, watch, drop, n):
+    """What the report would say after n rows."""
+    rows = take(ledger, np.arange(n))
+    before = in_order_of(rows_of(baseline, rows["id"]), rows["id"])
+    asked = Asked(
+        heldout="heldout",
+        metrics=(ACCURACY,),
+        families=(),
+        gaps=(),
+        confidence=0.95,
+        seed=0,
+        early=replace(watch.early, ended=True),
+    )
+    [found] = assess(rows, before, asked, identical=False).comparisons
+    shown = evidence(comparisons={(found.heldout, found.slice, found.metric): found})
+    return judge([drop], shown)[0].status
+
+
+@pytest.mark.parametrize("lacking", ["a sample", "a finite output", "the kind of its ids", "all"])
+def test_a_baseline_that_does_not_pair_ends_nothing(lacking):
+    ledger = a_ledger(0.9)
+    finite = np.ones(4_000, dtype=bool)
+    finite[7] = False
+    baseline = {
+        "a sample": take(ledger, np.arange(1, 4_000)),
+        "a finite output": replace(ledger, columns={**ledger.columns, "finite": finite}),
+        "the kind of its ids": replace(
+            ledger, columns={**ledger.columns, "id": ledger["id"].astype(str).astype(object)}
+        ),
+        "all": None,
+    }[lacking]
+    watch = watched(ledger, rule(bound="max_drop", threshold=0.05), baseline=baseline)
+    assert (watch.ended, watch.seen) == (False, 4_000)
 
 
 def test_nothing_ends_early_where_it_was_not_asked():

@@ -8,10 +8,12 @@ from builders.reports import gate
 from model_eval.metrics import Sample, estimate
 from model_eval.metrics.registry import metric_of
 from model_eval.spec.catalog import CATALOG
-from model_eval.spec.early_stop import MEANS
-from model_eval.stats.early import Early, tally_of, with_early_interval
+from model_eval.spec.early_stop import DIFFERENCES, MEANS
+from model_eval.stats.difference import _HITS, Paired, compare_metric
+from model_eval.stats.early import Early, tally_of, with_early_difference, with_early_interval
 from model_eval.stats.interval import Sampled, metric_interval
-from model_eval.stats.sequence import ends, trials_tally
+from model_eval.stats.sequence import difference_tally, ends, trials_tally
+from model_eval.stats.shares import share_difference
 from model_eval.types import SEQUENCE, MetricRef, Task
 
 ACCURACY, RECALL = MetricRef(name="accuracy"), MetricRef(name="recall")
@@ -52,6 +54,69 @@ def test_the_end_on_which_a_gate_can_fail_has_its_share_of_the_level(bounds, exp
     gates += [gate(RECALL)] * (4 - len(gates))
     found = early(*gates).levels(ACCURACY)
     assert (found.below, found.above) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        (["max_drop"], (TAIL, TAIL / 2)),  # a drop fails where all of the difference is below
+        (["min_gain"], (TAIL, TAIL / 2)),
+        (["max_gain"], (TAIL / 2, TAIL)),
+        (["min"], (TAIL, TAIL)),  # which looks at the value, and not at the difference
+    ],
+)
+def test_differences_have_levels_of_their_own(bounds, expected):
+    gates = [gate(ACCURACY, bound=bound) for bound in bounds] + [gate(RECALL)]
+    found = early(*gates).levels(ACCURACY, difference=True)
+    assert (found.below, found.above) == pytest.approx(expected)
+
+
+def pair(n=400):
+    ledger = a_ledger(n)
+    flipped = np.where(np.arange(n) % 20 == 0, 1 - ledger["probability"], ledger["probability"])
+    return ledger, binary_ledger(ledger["target"], flipped)
+
+
+def compared(run, ref=ACCURACY):
+    ledger, baseline = pair()
+    sides = (sampled(ledger), sampled(baseline))
+    paired = Paired(candidate=sides[0], baseline=sides[1], identical=False)
+    usual = compare_metric(ref, paired, estimate(ledger, ref), estimate(baseline, ref))
+    return usual, with_early_difference(usual, ledger, baseline, run)
+
+
+def counts():
+    ledger, baseline = pair()
+    now, before = (one["target"] == one["prediction"] for one in (ledger, baseline))
+    return int((now & ~before).sum()), int((before & ~now).sum())
+
+
+def test_a_difference_before_the_last_sample_is_the_sequence_at_half_the_level():
+    usual, found = compared(early(gate(ACCURACY, bound="max_drop")))
+    tally = difference_tally(*counts(), 400)
+    expected = ends(tally, planned=1000, below=TAIL / 2, above=TAIL / 2)
+    assert (found.interval.low, found.interval.high) == pytest.approx(expected)
+    assert (found.interval.method, found.relative_interval) == (SEQUENCE, None)
+    assert found.interval.low <= usual.difference <= found.interval.high
+
+
+def test_a_difference_at_the_last_sample_is_the_usual_one_at_the_other_half():
+    _, found = compared(early(gate(ACCURACY, bound="max_drop"), planned=400))
+    expected = share_difference(*counts(), 400, confidence=1 - TAIL)
+    assert (found.interval.low, found.interval.high) == (expected.low, expected.high)
+
+
+def test_other_differences_keep_the_usual_interval_or_have_none():
+    f1 = MetricRef(name="f1")
+    usual, at_the_end = compared(early(gate(ACCURACY, bound="max_drop"), planned=400), f1)
+    assert at_the_end == usual
+    _, ended = compared(early(gate(ACCURACY, bound="max_drop")), f1)
+    assert (ended.interval, ended.relative_interval) == (None, None)
+    assert ended.no_interval.startswith("the run ended early")
+
+
+def test_the_differences_that_can_be_decided_early_are_those_of_hits():
+    assert _HITS == DIFFERENCES
 
 
 def test_before_the_last_sample_it_is_the_sequence_at_half_the_level():
