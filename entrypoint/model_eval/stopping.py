@@ -11,7 +11,15 @@ from model_eval.gates import RELATIVE, Evidence, judge
 from model_eval.ledger import Array, Ledger
 from model_eval.spec.early_stop import can_stop, watched
 from model_eval.spec.eval_spec import EvalSpec
-from model_eval.stats import Early, Tally, paired_tally, right, sequence_of, tally_of
+from model_eval.stats import (
+    Early,
+    Tally,
+    could_be_decided,
+    paired_tally,
+    right,
+    sequence_of,
+    tally_of,
+)
 from model_eval.types import (
     MAIN_HELDOUT,
     Comparison,
@@ -93,6 +101,13 @@ class Watch:
         return self.ended
 
     def _decided(self) -> bool:
+        """Whether they are, by what the report would show; most looks are at what is far from it."""
+        sides = [
+            could_be_decided(gate, self._tallies[gate.metric, gate.bound in RELATIVE], self.early)
+            for gate in self.early.gates
+        ]
+        if not (all(passes for passes, _ in sides) or any(fails for _, fails in sides)):
+            return False
         gates = [
             replace(gate, decide_on=DecideOn.INTERVAL, on_undecided=OnUndecided.UNDECIDED)
             for gate in self.early.gates

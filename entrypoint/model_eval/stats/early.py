@@ -16,13 +16,21 @@ from model_eval.spec.early_stop import DIFFERENCES, MEANS
 from model_eval.stats.bootstrap import NoIntervalError
 from model_eval.stats.difference import right
 from model_eval.stats.interval import Sampled, metric_interval, part_of, trials_of
-from model_eval.stats.sequence import Tally, binned_tally, difference_tally, ends, trials_tally
+from model_eval.stats.sequence import (
+    Tally,
+    binned_tally,
+    difference_tally,
+    ends,
+    sides,
+    trials_tally,
+)
 from model_eval.stats.shares import share_difference
 from model_eval.types import SEQUENCE, Comparison, Estimate, Gate, Interval, MetricRef
 
 ON_LOOKS = 0.5
 """The share of a level that is spent on all looks but the last."""
 
+_ABSOLUTE = frozenset({"min", "max"})
 _FAIL_BY_THE_LOWER_END = frozenset({"max", "max_gain"})
 _FAIL_BY_THE_UPPER_END = frozenset({"min", "min_gain", "max_drop"})
 
@@ -76,7 +84,7 @@ class Early:
     def bounds(self, ref: MetricRef, *, difference: bool) -> frozenset[str]:
         """Of the gates that look at the metric, or at its difference from the baseline's."""
         found = {gate.bound for gate in self.gates if gate.metric == ref}
-        absolute = found & {"min", "max"}
+        absolute = found & _ABSOLUTE
         return frozenset(found - absolute if difference else absolute)
 
 
@@ -109,6 +117,26 @@ def sequence_of(
         above=found.above * ON_LOOKS,
     )
     return Interval(low=low, high=high, confidence=1 - found.below - found.above, method=SEQUENCE)
+
+
+def could_be_decided(gate: Gate, tally: Tally, early: Early) -> tuple[bool, bool]:
+    """Whether `sequence_of` is all on the passing side of a gate, and all on the failing side.
+
+    That it is, costs a search for two ends; that it is not, is known from two numbers.
+    """
+    found = early.levels(gate.metric, difference=gate.bound not in _ABSOLUTE)
+    # A drop is a difference the other way round.
+    threshold = -gate.threshold if gate.bound == "max_drop" else gate.threshold
+    if not tally.low < threshold < tally.high:
+        return True, True
+    above, below = sides(
+        tally,
+        threshold,
+        planned=early.planned,
+        below=found.below * ON_LOOKS,
+        above=found.above * ON_LOOKS,
+    )
+    return (above, below) if gate.bound in _FAIL_BY_THE_UPPER_END else (below, above)
 
 
 def with_early_interval(estimate: Estimate, sampled: Sampled, early: Early) -> Estimate:

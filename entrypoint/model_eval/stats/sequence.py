@@ -28,7 +28,7 @@ FloatArray = npt.NDArray[np.float64]
 BETS = 32
 """So many λ; more make no interval narrower."""
 
-_HALVINGS = 50
+_HALVINGS = 34
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -118,12 +118,34 @@ def ends(tally: Tally, *, planned: int, below: float, above: float) -> tuple[flo
         ValueError: a level is none, or nothing was planned.
     """
     width = tally.high - tally.low
-    lows, highs = (tally.lows - tally.low) / width, (tally.highs - tally.low) / width
-    # Scaling may leave the range by a rounding; a row above 1 would be a promise too much.
-    lows, highs = lows.clip(0, 1), highs.clip(0, 1)
+    lows, highs = _scaled(tally)
     low = _lower(lows, tally.counts, planned=planned, level=below)
     high = 1 - _lower(1 - highs, tally.counts, planned=planned, level=above)
     return tally.low + low * width, tally.low + high * width
+
+
+def sides(
+    tally: Tally, mean: float, *, planned: int, below: float, above: float
+) -> tuple[bool, bool]:
+    """Whether the lower end of `ends` is at or above a mean, and whether the upper one is at or below it.
+
+    Two stakes in place of the many that find an end. The mean is inside of its range, not at an end.
+    """
+    scaled = (mean - tally.low) / (tally.high - tally.low)
+    lows, highs = _scaled(tally)
+    stakes = (
+        (log_stake(lows, tally.counts, scaled, planned=planned, level=below), below),
+        (log_stake(1 - highs, tally.counts, 1 - scaled, planned=planned, level=above), above),
+    )
+    first, second = (bool(stake >= log(1 / level)) for stake, level in stakes)
+    return first, second
+
+
+def _scaled(tally: Tally) -> tuple[FloatArray, FloatArray]:
+    """Both (K,), brought to the range from 0 to 1, which a rounding must not leave."""
+    width = tally.high - tally.low
+    lows, highs = ((ends - tally.low) / width for ends in (tally.lows, tally.highs))
+    return lows.clip(0, 1), highs.clip(0, 1)
 
 
 def log_stake(
@@ -150,10 +172,13 @@ def log_stake(
     bets = np.geomspace(min(1.0, np.sqrt(2 * log(1 / level) / planned)), 1.0, BETS)
     stakes = np.minimum(bets / np.sqrt(mean * (1 - mean)), 1 / mean)
     factors = np.maximum(1 + stakes[:, None] * (values - mean), 0)
-    # ln 0 for a value that no row has would be 0 · -inf: what is lost is found by itself.
-    lost = (counts[..., None, :] * (factors == 0)).any(axis=-1)
-    logs = counts @ np.log(np.where(factors == 0, 1, factors)).T
-    logs = np.where(lost, -np.inf, logs)
+    if (factors == 0).any():
+        # ln 0 for a value that no row has would be 0 · -inf: what is lost is found by itself.
+        lost = (counts[..., None, :] * (factors == 0)).any(axis=-1)
+        logs = counts @ np.log(np.where(factors == 0, 1, factors)).T
+        logs = np.where(lost, -np.inf, logs)
+    else:
+        logs = counts @ np.log(factors).T
     largest = np.maximum(logs.max(axis=-1), -1e300)
     with np.errstate(divide="ignore"):  # all of them lost
         found: FloatArray = largest + np.log(np.exp(logs - largest[..., None]).mean(axis=-1))
@@ -161,8 +186,9 @@ def log_stake(
 
 
 def _lower(values: FloatArray, counts: FloatArray, *, planned: int, level: float) -> float:
-    """The largest mean that is rejected for being too small, to about 15 digits; 0 where none is."""
-    total = float(counts.sum())
+    """The largest mean that is rejected for being too small, to 10 digits and never above; or 0."""
+    there = counts > 0
+    values, counts, total = values[there], counts[there], float(counts.sum())
     # At the mean of the rows every stake has lost (Jensen), so that it is not rejected.
     rejected, kept = 0.0, min(1.0, float(counts @ values) / total) if total else 0.0
     for _ in range(_HALVINGS):

@@ -16,6 +16,7 @@ from model_eval.stats.sequence import (
     difference_tally,
     ends,
     log_stake,
+    sides,
     trials_tally,
 )
 
@@ -123,6 +124,16 @@ def test_each_end_has_its_own_level():
     both = ends(trials_tally(90, 100), planned=100, below=0.025, above=0.025)
     wide = ends(trials_tally(90, 100), planned=100, below=0.025, above=0.005)
     assert (wide[0], wide[1] > both[1]) == (both[0], True)
+
+
+@given(st.integers(1, 2000), st.data(), st.floats(0.01, 0.99), st.sampled_from([0.0125, 0.004]))
+def test_sides_are_those_of_the_ends(trials, data, mean, above):
+    successes = data.draw(st.integers(0, trials))
+    known = {"planned": 2000, "below": LEVEL, "above": above}
+    low, high = ends(trials_tally(successes, trials), **known)
+    found = sides(trials_tally(successes, trials), mean, **known)
+    if min(abs(mean - low), abs(mean - high)) > 1e-8:
+        assert found == (low >= mean, high <= mean)
 
 
 def test_bins_are_outside_of_the_exact_ends_by_at_most_a_bin():
