@@ -1,7 +1,10 @@
 """Runs that end as soon as their gates are decided: what they leave, and what they refuse."""
 
 import json
+import re
 import shutil
+import time
+from contextlib import nullcontext
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,7 +13,8 @@ import pytest
 from builders.projects import MODEL, SPEC, make_project
 from model_eval.errors import ReportError
 from model_eval.output import LEDGER, REPORT, SUMMARY, read_report
-from model_eval.report import from_json
+from model_eval.report import from_json, to_json
+from model_eval.run import BaseBranch, evaluate
 from model_eval.types import SEQUENCE, GateStatus, Verdict
 
 EARLY = SPEC.replace("batch_size: 8", "batch_size: 8, stop_early: true").replace(
@@ -129,6 +133,107 @@ def test_a_run_that_dies_on_its_way_is_not_one_that_ended_early(tmp_path):
     assert project.run().returncode == 4
     report = read_report(project.output / REPORT)
     assert (report.verdict, report.stopped) == (Verdict.ERROR, None)
+
+
+def judged(project, base=None, allow_loosening=False):
+    """The report of a run in this process, against the base branch's spec where one is given."""
+    branch = None
+    if base is not None:
+        path = project.folder / "base.yaml"
+        path.write_text(base)
+        branch = BaseBranch(spec=path, allow_loosening=allow_loosening)
+    done = evaluate(
+        project.spec,
+        roots=[project.folder],
+        progress=lambda _: nullcontext(lambda _: None),
+        clock=time.monotonic,
+        base=branch,
+    )
+    assert from_json(to_json(done.report)) == done.report
+    return done.report
+
+
+def test_what_is_not_of_the_samples_in_order_is_whole(tmp_path):
+    """Further sets, golden cases and costs; a slice has a value and no interval."""
+    project = noisy(tmp_path, 0.02)
+    part = (tmp_path / "heldout.csv").read_text().splitlines()
+    (tmp_path / "other.csv").write_text("\n".join(part[:301]) + "\n")
+    rows = [(1.0, 0.5), (-1.0, 0.25)]
+    cases = [f"{i},{a},{b},{5 * (a + b)}" for i, (a, b) in enumerate(rows)]
+    (tmp_path / "golden.csv").write_text("\n".join(["name,a,b,logit", *cases]) + "\n")
+    project.spec.write_text(
+        EARLY.replace(
+            "  target: label\n", "  target: label\n  slices: [{name: right, where: a > 0}]\n"
+        )
+        + "  - {metric: parameters, max: 10}\n"
+        + "  - {metric: f1, min: 0.5, severity: advisory}\n"
+        + "  - {metric: accuracy, slice: right, min: 0.5, severity: advisory}\n"
+        + "  - {metric: accuracy, heldout: other, min: 0.5, severity: advisory}\n"
+        + "more_heldout:\n  other: {path: other.csv, inputs: [{columns: [a, b], dtype: float32}], "
+        "target: label}\n"
+        "golden: {path: golden.csv, inputs: [{columns: [a, b], dtype: float32}], outputs: logit, "
+        "id: name, tolerance: 0.001}\n"
+    )
+    report = judged(project)
+    assert (report.verdict, report.reason) == (Verdict.PASS, "all 3 required gates passed")
+    assert 500 <= report.stopped.samples < 1_000
+    counted = {one.name: one.completion.rows for one in report.more_heldout}
+    assert counted == {"other": 300, "golden": 2}
+    undecided = [gate for gate in report.gates if gate.status is GateStatus.UNDECIDED]
+    assert [(gate.metric.name, gate.slice) for gate in undecided] == [
+        ("f1", None),
+        ("accuracy", "right"),
+    ]
+    assert all("the run ended early" in gate.reason for gate in undecided)
+
+
+def test_a_loader_is_read_to_its_end_and_only_a_part_is_given_to_the_model(tmp_path):
+    project = noisy(tmp_path, 0.02)
+    (tmp_path / "data.py").write_text(LOADER)
+    project.spec.write_text(
+        re.sub(r"heldout:\n(  .*\n)+", 'heldout: {loader: "data.py:rows"}\n', EARLY)
+    )
+    report = judged(project)
+    assert (report.verdict, report.stopped.of) == (Verdict.PASS, 3_000)
+    assert report.completion.rows == report.stopped.samples < 1_000
+    assert len(report.heldout.sha256) == 64
+
+
+LOADER = """
+import torch
+
+def rows():
+    x = torch.randn((3000, 2), generator=torch.Generator().manual_seed(0))
+    return torch.utils.data.TensorDataset(x, (x.sum(dim=1) > 0).long())
+"""
+
+
+def test_a_gate_of_the_base_branch_that_cannot_be_decided_early_makes_the_run_a_whole_one(tmp_path):
+    base = EARLY + "  - {metric: f1, min: 0.9}\n"
+    base = base.replace(", stop_early: true", "")
+    report = judged(noisy(tmp_path, 0.02), base)
+    assert (report.stopped, report.completion.rows, report.verdict) == (None, ROWS, Verdict.FAIL)
+    assert [one.status for one in report.base_gates] == [GateStatus.PASS]
+    assert [one.what for one in report.loosened] == ["gate f1", "run.stop_early"]
+    note = (
+        "the run did not end early: a gate of the base branch can be decided on all samples alone"
+    )
+    assert note in report.notes
+
+
+def test_where_loosening_is_allowed_the_base_branch_holds_nothing_up(tmp_path):
+    base = (EARLY + "  - {metric: f1, min: 0.9}\n").replace(", stop_early: true", "")
+    report = judged(noisy(tmp_path, 0.02), base, allow_loosening=True)
+    assert (report.verdict, report.stopped.samples < 1_000) == (Verdict.PASS, True)
+    assert [one.status for one in report.base_gates] == [GateStatus.UNDECIDED]
+
+
+def test_a_stricter_gate_of_the_base_branch_is_waited_for(tmp_path):
+    project = noisy(tmp_path, 0.02)
+    alone = judged(project)
+    report = judged(project, EARLY.replace("min: 0.9", "min: 0.95"), allow_loosening=False)
+    assert (report.verdict, report.base_gates[0].status) == (Verdict.FAIL, GateStatus.PASS)
+    assert alone.stopped.samples < report.stopped.samples
 
 
 @pytest.fixture(scope="module")

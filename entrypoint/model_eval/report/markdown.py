@@ -286,7 +286,7 @@ def _provenance(report: Report) -> str:
         done = report.completion
         add("Samples", f"{done.rows} of {done.expected}, {done.distinct} distinct")
     if report.stopped:
-        add("Ended early", f"after {report.stopped.samples} of {report.stopped.of} samples")
+        add("Ended early", f"after {report.stopped.samples:,} of {report.stopped.of:,} samples")
     if report.run:
         run = report.run
         add("Run", f"{code(run.precision)}, batch size {run.batch_size}, seed {run.seed}")
