@@ -102,6 +102,7 @@ class Evaluator:
         resolve: finds the user's callables.
         progress: shows how far an evaluation is.
         count: is told the samples of each finished batch.
+        batch_size: what one evaluation learns of it, the next one uses.
     """
 
     spec: EvalSpec
@@ -109,6 +110,7 @@ class Evaluator:
     resolve: Resolve
     progress: Progress
     count: Callable[[int], None]
+    batch_size: engine.BatchSize
 
     def load(self, checkpoint: CheckpointSpec, factory: CodeRef) -> Loaded:
         """Loads a checkpoint into the model that the factory makes.
@@ -120,12 +122,14 @@ class Evaluator:
         with placed({UserCodeError: factory.location}):
             build = _builder(factory, self.resolve)
             model, info = load_model(checkpoint, build=build, device=self.device)
+        engine.lay_out(model, spec.run.memory_format)
         bind = partial(
             engine.make_predict,
             precision=spec.run.precision,
             output_field=spec.model.output_field,
             transform=_called(spec.heldout.transform, self.resolve),
             postprocess=_called(spec.model.postprocess, self.resolve),
+            memory_format=engine.MEMORY_FORMATS[spec.run.memory_format],
         )
         return Loaded(
             model=model,
@@ -216,9 +220,11 @@ class Evaluator:
                 predict,
                 source,
                 scorer,
-                batch_size=self.spec.run.batch_size,
+                batch_size=self.batch_size,
                 progress=count,
+                device=self.device,
                 causal=causal,
+                expected=expected,
             )
 
     def _predict_for(self, loaded: Loaded, heldout: HeldOutSpec) -> engine.Predict:

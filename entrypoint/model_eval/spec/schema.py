@@ -152,7 +152,7 @@ def _describe(root: Node, error: ValidationError) -> Iterator[SchemaFault]:
         yield from _out_of_place(node, value)
     elif rule in {"not", "anyOf"} and "$comment" in of:
         what, _, remedy = of["$comment"].partition("; ")
-        lacks = [(*path, key) for one in of.get("anyOf", ()) for key in one["required"]]
+        lacks = [(*path, key) for one in of.get("anyOf", ()) for key in one.get("required", ())]
         fault = _fault(node.key_location, f"`{node.name}` {what}", remedy)
         yield SchemaFault(path=path, fault=fault, lacks=tuple(lacks))
     elif isinstance(node.value, dict) and isinstance(error.instance, str):
