@@ -15,6 +15,7 @@ from typing import Any
 from model_eval import __version__, ledger, lookups, metrics, output, usercode
 from model_eval.baseline import find_baseline
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
+from model_eval.imports import uncollected
 from model_eval.judgement import Evaluated, completion_of, judged, require_power
 from model_eval.ledger import Ledger
 from model_eval.loosening import loosenings
@@ -176,8 +177,9 @@ def _evaluate(
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
     # torch comes in here: a wrong spec is answered without it.
-    from model_eval import after, engine
-    from model_eval.evaluation import Evaluator, open_sets
+    with uncollected():
+        from model_eval import after, engine
+        from model_eval.evaluation import Evaluator, open_sets
 
     resolve = partial(usercode.resolve, base=spec.source.path.parent)
     device = engine.resolve_device(spec.run.device, location=spec.run.device_location)
