@@ -120,7 +120,8 @@ def _run(
             os.killpg(child.pid, signal.SIGKILL)
         return _Ending(status=status, asked=asked, killed=killed)
     finally:
-        signal.alarm(0)
+        if asked:
+            signal.alarm(0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
