@@ -26,7 +26,8 @@ SHELL ["/bin/sh", "-euc"]
 # The wheels are mounted, never a layer. pip lives in /opt/build and installs into /opt/venv. CUDA's
 # libraries are torch's own dependencies, pinned by its metadata; all else is in requirements.lock.
 # image/slim.py removes what no evaluation uses, and says of each why. Bytecode is compiled here, because
-# the image runs read-only: without it every run would compile torch again.
+# the image runs read-only: without it every run would compile torch again. What cannot work without a
+# C++ compiler is not: torch._inductor, setuptools.
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=bind,source=wheels,target=/wheels \
     --mount=type=bind,source=requirements.lock,target=/requirements.lock \
@@ -57,7 +58,7 @@ RUN --mount=type=bind,source=wheels,target=/wheels \
     site="$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"; \
     rm -rf /opt/venv/bin/activate* /opt/venv/bin/Activate.ps1; \
     python3 -I /slim.py "$site"; \
-    /opt/venv/bin/python -m compileall -q -j 0 -x torch/testing/_internal \
+    /opt/venv/bin/python -m compileall -q -j 0 -x 'torch/testing/_internal|torch/_inductor|site-packages/setuptools' \
         --invalidation-mode unchecked-hash "$site"
 
 # ---- package: model_eval alone, a layer of its own, so that a change of it moves kilobytes -------

@@ -33,6 +33,7 @@ UNUSED = {
         "**/*.a",
     ],
     "what only a type checker reads": ["**/*.pyi"],
+    "setuptools' hook, which every start of Python would run": ["distutils-precedence.pth"],
     "services and object stores: an evaluation has no network": [
         "pyarrow/*flight*",
         "pyarrow/*_s3*",

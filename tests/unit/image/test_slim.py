@@ -27,12 +27,13 @@ def left(site):
 
 def test_what_is_removed_and_what_stays(tmp_path):
     stays = [
+        "_distutils_hack/__init__.py",
         "numpy/_core/tests/_natype.py", "numpy/testing/tests/__init__.py", "numpy/__init__.py",
         "pyarrow/_fs.so", "pyarrow/libarrow_substrait.so.26", "torch/bin/torch_shm_manager",
         "torch/lib/libtorch_cpu.so", "torch/testing/_internal/common.py",
     ]  # fmt: skip
     goes = [
-        "numpy/__init__.pyi", "numpy/_core/include/numpy/a.h", "numpy/linalg/tests/test_a.py",
+        "distutils-precedence.pth", "numpy/__init__.pyi", "numpy/_core/include/numpy/a.h", "numpy/linalg/tests/test_a.py",
         "pyarrow/_flight.so", "pyarrow/flight.py", "pyarrow/include/arrow/a.h", "pyarrow/lib.pyx",
         "pyarrow/libarrow_flight.so.26", "pyarrow/libarrow_s3.so.26", "pyarrow/tests/test_a.py",
         "sympy/core/tests/test_a.py", "torch/bin/protoc", "torch/bin/test_api",
