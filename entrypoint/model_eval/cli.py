@@ -1,7 +1,6 @@
 """`model-eval`: arguments, the real clock and screen, and the one place that catches and prints."""
 
 import argparse
-import ctypes
 import os
 import signal
 import sys
@@ -25,19 +24,11 @@ from model_eval.errors import (
     SpecError,
     UsageError,
 )
-from model_eval.github.commands import (
-    Annotation,
-    Level,
-    annotate,
-    group,
-    set_outputs,
-    stopped_commands,
-)
-from model_eval.settings import Settings
 from model_eval.wording import place_in
 
 if TYPE_CHECKING:
     from model_eval.run import Evaluation
+    from model_eval.settings import Settings
 
 _EXITS = """\
 exit status:
@@ -232,14 +223,14 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 
 def _die_with_parent() -> None:
     """Asks Linux to end this process with its parent, however that ends."""
+    import ctypes
+
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -> int:
     from model_eval.output import REPORT, remove_stale
-    from model_eval.publish import publish
-    from model_eval.report import render_terminal
     from model_eval.settings import read_settings
     from model_eval.supervise import supervise
 
@@ -257,8 +248,15 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
         ]  # fmt: skip
         with _untrusted_output(settings, stdout, title=f"model-eval run {args.spec}"):
             report = supervise(
-                arguments, name=place_in(args.spec, roots[0]), output=output, environ=environ
+                arguments,
+                name=place_in(args.spec, roots[0]),
+                output=output,
+                environ=environ,
+                meanwhile=_import_readers,
             )
+        from model_eval.publish import publish
+        from model_eval.report import render_terminal
+
         stdout.write(render_terminal(report))
         publish(
             report,
@@ -272,6 +270,14 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
     return report.exit_code
 
 
+def _import_readers() -> None:
+    """What reads and shows a report, imported while the child works: nobody waits for it then."""
+    import jsonschema  # noqa: F401 — a report is held against its schema
+
+    import model_eval.publish
+    import model_eval.report  # noqa: F401
+
+
 def _scratch(stack: ExitStack) -> Path:
     try:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-eval-")))
@@ -283,16 +289,19 @@ def _scratch(stack: ExitStack) -> Path:
 
 
 @contextmanager
-def _untrusted_output(settings: Settings, stdout: TextIO, *, title: str) -> Iterator[None]:
+def _untrusted_output(settings: "Settings", stdout: TextIO, *, title: str) -> Iterator[None]:
     """In GitHub Actions: folds what the model's code prints, and makes commands in it inert."""
     if not settings.in_actions:
         yield
         return
+    from model_eval.github.commands import group, stopped_commands
+
     with group(stdout, title), stopped_commands(stdout):
         yield
 
 
 def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
+    from model_eval.github.commands import Annotation, Level, annotate
     from model_eval.output import read_report
     from model_eval.publish import publish, sticky_comment
     from model_eval.report import error_report
@@ -330,6 +339,7 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
 def _base_spec(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
     """Says `found` or `absent`, also as the step's output `state`; anything else is an error."""
     from model_eval.github.base_file import read_base_file
+    from model_eval.github.commands import Annotation, Level, annotate
     from model_eval.output import whole
     from model_eval.settings import read_settings
 
@@ -353,6 +363,8 @@ def _base_spec(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: 
 
 
 def _say(path: Path, state: str) -> None:
+    from model_eval.github.commands import set_outputs
+
     try:
         set_outputs(path, {"state": state})
     except PublishError as error:  # whose exit status is 0

@@ -14,6 +14,7 @@ from model_eval.baseline import find_baseline
 from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
+from model_eval.imports import uncollected
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
 from model_eval.loosening import loosenings
@@ -161,7 +162,8 @@ def _evaluate(
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
     # torch comes in here: a wrong spec is answered without it.
-    from model_eval.session import Session
+    with uncollected():
+        from model_eval.session import Session
 
     session = Session(spec, draft, progress=progress, clock=clock)
     brought = bring_metrics(spec)  # what cannot be is said before the model runs
