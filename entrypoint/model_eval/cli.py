@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from model_eval import __version__
 from model_eval.errors import (
+    DeadlineReached,
     Interrupted,
     ModelEvalError,
     OutputError,
@@ -41,6 +42,7 @@ exit status:
 
 _BUG = "this is a bug in model-eval; please report it with the lines above\n"
 _PR_SET_PDEATHSIG = 1
+_LONGEST_SECONDS = 1e8  # more than three years; timers overflow somewhere above
 _OWN_FILES = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")
 
 
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
     base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
     run.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
+    run.add_argument("--deadline", type=_seconds, metavar="SECONDS", help="stop after so long, with a report that says how far it came")  # fmt: skip
     run.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
     run.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
     run.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
@@ -94,6 +97,16 @@ def parser() -> argparse.ArgumentParser:
     record.add_argument("--ledger", type=Path, required=True, metavar="FILE", help="what the spec names under `held_out_ledger`")  # fmt: skip
     record.add_argument("--commit", default="", metavar="SHA", help="of the checkpoint that was judged")  # fmt: skip
     return top
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < _LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"`{text}` is no number of seconds above 0")
+    return seconds
 
 
 def _spec_arguments(command: argparse.ArgumentParser) -> None:
@@ -198,6 +211,9 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGALRM, _deadline)
+    if args.deadline is not None:
+        signal.setitimer(signal.ITIMER_REAL, args.deadline)
     if args.output is not None:
         remove_stale(_writable(args.output))
     evaluation = evaluate(
@@ -216,9 +232,19 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the report is being written now
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _ignore_signals()
     raise Interrupted
+
+
+def _deadline(_number: int, _frame: object) -> NoReturn:
+    _ignore_signals()
+    raise DeadlineReached
+
+
+def _ignore_signals() -> None:
+    """From here on the report is being written."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _die_with_parent() -> None:
@@ -253,6 +279,7 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
                 output=output,
                 environ=environ,
                 meanwhile=_import_readers,
+                deadline=args.deadline,
             )
         from model_eval.publish import publish
         from model_eval.report import render_terminal

@@ -13,7 +13,13 @@ from model_eval import ledger, lookups, output, usercode
 from model_eval.baseline import find_baseline
 from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
-from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
+from model_eval.errors import (
+    DeadlineReached,
+    EvaluationError,
+    Interrupted,
+    ModelEvalError,
+    SpecError,
+)
 from model_eval.imports import uncollected
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
@@ -97,9 +103,14 @@ def evaluate(
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
-    except Interrupted:
+    except Interrupted as reason:
+        what = (
+            "the deadline came"
+            if isinstance(reason, DeadlineReached)
+            else "the run was interrupted"
+        )
         stopped = EvaluationError(
-            f"the run was interrupted after {draft.done} of {draft.expected} samples",
+            f"{what} after {draft.done} of {draft.expected} samples",
             remedy="run it again, with more time",
         )
         return _refused(draft.report, stopped)

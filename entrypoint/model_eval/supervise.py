@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from model_eval.cores import cores
 from model_eval.errors import EvaluationError, ReportError
 from model_eval.output import REPORT, read_report, remove_stale, save_report
 from model_eval.types import Fault, Report
@@ -43,6 +44,7 @@ def supervise(
     output: Path,
     environ: Mapping[str, str],
     meanwhile: Callable[[], None],
+    deadline: float | None = None,
 ) -> Report:
     """Runs `model-eval run … --supervised` and returns the report it left.
 
@@ -52,12 +54,14 @@ def supervise(
         output: the folder of the three files; files of an earlier run are removed first.
         environ: the parent's environment, from which the child's is taken.
         meanwhile: called once the child has started, which is what takes the time.
+        deadline: seconds after which the child is asked to stop; None for as long as it takes.
     """
     remove_stale(output)
     ending = _run(
         [sys.executable, "-I", "-m", "model_eval", "run", *arguments, "--supervised"],
         environ=child_environ(environ),
         meanwhile=meanwhile,
+        deadline=deadline,
     )
     try:
         return read_report(output / REPORT, exit_status=ending.status)
@@ -70,21 +74,27 @@ def supervise(
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without GitHub's variables and without what is named like a secret.
+    """The environment without GitHub's variables and what is named like a secret, with the cores.
 
     This keeps secrets out of logs and reports, not from code that looks for them: a process can read
     its parent's environment. Only the action's sandbox has none.
     """
-    return {
+    kept = {
         name: value
         for name, value in environ.items()
         if not name.startswith(_HIDDEN_PREFIXES)
         and not any(word in name.upper() for word in _HIDDEN_WORDS)
     }
+    # torch counts the machine's cores, not those that a container was given.
+    return {"OMP_NUM_THREADS": str(cores()), **kept}
 
 
 def _run(
-    command: Sequence[str], *, environ: Mapping[str, str], meanwhile: Callable[[], None]
+    command: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    meanwhile: Callable[[], None],
+    deadline: float | None = None,
 ) -> _Ending:
     asked, killed = False, False
     child: subprocess.Popen[bytes] | None = None
@@ -97,15 +107,17 @@ def _run(
         if child is not None:
             child.send_signal(number)
 
-    def kill(_number: int, _frame: FrameType | None) -> None:
+    def time_is_up(_number: int, _frame: FrameType | None) -> None:
         nonlocal killed
         if child is None:
             signal.alarm(1)  # it is only being started
+        elif not asked:
+            forward(signal.SIGALRM, None)  # which is how the child knows its deadline from a stop
         elif child.returncode is None:
             killed = True
             child.kill()
 
-    handlers = {signal.SIGINT: forward, signal.SIGTERM: forward, signal.SIGALRM: kill}
+    handlers = {signal.SIGINT: forward, signal.SIGTERM: forward, signal.SIGALRM: time_is_up}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         child = subprocess.Popen(  # noqa: S603 — our own interpreter and arguments
@@ -113,6 +125,8 @@ def _run(
         )
         if asked:  # before there was anything to pass it on to
             child.terminate()
+        elif deadline is not None:
+            signal.setitimer(signal.ITIMER_REAL, deadline)
         meanwhile()
         status = child.wait()  # without a timeout, because Python would look only every 50 ms
         # What the user's code left running must not print into the steps that follow.
@@ -120,8 +134,7 @@ def _run(
             os.killpg(child.pid, signal.SIGKILL)
         return _Ending(status=status, asked=asked, killed=killed)
     finally:
-        if asked:
-            signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -123,6 +123,23 @@ class _Runner:
     ) -> None:
         """Runs a batch into the chunk; where memory ends, its halves, one after the other."""
         rows = len(args[0]) if args else len(next(iter(kwargs.values())))
+        if rows <= self._batch_size.size and self._fits(chunk, args, kwargs, rows):
+            return
+        half = (rows + 1) // 2
+        for part in (slice(half), slice(half, None)):
+            self._fill(
+                chunk,
+                tuple(value[part] for value in args),
+                {name: value[part] for name, value in kwargs.items()},
+            )
+
+    def _fits(
+        self,
+        chunk: Chunk,
+        args: tuple[torch.Tensor, ...],
+        kwargs: Mapping[str, torch.Tensor],
+        rows: int,
+    ) -> bool:
         try:
             outputs = self._predict(args, kwargs)
         except OutOfMemoryError:
@@ -130,17 +147,11 @@ class _Runner:
                 raise
         else:
             chunk.add(outputs, rows)
-            return
+            return True
         # Only here: inside of `except`, the error's traceback would hold the batch's tensors.
         release(self._device)
-        half = (rows + 1) // 2
-        self._batch_size.lower(half)
-        for part in (slice(half), slice(half, None)):
-            self._fill(
-                chunk,
-                tuple(value[part] for value in args),
-                {name: value[part] for name, value in kwargs.items()},
-            )
+        self._batch_size.lower((rows + 1) // 2)
+        return False
 
 
 def label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:
