@@ -145,19 +145,22 @@ class Evaluator:
         loaded: Loaded,
         sets: Mapping[str, HeldOut],
         sources: Mapping[str, engine.Source] | None = None,
+        predicts: Mapping[str, engine.Predict] | None = None,
     ) -> dict[str, Ledger]:
         """One ledger for each held-out set, in the same order.
 
         Args:
             loaded: the checkpoint.
             sets: the held-out sets.
+            predicts: the model's side for a set, where it is not the checkpoint's own.
             sources: what gives a set's samples in its place, such as one that keeps some of them.
         """
         found = {}
         for name, heldout in sets.items():
             with placed(_places(self.spec, self.spec.heldouts[name])):
                 rows = self._run(
-                    self._predict_for(loaded, self.spec.heldouts[name]),
+                    (predicts or {}).get(name)
+                    or self._predict_for(loaded, self.spec.heldouts[name]),
                     (sources or {}).get(name, heldout),
                     heldout.expected,
                     self.scorer(
@@ -226,6 +229,16 @@ class Evaluator:
                 causal=causal,
                 expected=expected,
             )
+
+    def compiling(self, loaded: Loaded, expected: int) -> engine.Compiling:
+        """The model's side for the main set, which is compiled where that pays."""
+
+        def compiled() -> engine.Predict:
+            import torch._dynamo  # which `import torch` leaves out, and takes a second
+
+            return loaded.bind(torch.compile(loaded.model, dynamic=False), device=self.device)
+
+        return engine.Compiling(loaded.predict, compiled, expected=expected, device=self.device)
 
     def _predict_for(self, loaded: Loaded, heldout: HeldOutSpec) -> engine.Predict:
         """The model's side for a set, which may transform its inputs in its own way."""

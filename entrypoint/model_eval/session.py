@@ -78,11 +78,20 @@ class Session:
         draft.ready = self._clock()
         main = sets.heldouts[MAIN_HELDOUT]
         kept = engine.Keeping(main, main.expected, spec.run.seed)
+        compiling = self.evaluator.compiling(loaded, main.expected) if spec.run.compile else None
         with loaded.unchanged():
-            ledgers = self.evaluator.ledgers(loaded, sets.heldouts, {MAIN_HELDOUT: kept})
+            ledgers = self.evaluator.ledgers(
+                loaded,
+                sets.heldouts,
+                {MAIN_HELDOUT: kept},
+                {MAIN_HELDOUT: compiling} if compiling else None,
+            )
             golden = self.evaluator.golden(loaded, sets.golden) if sets.golden else None
         draft.evaluated = self._clock()
         self._learn_of_sets(ledgers, golden)
+        if compiling is not None and draft.report.run is not None:
+            draft.learn(run=replace(draft.report.run, compiled=compiling.used))
+            draft.note(compiling.why or "not compiled: there were too few batches")
         self._measure_after(loaded, kept.sample(), ledgers[MAIN_HELDOUT])
         return Measured(report=draft.report, ledgers=ledgers, golden=golden)
 
