@@ -3,7 +3,7 @@
     python benchmarks/stop_early.py --output benchmarks/results/stop_early.json
 
 Held-out sets are drawn from populations at given distances from a gate's threshold. A run looks after
-every 1 % of the samples, at least after every batch of 256, and ends as soon as its gates are decided,
+every 1 % of the samples, at least 256 samples, and ends as soon as its gates are decided,
 not before 500 samples; the last look is at the whole set. Ends of intervals are not solved for: a threshold is outside of a
 sequence exactly where the stake against it has reached 1/level (`stats.sequence`).
 
@@ -33,7 +33,6 @@ CONFIDENCE = 0.95
 SIZES = (1_000, 10_000, 100_000)
 POINTS = (-0.05, -0.03, -0.02, -0.01, -0.005, 0.0, 0.005, 0.01, 0.02, 0.03)
 ERRORS = (2, 3, 4, 6, 10)
-BATCH = 256
 PASS, FAIL, UNDECIDED = 1, -1, 0
 
 
@@ -48,7 +47,7 @@ class Outcome:
 
 def sizes_of(n: int) -> np.ndarray:
     """How many samples come between two looks."""
-    step = rows_between_looks(n, BATCH)
+    step = rows_between_looks(n)
     return np.diff(np.append(np.arange(0, n, step), n))
 
 

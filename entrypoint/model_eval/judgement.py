@@ -16,14 +16,12 @@ from model_eval.types import (
     BaselineInfo,
     ClassRow,
     Comparison,
-    Completion,
     Estimate,
     Gap,
     PowerLine,
     Report,
     Severity,
     SliceInfo,
-    Stopped,
 )
 from model_eval.wording import first_few
 
@@ -44,7 +42,6 @@ class Evaluated:
         baseline: what that is, or why there is none; None where the spec names none.
         brought: the metrics that the spec brings, by name.
         early: of a run that could end early, how its intervals are found; else None.
-        seen: how many rows of the main set such a run was asked about.
     """
 
     ledgers: Mapping[str, Ledger]
@@ -55,14 +52,6 @@ class Evaluated:
     baseline: BaselineInfo | None
     brought: Mapping[str, metrics.Brought] = field(default_factory=dict)
     early: stats.Early | None = None
-    seen: int | None = None
-
-    @property
-    def stopped(self) -> Stopped | None:
-        """Where the run ended before its last sample."""
-        if self.early is None or not self.early.ended or self.seen is None:
-            return None
-        return Stopped(samples=self.seen, of=self.expected[MAIN_HELDOUT])
 
 
 def judged(
@@ -121,13 +110,9 @@ def judged(
     if evaluated.golden is not None and spec.golden is not None:
         estimates.append(stats.golden_estimate(evaluated.golden))
         gates = (*gates, stats.golden_gate(spec.golden))
-    stopped = evaluated.stopped
     report = replace(
         known,
-        stopped=stopped,
-        completion=completion_of(
-            main, evaluated.expected[MAIN_HELDOUT] if stopped is None else stopped.samples
-        ),
+        completion=main.completion(evaluated.expected[MAIN_HELDOUT]),
         estimates=tuple(estimates),
         slices=tuple(slices),
         gaps=tuple(gaps),
@@ -137,7 +122,7 @@ def judged(
     evidence = evidence_of(report)
     results, base_gates = judge(gates, evidence), judge(held, evidence)
     verdict, reason = decide_with_base(
-        decide(results, completions_of(report), report.control, stopped),
+        decide(results, completions_of(report), report.control, report.stopped),
         loosened=known.loosened,
         allowed=known.loosening_allowed,
         base_gates=base_gates,
@@ -173,13 +158,6 @@ def require_power(spec: EvalSpec, power: Sequence[PowerLine]) -> None:
     for line in power:
         if not line.decidable and line.location in required:
             raise PowerError(f"`{line.gate}`: {line.text}", location=line.location)
-
-
-def completion_of(ledger: Ledger, expected: int) -> Completion:
-    """The proof that each of the expected samples is in the ledger once."""
-    return Completion(
-        expected=expected, rows=len(ledger), distinct=ledger.distinct, finite=ledger.finite
-    )
 
 
 def _golden_notes(golden: Ledger | None, spec: EvalSpec) -> tuple[str, ...]:

@@ -136,6 +136,8 @@ RULES: Mapping[str, Looser] = {
     "run.batch_size": _free,
     # At the same confidence, but from fewer samples, and chosen by the spec's seed.
     "run.stop_early": _unless_off,
+    "run.memory_format": _free,
+    "run.compile": _free,
     # Pins and checks may be added.
     "heldout.id": _unless_added,
     "heldout.count": _unless_added,

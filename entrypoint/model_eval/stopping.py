@@ -32,7 +32,8 @@ from model_eval.types import (
 )
 
 LOOKS = 100
-"""At most about so many looks at a set: each costs an interval for each gate."""
+BETWEEN = 256
+"""At most so many looks at a set, and at least so many samples between two of them."""
 
 LEAST = 500
 """No run ends before it: with fewer samples untrained models may not be told from the checkpoint."""
@@ -53,9 +54,9 @@ def early_of(spec: EvalSpec, base_gates: Sequence[Gate], planned: int) -> Early 
     return Early(gates=gates, planned=planned, confidence=spec.decisions.confidence)
 
 
-def rows_between_looks(planned: int, batch_size: int) -> int:
-    """After how many more samples it is worth looking again."""
-    return max(batch_size, -(-planned // LOOKS))
+def rows_between_looks(planned: int) -> int:
+    """After how many more samples it is worth looking again; it hangs on nothing but their number."""
+    return max(BETWEEN, -(-planned // LOOKS))
 
 
 Before = Callable[[Array], Array | None]

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model_eval.heldout import Batch
-from model_eval.heldout.batch import join, rebatch, select
+from model_eval.heldout.batch import join, select
+from model_eval.heldout.feed import rebatch
 
 MAX_ROWS = 2_000
 MAX_BYTES = 512 << 20
@@ -18,8 +19,8 @@ MAX_BYTES = 512 << 20
 class Source(Protocol):
     """Gives every sample once, in order; a held-out set, or a sample of one."""
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Batches of this size, but for the last."""
+    def blocks(self, multiple: int) -> Iterator[Batch]:
+        """Pieces of any size; where it can be, of a multiple of this many samples."""
         ...
 
 
@@ -41,7 +42,7 @@ class Sample:
         return len(self.positions)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """As a `Source`."""
+        """Batches of this size, but for the last."""
         return rebatch([self.rows], batch_size)
 
     def first(self, count: int) -> "Sample":
@@ -68,34 +69,39 @@ class Keeping:
     leading: bool = False
     _kept: list[Batch] = field(default_factory=list, init=False)
     _positions: npt.NDArray[np.int64] | None = field(default=None, init=False)
-    _seen: int = field(default=0, init=False)
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
+    def blocks(self, multiple: int) -> Iterator[Batch]:
         """As a `Source`; a second pass keeps what that pass gave."""
         self._kept, start, chosen = [], 0, None
-        for batch in self.source.batches(batch_size):
+        for batch in self.source.blocks(multiple):
             if chosen is None:
                 chosen = self._positions = self._choose(batch)
             first, last = np.searchsorted(chosen, [start, start + len(batch)])
             if first < last:
                 self._kept.append(select(batch, chosen[first:last] - start))
-            start = self._seen = start + len(batch)
+            start += len(batch)
             yield batch
 
-    def sample(self) -> Sample:
+    def sample(self, evaluated: int | None = None) -> Sample:
         """What was kept.
 
+        Args:
+            evaluated: how many samples there were, where the pass was ended before its end; of
+                these the leading ones are given. None where it was not.
+
         Raises:
-            ValueError: there was no complete pass, or no sample in it; of leading samples there need
-                only be one.
+            ValueError: there was no complete pass, or no sample in it.
         """
         positions = self._positions
-        if positions is not None and self.leading:
-            positions = positions[: self._seen]
+        if positions is not None and evaluated is not None and self.leading:
+            positions = positions[:evaluated]
+            held = join(self._kept)
+            if len(positions) <= len(held):
+                rows = select(held, np.arange(len(positions)))
+                return Sample(rows=rows, positions=positions, of=evaluated)
         if positions is None or sum(map(len, self._kept)) != len(positions):
             raise ValueError("there was no complete pass over the held-out set")
-        of = self._seen if self.leading else self.expected
-        return Sample(rows=join(self._kept), positions=positions, of=of)
+        return Sample(rows=join(self._kept), positions=positions, of=self.expected)
 
     def _choose(self, first: Batch) -> npt.NDArray[np.int64]:
         inputs = (*first.args, *first.kwargs.values())

@@ -14,11 +14,12 @@ from model_eval.types import Location
 MAX_BYTES = 2 << 30
 """Converted inputs beyond this are not held in memory."""
 
-_READ_ROWS = 4_096
+_ROWS = 1_024
+"""Of a block: those behind the end of the run are put in order for nothing."""
 
 
 class _Source(Protocol):
-    def batches(self, batch_size: int) -> Iterator[Batch]: ...
+    def blocks(self, multiple: int) -> Iterator[Batch]: ...
 
 
 @dataclass(slots=True)
@@ -41,11 +42,11 @@ class Shuffled:
     location: Location | None = None
     _rows: Batch | None = field(default=None, init=False)
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
+    def blocks(self, multiple: int) -> Iterator[Batch]:
         """Every sample once, in the same order each time.
 
         Args:
-            batch_size: of every batch but the last.
+            multiple: of which the samples of every block but the last are a multiple.
 
         Raises:
             HeldOutError: the source raised it, it has another number of samples, or its inputs are
@@ -55,8 +56,9 @@ class Shuffled:
         if self._rows is None:
             self._rows = self._read()
         order = np.random.default_rng(self.seed).permutation(self.expected)
-        for start in range(0, self.expected, batch_size):
-            yield select(self._rows, order[start : start + batch_size])
+        rows = multiple * max(1, _ROWS // multiple)
+        for start in range(0, self.expected, rows):
+            yield select(self._rows, order[start : start + rows])
 
     def _read(self) -> Batch:
         """All of it, copied once into tensors of the whole size."""
@@ -64,7 +66,7 @@ class Shuffled:
         kwargs: dict[str, torch.Tensor] = {}
         labels: list[Labels] = []
         start = 0
-        for batch in self.source.batches(_READ_ROWS):
+        for batch in self.source.blocks(1):
             if not labels:
                 self._require_room(batch)
                 args = [self._whole(value) for value in batch.args]

@@ -1,10 +1,13 @@
 """The scoring side: every row once, in order, whatever the batch size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from model_eval.engine import evaluate, loop
+from model_eval.engine import BatchSize, evaluate
+from model_eval.engine import chunk as chunks
 from model_eval.errors import EvaluationError
 from model_eval.heldout import Batch, Labels
 from model_eval.tasks import Scorer
@@ -19,7 +22,7 @@ class Memory:
     def __init__(self, n=N):
         self.x = torch.linspace(-2, 2, n)
 
-    def batches(self, batch_size):
+    def blocks(self, batch_size):
         for start in range(0, len(self.x), batch_size):
             x = self.x[start : start + batch_size]
             rows = np.arange(start, start + len(x))
@@ -42,14 +45,16 @@ SCORER = Scorer(
 
 def run(batch_size, *, n=N, predict=lambda args, _: args[0]):
     seen = []
-    rows = evaluate(predict, Memory(n), SCORER, batch_size=batch_size, progress=seen.append)
+    rows = evaluate(
+        predict, Memory(n), SCORER, batch_size=BatchSize(batch_size), progress=seen.append
+    )
     return rows, seen
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 22, 23, 24, 1000])
 @pytest.mark.parametrize("chunk", [1, 5, 1_000_000])
 def test_the_ledger_is_the_same_for_every_batch_size(monkeypatch, batch_size, chunk):
-    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", chunk)
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", chunk)
     expected, _ = run(N)
     rows, seen = run(batch_size)
     assert sum(seen) == len(rows) == N
@@ -65,9 +70,9 @@ def test_the_ledger_is_the_same_for_every_batch_size(monkeypatch, batch_size, ch
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 1_000_000])
-@pytest.mark.parametrize("batch_size", [2, 7])
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
 def test_it_is_asked_about_every_row_once_whether_that_is_enough(monkeypatch, batch_size, chunk):
-    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", chunk)
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", chunk)
     asked = []
 
     def enough(newest):
@@ -78,7 +83,7 @@ def test_it_is_asked_about_every_row_once_whether_that_is_enough(monkeypatch, ba
         lambda args, _: args[0],
         Memory(),
         SCORER,
-        batch_size=batch_size,
+        batch_size=BatchSize(batch_size),
         progress=lambda _: None,
         enough=enough,
         look_every=5,
@@ -86,11 +91,10 @@ def test_it_is_asked_about_every_row_once_whether_that_is_enough(monkeypatch, ba
     expected, _ = run(N)
     for name, column in rows.columns.items():
         np.testing.assert_allclose(column, expected[name], rtol=1e-14, err_msg=name)
-    assert min(len(one) for one in asked) >= 5
-    assert N - sum(len(one) for one in asked) < 5
+    assert [len(one) for one in asked] == [5] * (N // 5)
     for name in rows.columns:
         together = np.concatenate([one[name] for one in asked])
-        assert together.tolist() == rows[name][: len(together)].tolist()
+        np.testing.assert_allclose(together, rows[name][: len(together)], rtol=1e-14)
 
 
 def test_what_is_enough_ends_the_run_at_once():
@@ -99,12 +103,45 @@ def test_what_is_enough_ends_the_run_at_once():
         lambda args, _: args[0],
         Memory(),
         SCORER,
-        batch_size=4,
+        batch_size=BatchSize(4),
         progress=seen.append,
         enough=lambda newest: newest["id"][-1] >= 7,
-        look_every=1,
+        look_every=2,
     )
-    assert (rows["id"].tolist(), seen) == (list(range(8)), [4, 4])
+    assert (rows["id"].tolist(), seen) == (list(range(8)), [2, 2, 2, 2])
+
+
+SCORES = torch.randn((N, 3), generator=torch.Generator().manual_seed(0))
+THREE = replace(SCORER, task=Task.MULTICLASS, threshold=None, classes=("a", "b", "c"))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+def test_the_newest_rows_have_the_columns_that_are_computed_when_asked_for(batch_size):
+    asked = []
+
+    def predict(args, _):
+        return SCORES[((args[0] + 2) / 4 * (N - 1)).round().long()]
+
+    def enough(newest):
+        asked.append((newest["id"], newest["probability"], newest["log_loss"]))
+        return len(asked) == 4
+
+    rows = evaluate(
+        predict,
+        Memory(),
+        THREE,
+        batch_size=BatchSize(batch_size),
+        progress=lambda _: None,
+        expected=N,
+        enough=enough,
+        look_every=3,
+    )
+    assert rows["id"].tolist() == list(range(12))
+    for index, name in enumerate(("id", "probability", "log_loss")):
+        together = np.concatenate([one[index] for one in asked])
+        np.testing.assert_allclose(together, rows[name], rtol=1e-12)
+    expected = torch.softmax(SCORES[:12].double(), dim=1).numpy()
+    np.testing.assert_allclose(rows["probability"], expected, rtol=1e-6)
 
 
 def test_a_model_that_writes_every_output_into_the_same_memory():
@@ -121,7 +158,7 @@ def test_a_model_that_writes_every_output_into_the_same_memory():
 
 @pytest.mark.parametrize("chunk", [1, 1_000_000])
 def test_outputs_that_change_shape_between_batches(monkeypatch, chunk):
-    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", chunk)
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", chunk)
 
     def predict(args, _):
         return args[0] if len(args[0]) == 4 else args[0][:, None]

@@ -15,7 +15,7 @@ class Memory:
     def __init__(self, n):
         self.n = n
 
-    def batches(self, batch_size):
+    def blocks(self, batch_size):
         for start in range(0, self.n, batch_size):
             rows = np.arange(start, min(self.n, start + batch_size))
             x = torch.from_numpy(rows).float()
@@ -25,7 +25,7 @@ class Memory:
 
 def kept(n, *, batch_size=4, seed=0, rows=10):
     keeping = Keeping(Memory(n), n, seed, rows)
-    passed = torch.cat([batch.args[0] for batch in keeping.batches(batch_size)])
+    passed = torch.cat([batch.args[0] for batch in keeping.blocks(batch_size)])
     assert passed.tolist() == list(range(n))
     return keeping.sample()
 
@@ -48,22 +48,32 @@ def test_the_choice_hangs_on_the_seed_alone():
     assert kept(100).positions.tolist() != kept(100, seed=1).positions.tolist()
 
 
-@pytest.mark.parametrize(("batches", "expected"), [(1, 4), (2, 8), (3, 10), (9, 10)])
-def test_leading_samples_are_those_that_came_before_the_pass_was_ended(batches, expected):
+@pytest.mark.parametrize("evaluated", [1, 4, 6, 8, 10, 11, 30])
+def test_leading_samples_are_those_that_were_evaluated_before_the_pass_was_ended(evaluated):
     keeping = Keeping(Memory(40), 40, 0, 10, leading=True)
-    given_out = iter(keeping.batches(4))
-    for _ in range(batches):
-        next(given_out)
+    blocks = iter(keeping.blocks(4))
+    for _ in range(-(-evaluated // 4) + 1):  # one more was read than was needed
+        next(blocks, None)
+    found = keeping.sample(evaluated)
+    expected = list(range(min(evaluated, 10)))
+    assert found.positions.tolist() == found.rows.labels.ids.tolist() == expected
+    assert (found.rows.args[0].tolist(), found.of) == (expected, evaluated)
+
+
+def test_leading_samples_of_a_whole_pass_are_as_many_as_others():
+    keeping = Keeping(Memory(40), 40, 0, 10, leading=True)
+    assert sum(len(block) for block in keeping.blocks(4)) == 40
     found = keeping.sample()
-    assert found.positions.tolist() == found.rows.labels.ids.tolist() == list(range(expected))
-    assert found.of == batches * 4
+    assert (found.positions.tolist(), found.of) == (list(range(10)), 40)
 
 
-def test_a_pass_that_was_ended_has_no_sample_of_all():
-    keeping = Keeping(Memory(40), 40, 0, 10)
-    next(iter(keeping.batches(4)))
-    with pytest.raises(ValueError, match="no complete pass"):
-        keeping.sample()
+@pytest.mark.parametrize("leading", [False, True])
+def test_a_pass_that_was_ended_has_no_sample_of_all(leading):
+    keeping = Keeping(Memory(40), 40, 0, 10, leading=leading)
+    next(iter(keeping.blocks(4)))
+    for evaluated in (None, 9):
+        with pytest.raises(ValueError, match="no complete pass"):
+            keeping.sample(evaluated)
 
 
 def test_large_samples_are_fewer(monkeypatch):
@@ -75,7 +85,7 @@ def test_large_samples_are_fewer(monkeypatch):
 
 def test_what_is_kept_is_a_copy():
     keeping = Keeping(Memory(4), 4, 0)
-    for batch in keeping.batches(4):
+    for batch in keeping.blocks(4):
         batch.args[0].zero_()
     assert keeping.sample().rows.args[0].tolist() == [0, 1, 2, 3]
 
@@ -84,7 +94,7 @@ def test_half_a_pass_leaves_no_sample():
     keeping = Keeping(Memory(40), 40, 0, 40)
     with pytest.raises(ValueError, match="no complete pass"):
         keeping.sample()
-    next(keeping.batches(4))
+    next(keeping.blocks(4))
     with pytest.raises(ValueError, match="no complete pass"):
         keeping.sample()
 

@@ -8,6 +8,7 @@ from model_eval.errors import HeldOutError
 from model_eval.heldout import Batch, Labels, Shuffled
 from model_eval.heldout import shuffled as module
 from model_eval.heldout.batch import join
+from model_eval.heldout.feed import rebatch
 from model_eval.types import Location
 
 HERE = Location(file="model-eval.yaml", line=9, column=3)
@@ -17,7 +18,7 @@ class Memory:
     def __init__(self, n, *, step=7):
         self.n, self.step = n, step
 
-    def batches(self, _batch_size):
+    def blocks(self, _multiple):
         for start in range(0, self.n, self.step):
             rows = np.arange(start, min(self.n, start + self.step))
             x = torch.from_numpy(rows).float()
@@ -36,7 +37,7 @@ class Memory:
 
 
 def whole(n, *, batch_size=4, seed=0, step=7):
-    batches = list(Shuffled(Memory(n, step=step), n, seed).batches(batch_size))
+    batches = list(rebatch(Shuffled(Memory(n, step=step), n, seed).blocks(batch_size), batch_size))
     assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
     return join(batches)
 
@@ -66,21 +67,21 @@ def test_the_order_hangs_on_the_seed_and_on_nothing_else():
 
 def test_a_second_pass_is_the_first_again():
     source = Shuffled(Memory(20), 20, 3)
-    first, second = (join(list(source.batches(6))).labels.ids.tolist() for _ in range(2))
+    first, second = (join(list(source.blocks(6))).labels.ids.tolist() for _ in range(2))
     assert first == second
 
 
 @pytest.mark.parametrize("n", [19, 21, 40])
 def test_another_number_of_samples_is_refused(n):
     with pytest.raises(HeldOutError, match=r"gave \d+ samples, 20 are expected") as caught:
-        list(Shuffled(Memory(n), 20, 0, location=HERE).batches(4))
+        list(Shuffled(Memory(n), 20, 0, location=HERE).blocks(4))
     assert caught.value.location == HERE
 
 
 def test_what_does_not_fit_is_refused_before_it_is_read(monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 20 * 14 - 1)  # float32, three int16, float32
     with pytest.raises(HeldOutError) as caught:
-        list(Shuffled(Memory(20), 20, 0).batches(4))
+        list(Shuffled(Memory(20), 20, 0).blocks(4))
     assert str(caught.value.remedy) == ("remove `run.stop_early`, or take a random part of the set")
     monkeypatch.setattr(module, "MAX_BYTES", 20 * 14)
-    assert len(join(list(Shuffled(Memory(20), 20, 0).batches(4)))) == 20
+    assert len(join(list(Shuffled(Memory(20), 20, 0).blocks(4)))) == 20

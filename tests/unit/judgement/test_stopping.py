@@ -225,7 +225,7 @@ def test_nothing_ends_early_where_it_was_not_asked():
 
 
 @pytest.mark.parametrize(
-    ("planned", "batch_size", "expected"), [(100_000, 256, 1_000), (10_000, 256, 256), (101, 1, 2)]
+    ("planned", "expected"), [(100_000, 1_000), (100_001, 1_001), (10_000, 256), (101, 256)]
 )
-def test_looks_are_as_many_as_are_worth_it(planned, batch_size, expected):
-    assert rows_between_looks(planned, batch_size) == expected
+def test_looks_are_as_many_as_are_worth_it(planned, expected):
+    assert rows_between_looks(planned) == expected
