@@ -13,6 +13,7 @@ from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
 from model_eval.engine.sample import Source
+from model_eval.engine.staging import staged
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 from model_eval.heldout.feed import Feed
@@ -53,19 +54,28 @@ def evaluate(
     labels: list[dict[str, Array]] = []
     columns: list[dict[str, Array]] = []
     kept = Kept(expected) if scorer.keeps_outputs else None
-    chunk = Chunk(scorer, kept)
+    chunk = Chunk(scorer, kept, waits=device.type != "cpu")
     runner = _Runner(predict, batch_size, device, progress)
     feed = Feed(heldout.blocks(batch_size.multiple))
-    while piece := feed.take(batch_size.size, 0 if batch_size.measuring else chunk.rows):
-        if not labels:
-            require_repeatable(predict, piece)
-            if causal:
-                require_causal(predict, piece, ignore_index=scorer.ignore_index)
+
+    def following() -> Batch | None:
+        most = 0 if batch_size.measuring else chunk.rows
+        return staged(feed.take(batch_size.size, most), device)
+
+    piece = following()
+    if piece is not None:
+        require_repeatable(predict, piece)
+        if causal:
+            require_causal(predict, piece, ignore_index=scorer.ignore_index)
+    while piece is not None:
         with torch.inference_mode():
-            chunk.begin(len(piece))
+            chunk.begin(piece.labels.target)
             runner.run(piece, chunk)
-            columns.append(chunk.score(piece.labels.target))
         labels.append(label_columns(piece.labels, target=scorer.keeps_targets))
+        piece = following()  # while a device still works on the one before
+        if piece is None or not chunk.has_room(len(piece)):
+            with torch.inference_mode():
+                columns.append(chunk.score())
     if not columns:
         raise EvaluationError("the held-out set gave no samples")
     joined = {**_joined(labels), **_joined(columns)}
