@@ -30,23 +30,30 @@ class Looks:
     def __init__(self, scorer: Scorer, enough: Enough | None, every: int) -> None:
         self._scorer, self._enough = scorer, enough
         self._every = sys.maxsize if enough is None else every
-        self._parts = self._rows = 0
+        self._labels = self._columns = self._rows = 0
         self.left = self._every
 
+    def due(self, rows: int) -> bool:
+        """Whether it is time to ask, after so many more samples."""
+        self.left -= rows
+        if self.left > 0:
+            return False
+        self.left = self._every
+        return True
+
     def ended(self, labels: Parts, columns: Parts, kept: Kept | None) -> bool:
-        """Whether it is time to ask, and the answer is that they are enough.
+        """Whether the rows so far are enough.
 
         Args:
-            labels: of all pieces so far, the last of which is new.
-            columns: as many of them.
-            kept: the outputs of all these rows, where the ledger has them.
+            labels: of every piece of the set so far.
+            columns: of the same rows.
+            kept: the outputs of the same rows, where the ledger has them.
         """
-        self.left -= len(labels[-1]["id"])
-        if self._enough is None or self.left > 0:
+        if self._enough is None:
             return False
-        newest = {**joined(labels[self._parts :]), **joined(columns[self._parts :])}
+        newest = {**joined(labels[self._labels :]), **joined(columns[self._columns :])}
         outputs = None if kept is None else kept.all()[self._rows :]
-        self._parts, self.left = len(labels), self._every
+        self._labels, self._columns = len(labels), len(columns)
         self._rows += len(newest["id"])
         return self._enough(self._scorer.ledger(newest, outputs))
 

@@ -13,6 +13,7 @@ from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
 from model_eval.engine.sample import Source
+from model_eval.engine.staging import staged
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 from model_eval.heldout.feed import Feed
@@ -57,24 +58,32 @@ def evaluate(
     labels: list[dict[str, Array]] = []
     columns: list[dict[str, Array]] = []
     kept = Kept(expected) if scorer.keeps_outputs else None
-    chunk = Chunk(scorer, kept)
+    chunk = Chunk(scorer, kept, waits=device.type != "cpu")
     runner = _Runner(predict, batch_size, device, progress)
     feed = Feed(heldout.blocks(batch_size.multiple))
     looks = Looks(scorer, enough, look_every)
-    while piece := feed.take(
-        min(batch_size.size, looks.left),
-        min(0 if batch_size.measuring else chunk.rows, looks.left),
-    ):
-        if not labels:
-            require_repeatable(predict, piece)
-            if causal:
-                require_causal(predict, piece, ignore_index=scorer.ignore_index)
+
+    def following() -> Batch | None:
+        most = 0 if batch_size.measuring else chunk.rows
+        size = min(batch_size.size, looks.left)
+        return staged(feed.take(size, min(most, looks.left)), device)
+
+    piece = following()
+    if piece is not None:
+        require_repeatable(predict, piece)
+        if causal:
+            require_causal(predict, piece, ignore_index=scorer.ignore_index)
+    while piece is not None:
         with torch.inference_mode():
-            chunk.begin(len(piece))
+            chunk.begin(piece.labels.target)
             runner.run(piece, chunk)
-            columns.append(chunk.score(piece.labels.target))
         labels.append(label_columns(piece.labels, target=scorer.keeps_targets))
-        if looks.ended(labels, columns, kept):
+        due = looks.due(len(piece))
+        piece = following()  # while a device still works on the one before
+        if piece is None or due or not chunk.has_room(len(piece)):
+            with torch.inference_mode():
+                columns.append(chunk.score())
+        if due and looks.ended(labels, columns, kept):
             break
     if not columns:
         raise EvaluationError("the held-out set gave no samples")

@@ -226,3 +226,30 @@ def test_other_errors_are_not_taken_for_memory():
 
     with pytest.raises(EvaluationError, match="broken"):
         run(predict, BatchSize(40))
+
+
+@pytest.mark.parametrize("sizes", [(N,), (1, 60, 40), (7,) * 14 + (3,)])
+@pytest.mark.parametrize("batch_size", [1, 8, 40, 500])
+@pytest.mark.parametrize("elements", [4, 100, 1 << 22])
+def test_where_a_device_is_seldom_waited_for(monkeypatch, sizes, batch_size, elements):
+    """Outputs of several pieces are scored at once; here on a CPU that is called something else."""
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", elements)
+    scored, columns = [], Scorer.columns
+
+    def counted(self, outputs, target):
+        scored.append(len(outputs))
+        return columns(self, outputs, target)
+
+    monkeypatch.setattr(Scorer, "columns", counted)
+    found = evaluate(
+        Device(N),
+        Memory(sizes),
+        SCORER,
+        batch_size=BatchSize(batch_size),
+        progress=lambda _: None,
+        device=torch.device("xpu"),
+    )
+    assert sum(scored) == N
+    assert len(scored) == 1 or elements < 1 << 22
+    assert max(scored) <= max(batch_size, elements // CLASSES)
+    check_same(found, run(Device(N), BatchSize(N)))
