@@ -115,8 +115,11 @@ SCORES = torch.randn((N, 3), generator=torch.Generator().manual_seed(0))
 THREE = replace(SCORER, task=Task.MULTICLASS, threshold=None, classes=("a", "b", "c"))
 
 
+@pytest.mark.parametrize(
+    "device", ["cpu", "xpu"]
+)  # on the latter several batches are scored at once
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
-def test_the_newest_rows_have_the_columns_that_are_computed_when_asked_for(batch_size):
+def test_the_newest_rows_have_the_columns_that_are_computed_when_asked_for(batch_size, device):
     asked = []
 
     def predict(args, _):
@@ -133,6 +136,7 @@ def test_the_newest_rows_have_the_columns_that_are_computed_when_asked_for(batch
         batch_size=BatchSize(batch_size),
         progress=lambda _: None,
         expected=N,
+        device=torch.device(device),
         enough=enough,
         look_every=3,
     )
