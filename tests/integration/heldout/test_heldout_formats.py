@@ -75,7 +75,7 @@ def test_an_abandoned_pass_does_not_shorten_the_next(flat):
 @pytest.mark.parametrize("chunk", [1, 3, 7, 64])
 def test_chunks_of_any_size_are_the_same_samples(tmp_path, monkeypatch, chunk):
     # A chunk is one batch when its bytes allow no more.
-    monkeypatch.setattr("model_eval.heldout.heldout_set._CHUNK_BYTES", 1)
+    monkeypatch.setattr("model_eval.heldout.heldout_set._BLOCK_BYTES", 1)
     assert_same(
         everything(
             opened(
