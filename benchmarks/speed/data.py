@@ -10,6 +10,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 Task = Literal["classification", "regression"]
 
+METRICS: dict[Task, tuple[str, ...]] = {
+    "classification": ("accuracy", "precision_macro", "recall_macro", "f1_macro"),
+    "regression": ("mse", "rmse", "mae", "r2"),
+}
+"""What every contender computes that can, by our names."""
+
+AUROC = "auroc"
+
 
 class Slices:
     """Batches cut beforehand: views of tensors that are in memory. Iterable as often as one likes."""

@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.speed import ours
 from benchmarks.speed.child import in_child, say, serve
-from benchmarks.speed.data import Held, labelled
+from benchmarks.speed.data import METRICS, Held, labelled
+from benchmarks.speed.floor import BATCH
 from benchmarks.speed.memory import peak_extra
-from benchmarks.speed.mlp import BATCH, CLASSIFICATION, REGRESSION
 from benchmarks.speed.models import mlp
 
 _MILLION, _MIB = 1_000_000, 2**20
@@ -47,7 +47,7 @@ def one(settings: Mapping[str, Any]) -> dict[str, int]:
     model = mlp(1 if regression else 10)
     x = torch.randn((settings["rows"], 64), generator=torch.Generator().manual_seed(0))
     data = labelled(model, x, settings["task"])
-    names = REGRESSION if regression else CLASSIFICATION
+    names = METRICS[settings["task"]]
     options = ours.Options(batch=BATCH)
     _evaluate(model, data.first(4 * BATCH), options, names)
     ours.source(data)

@@ -14,13 +14,10 @@ import torch
 from benchmarks.speed import floor, ours
 from benchmarks.speed.child import say, serve
 from benchmarks.speed.contest import Contender, Values, contest, largest_difference
-from benchmarks.speed.data import Held, Task, labelled
+from benchmarks.speed.data import AUROC, METRICS, Held, Task, labelled
 from benchmarks.speed.models import mlp
 from benchmarks.speed.peers import by_hand, ignite, lightning, sklearn, torcheval, torchmetrics
 
-CLASSIFICATION = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
-REGRESSION = ("mse", "rmse", "mae", "r2")
-AUROC = "auroc"
 INFORMATION = (1024, 4096)
 """Batch sizes of the floor, for information."""
 
@@ -83,7 +80,7 @@ def _floors(model: torch.nn.Module, part: str) -> Iterator[Contender]:
 
 
 def _ours(model: torch.nn.Module, task: Task, *, auroc: bool) -> Iterator[Contender]:
-    names = REGRESSION if task == "regression" else CLASSIFICATION
+    names = METRICS[task]
     for batch in (BATCH, ours.AUTO):
         options = ours.Options(batch=batch)
 

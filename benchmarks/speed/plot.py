@@ -17,29 +17,38 @@ _ROW, _BAR, _TITLE, _TOP, _BOTTOM = 24, 15, 46, 16, 40
 _TICKS = (0.25, 0.5, 1, 2, 5, 10, 20, 50)
 
 _STYLE = """\
-svg { --ink: #1f2328; --dim: #59636e; --line: #d1d9e0; --ours: #0969da; --peer: #afb8c1; --back: #ffffff; }
-@media (prefers-color-scheme: dark) {
-svg { --ink: #f0f6fc; --dim: #9198a1; --line: #3d444d; --ours: #4493f8; --peer: #656c76; --back: #0d1117; }
-}
-text { font: 13px -apple-system, "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; fill: var(--ink); }
+text { font: 13px -apple-system, "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; fill: #1f2328; }
 .title { font-weight: 600; font-size: 14px; }
-.dim { fill: var(--dim); font-size: 12px; }
-.ours { fill: var(--ours); }
-.peer { fill: var(--peer); }
-.label-ours { font-weight: 600; }
-.grid { stroke: var(--line); }
-.floor { stroke: var(--ink); stroke-dasharray: 3 3; }
-.back { fill: var(--back); }
+.bold { font-weight: 600; }
+.dim { fill: #59636e; font-size: 12px; }
+.ours { fill: #0969da; }
+.reference { fill: #8c959f; }
+.peer { fill: #c3cad1; }
+.grid { stroke: #d1d9e0; }
+.floor { stroke: #1f2328; stroke-dasharray: 3 3; }
+.back { fill: #ffffff; }
+@media (prefers-color-scheme: dark) {
+text { fill: #f0f6fc; }
+.dim { fill: #9198a1; }
+.ours { fill: #4493f8; }
+.reference { fill: #7d8590; }
+.peer { fill: #4b535d; }
+.grid { stroke: #2f353d; }
+.floor { stroke: #f0f6fc; }
+.back { fill: #0d1117; }
+}
 """
+# Colours are written out twice: not every viewer of SVG knows variables. The background is drawn,
+# because a page's colours need not be those that the reader's system prefers.
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A contender."""
+    """A contender; `kind` is `ours`, `peer` or `reference`."""
 
     label: str
     ratio: float
-    ours: bool
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +88,9 @@ def _panels(found: Mapping[str, Any]) -> Iterator[Panel]:
 def _bars(contenders: list[dict[str, Any]]) -> list[Bar]:
     """Ours first, then the others, each from near to far. The floors are the line at 1."""
     bars = [
-        Bar(one["name"], one["ratio"], one["kind"] == "ours")
-        for one in contenders
-        if one["kind"] != "floor"
+        Bar(one["name"], one["ratio"], one["kind"]) for one in contenders if one["kind"] != "floor"
     ]
-    return sorted(bars, key=lambda bar: (not bar.ours, bar.ratio))
+    return sorted(bars, key=lambda bar: (bar.kind != "ours", bar.ratio))
 
 
 def svg(panels: list[Panel]) -> str:
@@ -102,7 +109,7 @@ def svg(panels: list[Panel]) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label}>',
         f"<style>\n{_STYLE}</style>",
-        f'<rect class="back" width="{WIDTH}" height="{height}"/>',
+        f'<rect class="back" width="{WIDTH}" height="{height}" rx="6"/>',
     ]
     y = _TOP
     for panel in panels:
@@ -130,14 +137,13 @@ def svg(panels: list[Panel]) -> str:
 def _bar(bar: Bar, y: int, x: Any) -> Iterator[str]:
     """Left of 1 or right of it: a logarithmic bar has no other place to begin."""
     start, end = sorted((x(1.0), x(bar.ratio)))
-    own = "ours" if bar.ours else "peer"
     middle = y + _ROW / 2 + 1
-    bold = ' class="label-ours"' if bar.ours else ""
+    bold = ' class="bold"' if bar.kind == "ours" else ""
     yield (
         f'<text{bold} x="{_LABEL - 10}" y="{middle + 2}" text-anchor="end">{escape(_short(bar.label))}</text>'
     )
     yield (
-        f'<rect class="{own}" x="{start}" y="{middle - _BAR / 2 - 2}" '
+        f'<rect class="{bar.kind}" x="{start}" y="{middle - _BAR / 2 - 2}" '
         f'width="{max(1.5, end - start):.1f}" height="{_BAR}" rx="2"/>'
     )
     yield f'<text class="dim" x="{end + 6}" y="{middle + 2}">{bar.ratio:.2f}</text>'

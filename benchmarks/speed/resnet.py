@@ -15,11 +15,10 @@ import torch
 from benchmarks.speed import floor, ours, store
 from benchmarks.speed.child import say, serve
 from benchmarks.speed.contest import Contender, UnavailableError, Values, contest
-from benchmarks.speed.data import Held, labelled
+from benchmarks.speed.data import METRICS, Held, labelled
 from benchmarks.speed.models import resnet18
 from benchmarks.speed.peers import by_hand, ignite, lightning, sklearn, torcheval, torchmetrics
 
-METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 BATCH = floor.BATCH
 FIXED = (32, 64, 128, 256)
 """Batch sizes at which we have a floor of our own."""
@@ -97,7 +96,7 @@ def _ours(model: torch.nn.Module) -> Iterator[Contender]:
         fixed = isinstance(options.batch, int) and options == ours.Options(batch=options.batch)
 
         def run(data: Held, options=options) -> Values:
-            return ours.values(ours.ledger(model, data, options), METRICS)
+            return ours.values(ours.ledger(model, data, options), METRICS[data.task])
 
         own = f"forward passes alone, batch {options.batch}" if fixed else None
         yield Contender(name=name, kind="ours", run=run, own=own)
