@@ -111,7 +111,7 @@ def test_the_plot_has_a_bar_for_all_but_floors_ours_first():
     space = "{http://www.w3.org/2000/svg}"
     texts = [text.text for text in root.iter(f"{space}text")]
     assert texts[0] == "MLP, 1,000,000 rows: accuracy, macro precision, recall, F1 (1 thread)"
-    assert texts[1:5] == ["model-eval: ledger, metrics", "0.80", "peer <a>", "10.00"]
+    assert texts[1:5] == ["model-eval: metrics", "0.80", "peer <a>", "10.00"]
     ours, peer = (bar for bar in root.iter(f"{space}rect") if bar.get("class") in {"ours", "peer"})
     assert (ours.get("class"), peer.get("class")) == ("ours", "peer")
     (floor,) = (
@@ -120,6 +120,20 @@ def test_the_plot_has_a_bar_for_all_but_floors_ours_first():
     # Below the floor a bar ends at its line, above it begins there.
     assert float(ours.get("x")) + float(ours.get("width")) == pytest.approx(floor, abs=0.1)
     assert float(peer.get("x")) == pytest.approx(floor, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("model-eval, batch 256", True),
+        ("model-eval, batch 64", False),
+        ("model-eval, batch auto, channels_last, bf16", True),
+        ("model-eval, batch 256, channels_last, bf16", False),
+    ],
+)
+def test_the_plot_leaves_other_batch_sizes_to_the_table(name, shown):
+    part = {**MLP, "part": "resnet18", "contenders": [contender(name, "ours", 0.5)]}
+    assert (plot.drawn({"resnet": case([part])}) is not None) == shown
 
 
 def test_there_is_no_plot_of_nothing():
