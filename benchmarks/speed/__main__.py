@@ -19,6 +19,7 @@ from benchmarks.speed import machine
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results"
 PLOT = ROOT / "docs/images/speed.svg"
+QUICK = ROOT / "out/bench"
 
 
 def main() -> None:
@@ -51,13 +52,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--program", help="of start: the interpreter of an environment with nothing but model-eval"
     )
-    parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument(
-        "--plot", type=Path, help="where; docs/images/speed.svg, unless --output is given"
+        "--output", type=Path, help="benchmarks/results; with --quick out/bench, plot and all"
     )
     args = parser.parse_args()
-    if args.plot is None:
-        args.plot = PLOT if args.output == RESULTS else args.output / PLOT.name
+    args.output = args.output or (QUICK if args.quick else RESULTS)
+    args.plot = PLOT if args.output == RESULTS else args.output / PLOT.name
     return args
 
 

@@ -89,6 +89,7 @@ def contest(
     runs: int,
     clock: Callable[[], float],
     say: Callable[[str], None],
+    settle: Callable[[], object] = gc.collect,
 ) -> tuple[list[Result], list[Skipped]]:
     """Times all contenders, the floor first among the results.
 
@@ -100,17 +101,25 @@ def contest(
         runs: how many rounds.
         clock: seconds.
         say: is told how far it is.
+        settle: called before each timing, so that nobody pays for another's rubbish.
 
     Raises:
         ValueError: there are no rounds, or two contenders have one name.
     """
+
+    def timed(one: Contender, given: Any) -> tuple[float, Values]:
+        settle()
+        started = clock()
+        found = one.run(given)
+        return clock() - started, found
+
     every = {one.name: one for one in (floor, *contenders)}
     if runs < 1 or len(every) != len(contenders) + 1:
         raise ValueError("there must be at least one round, and names must differ")
     skipped, first = [], {}
     for one in every.values():
         try:
-            first[one.name] = _timed(one, warm_up, clock)[0]
+            first[one.name] = timed(one, warm_up)[0]
         except UnavailableError as error:
             skipped.append(Skipped(contender=one, why=str(error)))
             say(f"skipped: {one.name}: {error}")
@@ -123,10 +132,10 @@ def contest(
         random.Random(number).shuffle(order)  # whoever comes after a large one must not always pay
         for name in order:
             one = every[name]
-            base, values[floor.name] = _timed(floor, data, clock)
+            base, values[floor.name] = timed(floor, data)
             seconds[floor.name].append(base)
-            below = _timed(every[one.own], data, clock)[0] if one.own and one.own in first else None
-            took, values[name] = _timed(one, data, clock)
+            below = timed(every[one.own], data)[0] if one.own and one.own in first else None
+            took, values[name] = timed(one, data)
             seconds[name].append(took)
             ratios[name].append(took / base)
             if below is not None:
@@ -152,10 +161,3 @@ def largest_difference(values: Values, reference: Values) -> float | None:
     """Of the metrics that both have; None where there is none."""
     both = values.keys() & reference.keys()
     return max((abs(float(values[name]) - float(reference[name])) for name in both), default=None)
-
-
-def _timed(one: Contender, data: Any, clock: Callable[[], float]) -> tuple[float, Values]:
-    gc.collect()
-    started = clock()
-    values = one.run(data)
-    return clock() - started, values

@@ -1,13 +1,13 @@
 """How memory grows with rows: the peak of ledger and metrics, beside the ledger's own bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from benchmarks.speed import ours
 from benchmarks.speed.child import in_child, say, serve
-from benchmarks.speed.data import METRICS, Held, labelled
+from benchmarks.speed.data import METRICS, Held, Task, labelled
 from benchmarks.speed.floor import BATCH
 from benchmarks.speed.memory import peak_extra
 from benchmarks.speed.models import mlp
@@ -15,10 +15,12 @@ from benchmarks.speed.models import mlp
 _MILLION, _MIB = 1_000_000, 2**20
 
 
-def compare(rows: int, *, threads: int) -> list[dict[str, Any]]:
+def compare(
+    rows: int, *, threads: int, tasks: Sequence[Task] = tuple(METRICS)
+) -> list[dict[str, Any]]:
     """At `rows` and at twice as many; the difference is what a further million costs."""
     found = []
-    for task in ("classification", "regression"):
+    for task in tasks:
         small, large = (
             in_child("benchmarks.speed.growth", {"rows": count, "task": task}, threads=threads)
             for count in (rows, 2 * rows)

@@ -40,6 +40,7 @@ class World:
             runs=runs,
             clock=lambda: self.now,
             say=lambda _text: None,
+            settle=lambda: None,
         )
 
 
