@@ -10,6 +10,7 @@ Cases that are not asked for stay as they are in the results.
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("case", nargs="?", default="all", choices=["all", "render", *CASES])
     parser.add_argument("--quick", action="store_true", help="small sizes, one round")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="each in turn")
+    here = [count for count in (1, 2) if count <= len(os.sched_getaffinity(0))]
+    parser.add_argument("--threads", type=int, nargs="+", default=here, help="each in turn")
     parser.add_argument("--runs", type=int, help="rounds; every case has its own number")
     parser.add_argument("--rows", type=int, help="of mlp, memory and intervals")
     parser.add_argument("--parts", nargs="+", help="of mlp: classification, auroc, regression")
