@@ -99,7 +99,7 @@ def _metric(metric: str, settings: Mapping[str, Any]) -> dict[str, Any]:
                 "name": name,
                 "kind": way.kind,
                 "seconds": round(statistics.median(seconds[name]), 6),
-                "times_ours": round(statistics.median(seconds[name]) / base, 1),
+                "times_ours": round(statistics.median(seconds[name]) / base, 3),
                 "low": found[name][0],
                 "high": found[name][1],
                 "method": found[name][2],

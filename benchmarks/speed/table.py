@@ -46,7 +46,7 @@ def _mlp(parts: Sequence[Row]) -> Iterator[str]:
     for part in parts:
         yield (
             f"### {_MLP[part['part']]}; {part['rows']:,} rows, batch {part['batch']}, "
-            f"{_threads(part)}, {part['runs']} rounds\n"
+            f"{_threads(part)}, {_rounds(part)}\n"
         )
         yield _table(
             part["contenders"],
@@ -88,7 +88,7 @@ def _resnet(parts: Sequence[Row]) -> Iterator[str]:
         "on one batch of 256, compilation included.\n"
     )
     for part in parts:
-        yield (f"### {part['rows']:,} images of 3x32x32, {_threads(part)}, {part['runs']} rounds\n")
+        yield (f"### {part['rows']:,} images of 3x32x32, {_threads(part)}, {_rounds(part)}\n")
         yield _table(
             part["contenders"],
             {
@@ -120,7 +120,7 @@ def _auroc(parts: Sequence[Row]) -> Iterator[str]:
         "in float32, of which more are level; its error from the area of those is in brackets.\n"
     )
     for part in parts:
-        yield f"### {part['rows']:,} scores, {_threads(part)}, {part['runs']} rounds\n"
+        yield f"### {part['rows']:,} scores, {_threads(part)}, {_rounds(part)}\n"
         yield _table(
             part["contenders"],
             {
@@ -149,14 +149,14 @@ def _intervals(parts: Sequence[Row]) -> Iterator[str]:
     for part in parts:
         yield (
             f"### {part['part']}, of {part['needs']}; {part['rows']:,} rows, "
-            f"{part['replicates']:,} replicates, {_threads(part)}, {part['runs']} rounds\n"
+            f"{part['replicates']:,} replicates, {_threads(part)}, {_rounds(part)}\n"
         )
         yield _table(
             part["contenders"],
             {
                 "": _name,
                 "s": lambda one: f"{one['seconds']:.4g}",
-                "times model-eval": lambda one: f"{one['times_ours']:,}",
+                "times model-eval": lambda one: _times(one["times_ours"]),
                 "low": lambda one: f"{one['low']:.5f}",
                 "high": lambda one: f"{one['high']:.5f}",
                 "method": lambda one: one["method"],
@@ -177,7 +177,7 @@ def _start(parts: Sequence[Row]) -> Iterator[str]:
             if part["own_environment"]
             else "all in the peers' environment, whose pandas pyarrow imports, too"
         )
-        yield f"### {part['runs']} rounds; {where}\n"
+        yield f"### {_rounds(part)}; {where}\n"
         yield _table(
             part["contenders"],
             {
@@ -231,8 +231,16 @@ def _threads(part: Row) -> str:
     return "1 thread" if part["threads"] == 1 else f"{part['threads']} threads"
 
 
+def _rounds(part: Row) -> str:
+    return "1 round" if part["runs"] == 1 else f"{part['runs']} rounds"
+
+
 def _small(value: float | None) -> str:
     return "" if value is None else f"{value:.0e}" if value else "0"
+
+
+def _times(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _error(value: float) -> str:
