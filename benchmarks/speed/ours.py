@@ -6,8 +6,10 @@ say so.
 
 import inspect
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,10 @@ import torch
 
 from benchmarks.speed.contest import UnavailableError
 from benchmarks.speed.data import Held
-from model_eval.engine import evaluate, make_predict
+from model_eval import engine
 from model_eval.heldout import Batch, Labels
 from model_eval.ledger import Ledger
+from model_eval.ledger.columns import described
 from model_eval.metrics import Sample, estimates
 from model_eval.stats.interval import Sampled, with_interval
 from model_eval.stats.resample import Plan, plan_cells, plan_rows
@@ -26,6 +29,7 @@ from model_eval.types import Estimate, MetricRef, OutputKind, Task
 
 CONFIDENCE = 0.95
 AUTO = "auto"
+CONTIGUOUS = "contiguous"
 
 _TASKS = {"classification": Task.MULTICLASS, "regression": Task.REGRESSION}
 _CPU = torch.device("cpu")
@@ -37,26 +41,30 @@ class Options:
 
     batch: int | str = 256
     precision: str = "fp32"
-    memory_format: str | None = None
+    memory_format: str = CONTIGUOUS
     compile: bool = False
 
 
 class InMemory:
-    """A held-out set as tensors, sliced."""
+    """A held-out set as tensors, in one block."""
 
     def __init__(self, data: Held) -> None:
-        self.x = data.x
         target = data.target.numpy()
         regression = data.task == "regression"
-        self.target = target.astype(np.float64)[:, None] if regression else target
-        self.ids = np.arange(len(data))
+        self._all = Batch(
+            args=(data.x,),
+            kwargs={},
+            labels=Labels(
+                ids=np.arange(len(data)),
+                target=target.astype(np.float64)[:, None] if regression else target,
+                cluster=None,
+                slices={},
+            ),
+        )
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    def blocks(self, _multiple: int) -> Iterator[Batch]:
         """As a `Source` of the engine."""
-        for start in range(0, len(self.x), size):
-            part = slice(start, start + size)
-            labels = Labels(ids=self.ids[part], target=self.target[part], cluster=None, slices={})
-            yield Batch(args=(self.x[part],), kwargs={}, labels=labels)
+        yield self._all
 
 
 @cache
@@ -65,14 +73,12 @@ def source(data: Held) -> InMemory:
     return InMemory(data)
 
 
-def ledger(model: torch.nn.Module, data: Held, options: Options) -> Ledger:
-    """What the engine makes of the model over the set.
+def evaluated(model: torch.nn.Module, data: Held, options: Options) -> tuple[Ledger, int]:
+    """What the engine makes of the model over the set, and the batch size that it came to.
 
     Raises:
         UnavailableError: this version has no such option.
     """
-    if not isinstance(options.batch, int):
-        raise UnavailableError("this version has no `batch_size: auto`")
     task = _TASKS[data.task]
     classes = task is Task.MULTICLASS
     scorer = Scorer(
@@ -82,33 +88,55 @@ def ledger(model: torch.nn.Module, data: Held, options: Options) -> Ledger:
         classes=None,
         outputs=() if classes else ("y",),
     )
-    return evaluate(
+    requested = None if options.batch == AUTO else int(options.batch)
+    batch_size = engine.batch_size_of(requested, free=lambda: engine.free(_CPU))
+    rows = engine.evaluate(
         _predict(model, options),
         source(data),
         scorer,
-        batch_size=options.batch,
+        batch_size=batch_size,
         progress=lambda _rows: None,
+        expected=len(data),
     )
+    return rows, batch_size.size
 
 
-def _predict(model: torch.nn.Module, options: Options) -> Any:
-    asked: dict[str, Any] = {}
-    if options.memory_format is not None:
-        asked["memory_format"] = options.memory_format
-    if options.compile:
-        asked["compile"] = True
-    known = inspect.signature(make_predict).parameters
+def ledger(model: torch.nn.Module, data: Held, options: Options) -> Ledger:
+    """The ledger alone; see `evaluated`."""
+    return evaluated(model, data, options)[0]
+
+
+def every_column(rows: Ledger) -> None:
+    """Computes what the engine left to be computed when it is asked for, as saving a ledger does."""
+    for name in rows.columns:
+        rows[name]
+
+
+def _predict(model: torch.nn.Module, options: Options) -> engine.Predict:
+    known = inspect.signature(engine.make_predict).parameters
+    asked: dict[str, Any] = {"compile": True} if options.compile else {}
     if missing := [name for name in asked if name not in known]:
         raise UnavailableError(f"this version has no `run.{missing[0]}`")
-    return make_predict(
-        model,
+    return engine.make_predict(
+        _laid_out(model, options.memory_format),
         device=_CPU,
         precision=options.precision,
         output_field=None,
         transform=None,
         postprocess=None,
+        memory_format=engine.MEMORY_FORMATS[options.memory_format],
         **asked,
     )
+
+
+@cache
+def _laid_out(model: torch.nn.Module, memory_format: str) -> torch.nn.Module:
+    """The model in this layout; a copy, because the others' stays as it is. Made at the warm-up."""
+    if memory_format == CONTIGUOUS:
+        return model
+    copied = deepcopy(model)
+    engine.lay_out(copied, memory_format)
+    return copied
 
 
 def values(rows: Ledger, names: Sequence[str]) -> dict[str, float]:
@@ -220,5 +248,6 @@ def _common(rows: int) -> dict[str, np.ndarray]:
 
 
 def bytes_of(rows: Ledger) -> int:
-    """Of the ledger's columns."""
-    return sum(column.nbytes for column in rows.columns.values())
+    """Of the ledger with all of its columns, whether they were computed or not."""
+    columns = described(rows.columns).values()
+    return sum(column.dtype.itemsize * prod(column.shape) for column in columns)

@@ -159,4 +159,4 @@ def _short(label: str) -> str:
     """Without what is the same for all, or follows."""
     if label.startswith("model-eval: "):
         return label.replace("ledger, metrics", "metrics").removesuffix(", batch 256")
-    return label.replace("batch auto, ", "")
+    return label.replace("batch auto, ", "").replace("batch auto (defaults)", "defaults")

@@ -85,7 +85,7 @@ def _floors(model: torch.nn.Module) -> Iterator[Contender]:
 def _options() -> Iterator[tuple[str, ours.Options]]:
     for size in FIXED:
         yield f"model-eval, batch {size}", ours.Options(batch=size)
-    yield "model-eval, defaults", ours.Options(batch=ours.AUTO)
+    yield "model-eval, batch auto (defaults)", ours.Options(batch=ours.AUTO)
     for name, more in OFFERS.items():
         yield f"model-eval, batch auto, {name}", ours.Options(batch=ours.AUTO, **more)
         yield f"model-eval, batch {BATCH}, {name}", ours.Options(batch=BATCH, **more)
@@ -96,7 +96,8 @@ def _ours(model: torch.nn.Module) -> Iterator[Contender]:
         fixed = isinstance(options.batch, int) and options == ours.Options(batch=options.batch)
 
         def run(data: Held, options=options) -> Values:
-            return ours.values(ours.ledger(model, data, options), METRICS[data.task])
+            rows, size = ours.evaluated(model, data, options)
+            return {**ours.values(rows, METRICS[data.task]), "batch_size": size}
 
         own = f"forward passes alone, batch {options.batch}" if fixed else None
         yield Contender(name=name, kind="ours", run=run, own=own)

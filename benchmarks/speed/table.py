@@ -217,7 +217,12 @@ def _skipped(skipped: Iterable[Row]) -> Iterator[str]:
 
 
 def _name(one: Row) -> str:
-    return f"**{one['name']}**" if one["kind"] == "ours" else one["name"]
+    if one["kind"] != "ours":
+        return one["name"]
+    # Where the engine was to find out, what it took.
+    measured = "batch_size" in one.get("values", {}) and "batch auto" in one["name"]
+    took = f" ({one['values']['batch_size']:,.0f})" if measured else ""
+    return f"**{one['name']}**{took}"
 
 
 def _ratio(one: Row) -> str:

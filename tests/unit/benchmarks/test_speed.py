@@ -131,13 +131,36 @@ def test_contenders_agree_with_scikit_learn(task):
 
 
 def test_options_that_are_not_there_are_unavailable_and_not_ignored(monkeypatch):
-    def older(model, *, device, precision, output_field, transform, postprocess):
+    def older(model, *, device, precision, output_field, transform, postprocess, memory_format):
         raise AssertionError("called without what was asked for")
 
-    monkeypatch.setattr(ours, "make_predict", older)
+    monkeypatch.setattr(ours.engine, "make_predict", older)
     data = Held(torch.zeros((4, 64)), torch.zeros(4, dtype=torch.int64), "classification")
     with pytest.raises(UnavailableError, match=r"this version has no `run\.compile`"):
         ours.ledger(mlp(), data, ours.Options(compile=True))
+
+
+def test_a_layout_of_ours_leaves_the_others_model_as_it_is():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())
+    x = torch.randn((40, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    data = labelled(model, x, "classification")
+    plain = ours.ledger(model, data, ours.Options(batch=16))
+    laid = ours.ledger(model, data, ours.Options(batch=16, memory_format="channels_last"))
+    assert model[0].weight.is_contiguous()
+    assert laid["score"] == pytest.approx(plain["score"], abs=1e-5)
+
+
+def test_an_automatic_batch_size_is_told_and_changes_no_value():
+    x = torch.randn((3_000, 64), generator=torch.Generator().manual_seed(0))
+    data = labelled(mlp(), x, "classification")
+    fixed, size = ours.evaluated(mlp(), data, ours.Options(batch=256))
+    auto, found = ours.evaluated(mlp(), data, ours.Options(batch=ours.AUTO))
+    assert size == 256
+    assert found >= 1
+    names = METRICS["classification"]
+    assert ours.values(auto, names) == ours.values(fixed, names)
+    # Ids, targets, predictions and losses of eight bytes, a flag, and twice ten numbers of four.
+    assert ours.bytes_of(auto) == 3_000 * (4 * 8 + 1 + 2 * 10 * 4)
 
 
 def test_slices_give_every_row_once_and_the_floor_runs_them():
