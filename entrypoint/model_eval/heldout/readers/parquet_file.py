@@ -17,6 +17,9 @@ from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
 
+_BUFFER = 1 << 16
+"""Bytes that are read ahead of each column."""
+
 
 class ParquetReader:
     """One column per top-level field; lists of equal length become further axes."""
@@ -66,7 +69,11 @@ class ParquetReader:
                 names = pq.read_schema(file)
             # Kept as dictionaries, one long text repeated a million times stays one text.
             texts = [f.name for f in names if f.type in (pa.string(), pa.large_string())]
-            return pq.ParquetFile(self._file(), read_dictionary=texts)
+            # Pre-buffered, all row groups stay in memory until the last is read; unbuffered, the
+            # whole column of a row group does.
+            return pq.ParquetFile(
+                self._file(), read_dictionary=texts, pre_buffer=False, buffer_size=_BUFFER
+            )
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._broken(error) from error
 

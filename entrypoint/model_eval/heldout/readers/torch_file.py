@@ -39,7 +39,7 @@ _REMEDY = "save a dict of tensors with torch.save: {column: tensor of N samples,
 class TorchReader:
     """A dict from column to a tensor, or to a list of text, whose first axis is the sample.
 
-    torch reads such a file whole, so its memory is that of the file.
+    Tensors stay in the file, which is mapped; text is read whole.
     """
 
     default_id: str | None = None
@@ -48,7 +48,10 @@ class TorchReader:
         self._ref = ref
         self._check_archive()
         try:
-            loaded: Any = torch.load(ref.path, map_location="cpu", weights_only=True)
+            # By the number of an open file: torch maps no file whose name is not UTF-8.
+            with ref.path.open("rb") as file:
+                path = f"/dev/fd/{file.fileno()}"
+                loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:
             # What torch advises here is to switch the safety off, so it is not relayed.
             raise self._error(
