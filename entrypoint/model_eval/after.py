@@ -44,6 +44,7 @@ class Judged:
         build: makes another model of the same architecture.
         sample: held-out samples in memory.
         ledger: of the whole set.
+        batch_size: samples a batch.
     """
 
     model: torch.nn.Module
@@ -54,6 +55,7 @@ class Judged:
     sample: engine.Sample
     ledger: Ledger
     scorer: Scorer
+    batch_size: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,7 +139,7 @@ def _control(spec: EvalSpec, judged: Judged) -> ControlInfo:
         sample=judged.sample,
         scorer=judged.scorer,
         refs=refs or _of_ledger(spec.metrics)[:1],
-        batch_size=spec.run.batch_size,
+        batch_size=judged.batch_size,
         seed=spec.run.seed,
     )
 

@@ -102,6 +102,7 @@ class Evaluator:
         resolve: finds the user's callables.
         progress: shows how far an evaluation is.
         count: is told the samples of each finished batch.
+        batch_size: what one evaluation learns of it, the next one uses.
     """
 
     spec: EvalSpec
@@ -109,6 +110,7 @@ class Evaluator:
     resolve: Resolve
     progress: Progress
     count: Callable[[int], None]
+    batch_size: engine.BatchSize
 
     def load(self, checkpoint: CheckpointSpec, factory: CodeRef) -> Loaded:
         """Loads a checkpoint into the model that the factory makes.
@@ -120,12 +122,14 @@ class Evaluator:
         with placed({UserCodeError: factory.location}):
             build = _builder(factory, self.resolve)
             model, info = load_model(checkpoint, build=build, device=self.device)
+        engine.lay_out(model, spec.run.memory_format)
         bind = partial(
             engine.make_predict,
             precision=spec.run.precision,
             output_field=spec.model.output_field,
             transform=_called(spec.heldout.transform, self.resolve),
             postprocess=_called(spec.model.postprocess, self.resolve),
+            memory_format=engine.MEMORY_FORMATS[spec.run.memory_format],
         )
         return Loaded(
             model=model,
@@ -141,19 +145,22 @@ class Evaluator:
         loaded: Loaded,
         sets: Mapping[str, HeldOut],
         sources: Mapping[str, engine.Source] | None = None,
+        predicts: Mapping[str, engine.Predict] | None = None,
     ) -> dict[str, Ledger]:
         """One ledger for each held-out set, in the same order.
 
         Args:
             loaded: the checkpoint.
             sets: the held-out sets.
+            predicts: the model's side for a set, where it is not the checkpoint's own.
             sources: what gives a set's samples in its place, such as one that keeps some of them.
         """
         found = {}
         for name, heldout in sets.items():
             with placed(_places(self.spec, self.spec.heldouts[name])):
                 rows = self._run(
-                    self._predict_for(loaded, self.spec.heldouts[name]),
+                    (predicts or {}).get(name)
+                    or self._predict_for(loaded, self.spec.heldouts[name]),
                     (sources or {}).get(name, heldout),
                     heldout.expected,
                     self.scorer(
@@ -216,10 +223,22 @@ class Evaluator:
                 predict,
                 source,
                 scorer,
-                batch_size=self.spec.run.batch_size,
+                batch_size=self.batch_size,
                 progress=count,
+                device=self.device,
                 causal=causal,
+                expected=expected,
             )
+
+    def compiling(self, loaded: Loaded, expected: int) -> engine.Compiling:
+        """The model's side for the main set, which is compiled where that pays."""
+
+        def compiled() -> engine.Predict:
+            import torch._dynamo  # which `import torch` leaves out, and takes a second
+
+            return loaded.bind(torch.compile(loaded.model, dynamic=False), device=self.device)
+
+        return engine.Compiling(loaded.predict, compiled, expected=expected, device=self.device)
 
     def _predict_for(self, loaded: Loaded, heldout: HeldOutSpec) -> engine.Predict:
         """The model's side for a set, which may transform its inputs in its own way."""

@@ -16,7 +16,6 @@ from model_eval.types import (
     BaselineInfo,
     ClassRow,
     Comparison,
-    Completion,
     Estimate,
     Gap,
     PowerLine,
@@ -110,7 +109,7 @@ def judged(
         gates = (*gates, stats.golden_gate(spec.golden))
     report = replace(
         known,
-        completion=completion_of(main, evaluated.expected[MAIN_HELDOUT]),
+        completion=main.completion(evaluated.expected[MAIN_HELDOUT]),
         estimates=tuple(estimates),
         slices=tuple(slices),
         gaps=tuple(gaps),
@@ -156,13 +155,6 @@ def require_power(spec: EvalSpec, power: Sequence[PowerLine]) -> None:
     for line in power:
         if not line.decidable and line.location in required:
             raise PowerError(f"`{line.gate}`: {line.text}", location=line.location)
-
-
-def completion_of(ledger: Ledger, expected: int) -> Completion:
-    """The proof that each of the expected samples is in the ledger once."""
-    return Completion(
-        expected=expected, rows=len(ledger), distinct=ledger.distinct, finite=ledger.finite
-    )
 
 
 def _golden_notes(golden: Ledger | None, spec: EvalSpec) -> tuple[str, ...]:

@@ -130,6 +130,8 @@ RULES: Mapping[str, Looser] = {
     # Where and in which pieces it runs. The precision and the seed change numbers, and stay.
     "run.device": _free,
     "run.batch_size": _free,
+    "run.memory_format": _free,
+    "run.compile": _free,
     # Pins and checks may be added.
     "heldout.id": _unless_added,
     "heldout.count": _unless_added,

@@ -4,37 +4,38 @@ Nothing here touches the environment, the network or the screen; the clock and t
 display are passed in.
 """
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from model_eval import __version__, ledger, lookups, metrics, output, usercode
+from model_eval import ledger, lookups, output, usercode
 from model_eval.baseline import find_baseline
-from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
-from model_eval.judgement import Evaluated, completion_of, judged, require_power
+from model_eval.brought import bring_metrics
+from model_eval.draft import Draft
+from model_eval.errors import (
+    DeadlineReached,
+    EvaluationError,
+    Interrupted,
+    ModelEvalError,
+    SpecError,
+)
+from model_eval.imports import uncollected
+from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
 from model_eval.loosening import loosenings
 from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
-from model_eval.spec.custom_metrics import TORCHMETRICS
-from model_eval.spec.eval_spec import CodeRef, CustomMetric, EvalSpec
+from model_eval.spec.eval_spec import EvalSpec
 from model_eval.spec.source import read
 from model_eval.types import (
-    GOLDEN_HELDOUT,
     MAIN_HELDOUT,
-    DeviceInfo,
-    Environment,
+    BatchSizeFrom,
     Fault,
     FileInfo,
     Report,
     RunSettings,
-    SetInfo,
-    Task,
     Timings,
 )
 from model_eval.wording import count, place_in, printable_path
@@ -89,7 +90,7 @@ def evaluate(
     Returns:
         A report, and the ledger where every sample was evaluated.
     """
-    draft = _Draft(report=error_report(place_in(path, roots[0]), (), exit_code=4), started=clock())
+    draft = Draft(report=error_report(place_in(path, roots[0]), (), exit_code=4), started=clock())
     try:
         return _evaluate(
             path,
@@ -102,9 +103,14 @@ def evaluate(
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
-    except Interrupted:
+    except Interrupted as reason:
+        what = (
+            "the deadline came"
+            if isinstance(reason, DeadlineReached)
+            else "the run was interrupted"
+        )
         stopped = EvaluationError(
-            f"the run was interrupted after {draft.done} of {draft.expected} samples",
+            f"{what} after {draft.done} of {draft.expected} samples",
             remedy="run it again, with more time",
         )
         return _refused(draft.report, stopped)
@@ -137,19 +143,6 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     output.save_report(evaluation.report, folder)
 
 
-@dataclass(slots=True)
-class _Draft:
-    """What is known so far, for the report of a run that does not reach its end."""
-
-    report: Report
-    started: float
-    done: int = 0
-    expected: int = 0
-
-    def learn(self, **known: Any) -> None:
-        self.report = replace(self.report, **known)
-
-
 def _evaluate(
     path: Path,
     *,
@@ -157,7 +150,7 @@ def _evaluate(
     progress: Progress,
     clock: Callable[[], float],
     base: BaseBranch | None,
-    draft: _Draft,
+    draft: Draft,
     compare: bool,
 ) -> Evaluation:
     spec = load_spec(path, roots=roots)
@@ -170,112 +163,67 @@ def _evaluate(
         run=RunSettings(
             precision=spec.run.precision,
             batch_size=spec.run.batch_size,
+            batch_size_from=BatchSizeFrom.SPEC
+            if spec.run.batch_size is not None
+            else BatchSizeFrom.MEASURED,
+            memory_format=spec.run.memory_format,
             seed=spec.run.seed,
             decision_threshold=spec.threshold,
         ),
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
     # torch comes in here: a wrong spec is answered without it.
-    from model_eval import after, engine
-    from model_eval.evaluation import Evaluator, open_sets
+    with uncollected():
+        from model_eval.session import Session
 
-    resolve = partial(usercode.resolve, base=spec.source.path.parent)
-    device = engine.resolve_device(spec.run.device, location=spec.run.device_location)
-    engine.prepare(seed=spec.run.seed, precision=spec.run.precision)
-    draft.learn(environment=_environment(engine.describe_device(device, requested=spec.run.device)))
-
-    brought = {  # imported now: what cannot be is said before the model runs
-        metric.name: metrics.bring(metric, _metric_function(metric, spec.task, engine, resolve))
-        for metric in spec.custom
-    }
-    sets = open_sets(spec, resolve)
-    draft.expected = sum(one.expected for one in sets.heldouts.values())
-
-    def counted(rows: int) -> None:
-        draft.done += rows
-
-    power = power_of(spec, {name: one.expected for name, one in sets.heldouts.items()})
+    session = Session(spec, draft, progress=progress, clock=clock)
+    brought = bring_metrics(spec)  # what cannot be is said before the model runs
+    power = power_of(spec, {name: one.expected for name, one in session.sets.heldouts.items()})
     draft.learn(power=power)
     if spec.decisions.refuse_underpowered:
         require_power(spec, power)
-    evaluator = Evaluator(
-        spec=spec, device=device, resolve=resolve, progress=progress, count=counted
-    )
-    loaded = evaluator.load(spec.checkpoint, spec.model.factory)
-    draft.learn(checkpoint=loaded.checkpoint)
-    ready = clock()
-    main = sets.heldouts[MAIN_HELDOUT]
-    kept = engine.Keeping(main, main.expected, spec.run.seed)
-    with loaded.unchanged():
-        ledgers = evaluator.ledgers(loaded, sets.heldouts, {MAIN_HELDOUT: kept})
-        golden = evaluator.golden(loaded, sets.golden) if sets.golden is not None else None
-    evaluated = clock()
-    further = [
-        (name, sets.heldouts[name], rows) for name, rows in ledgers.items() if name != MAIN_HELDOUT
-    ]
-    if golden is not None and sets.golden is not None:
-        further.append((GOLDEN_HELDOUT, sets.golden, golden))
-    draft.learn(
-        heldout=main.info(),
-        notes=(*draft.report.notes, *main.notes),
-        more_heldout=tuple(
-            SetInfo(
-                name=name,
-                heldout=heldout.info(),
-                completion=completion_of(rows, heldout.expected),
-            )
-            for name, heldout, rows in further
-        ),
-    )
-    found = after.measure(
-        spec,
-        after.Judged(
-            model=loaded.model,
-            checkpoint=loaded.checkpoint,
-            device=device,
-            bind=loaded.bind,
-            build=loaded.build,
-            sample=kept.sample(),
-            ledger=ledgers[MAIN_HELDOUT],
-            scorer=evaluator.scorer(main.classes),
-        ),
-        clock=clock,
-    )
-    draft.learn(cost=found.cost, noise=found.noise, control=found.control)
-    if spec.held_out_ledger is not None:
-        known = lookups.looked_up(
-            spec.held_out_ledger,
-            heldout=main.info().sha256,
-            checkpoint=lookups.digest_of(loaded.checkpoint),
-        )
-        draft.learn(
-            lookups=known,
-            notes=(*draft.report.notes, lookups.claim(known, spec.decisions.confidence)),
-        )
-    baselines, baseline = find_baseline(
-        spec, ledgers, evaluate=partial(evaluator.baseline, sets.heldouts)
-    )
+    measured = session.measure()
+    _look_up(spec, draft)
+    baselines, baseline = find_baseline(spec, measured.ledgers, evaluate=session.baseline)
     report = judged(
         draft.report,
         spec,
         Evaluated(
-            ledgers=ledgers,
-            expected={name: one.expected for name, one in sets.heldouts.items()},
-            golden=golden,
-            costs=found.costs,
+            ledgers=measured.ledgers,
+            expected=measured.expected,
+            golden=measured.golden,
+            costs=measured.costs,
             baselines=baselines,
             baseline=baseline,
             brought=brought,
         ),
         base=base_spec,
     )
-    timings = Timings(
-        load=ready - draft.started, evaluate=evaluated - ready, total=clock() - draft.started
+    report = replace(report, timings=_timings(draft, clock()))
+    return Evaluation(report=report, ledgers=measured.ledgers)
+
+
+def _timings(draft: Draft, now: float) -> Timings:
+    ready = now if draft.ready is None else draft.ready
+    evaluated = ready if draft.evaluated is None else draft.evaluated
+    return Timings(
+        load=ready - draft.started, evaluate=evaluated - ready, total=now - draft.started
     )
-    return Evaluation(report=replace(report, timings=timings), ledgers=ledgers)
 
 
-def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> EvalSpec | None:
+def _look_up(spec: EvalSpec, draft: Draft) -> None:
+    """Notes how often the held-out set was looked at, where the spec has it counted."""
+    heldout, checkpoint = draft.report.heldout, draft.report.checkpoint
+    if spec.held_out_ledger is None or heldout is None or checkpoint is None:
+        return
+    known = lookups.looked_up(
+        spec.held_out_ledger, heldout=heldout.sha256, checkpoint=lookups.digest_of(checkpoint)
+    )
+    draft.learn(lookups=known)
+    draft.note(lookups.claim(known, spec.decisions.confidence))
+
+
+def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: Draft) -> EvalSpec | None:
     """The base branch's spec, after noting what this one asks less of.
 
     Raises:
@@ -283,14 +231,14 @@ def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> Ev
     """
     draft.learn(loosening_allowed=base.allow_loosening)
     if base.spec is None:
-        draft.learn(notes=(_NO_BASE_SPEC,))
+        draft.note(_NO_BASE_SPEC)
         return None
     data = read(base.spec, display=printable_path(base.spec))
     try:
         before = load_base_spec(data, at=path, roots=spec.roots)
     except SpecError as error:
         if base.allow_loosening:  # or nobody could merge what corrects it
-            draft.learn(notes=(_WRONG_BASE_SPEC,))
+            draft.note(_WRONG_BASE_SPEC)
             return None
         first = Fault(
             code=SpecError.code,
@@ -300,29 +248,3 @@ def _compared(spec: EvalSpec, path: Path, base: BaseBranch, draft: _Draft) -> Ev
         raise SpecError((first, *error.faults)) from error
     draft.learn(loosened=loosenings(before, spec))
     return before
-
-
-def _metric_function(
-    metric: CustomMetric,
-    task: Task,
-    engine: Any,
-    resolve: Callable[[CodeRef], Callable[..., Any]],
-) -> Callable[..., Any]:
-    """What computes a metric that the spec brings, from columns and weights."""
-    if metric.name.startswith(TORCHMETRICS):
-        found: Callable[..., Any] = engine.from_torchmetrics(metric.code, task=task)
-        return found
-    return partial(usercode.call, metric.code, resolve(metric.code), **metric.code.kwargs)
-
-
-def _environment(device: DeviceInfo) -> Environment:
-    import torch
-
-    return Environment(
-        model_eval=__version__,
-        python=platform.python_version(),
-        torch=str(torch.__version__),  # a TorchVersion, which msgspec refuses
-        platform=platform.platform(),
-        threads=torch.get_num_threads(),
-        device=device,
-    )

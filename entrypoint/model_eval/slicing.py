@@ -1,6 +1,6 @@
 """Which rows of a ledger are in which slice. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_eval.errors import HeldOutError
-from model_eval.ledger import Array, Ledger
+from model_eval.ledger import Array, Columns, Ledger
 from model_eval.spec import expression
 from model_eval.spec.eval_spec import SliceFamily
 from model_eval.spec.slice_families import value_label
@@ -145,5 +145,6 @@ def _plain(value: Any) -> object:
 
 def take(ledger: Ledger, rows: npt.NDArray[np.generic]) -> Ledger:
     """The ledger of some rows: a mask or positions."""
-    columns: Mapping[str, Array] = {name: column[rows] for name, column in ledger.columns.items()}
-    return replace(ledger, columns=columns)
+    known = ledger.columns
+    columns = known if isinstance(known, Columns) else Columns(known)
+    return replace(ledger, columns=columns.at(rows))

@@ -39,6 +39,14 @@ class Severity(StrEnum):
     ADVISORY = "advisory"
 
 
+class BatchSizeFrom(StrEnum):
+    """Who chose the size of batches: the spec, a measurement, or the memory, which ended before."""
+
+    SPEC = "spec"
+    MEASURED = "measured"
+    MEMORY = "memory"
+
+
 class DecideOn(StrEnum):
     """What of the evidence is held against a threshold.
 
@@ -544,12 +552,22 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSettings:
-    """How the model was run."""
+    """How the model was run.
+
+    Attributes:
+        batch_size: samples a batch; None where the run did not come so far as to measure it.
+        batch_size_from: who chose it.
+        memory_format: of images and of the weights that they meet: `contiguous` or `channels_last`.
+        compiled: whether `torch.compile`d code ran; None where the spec does not ask for it.
+    """
 
     precision: str
-    batch_size: int
+    batch_size: int | None
     seed: int
     decision_threshold: float | None
+    batch_size_from: BatchSizeFrom = BatchSizeFrom.SPEC
+    memory_format: str = "contiguous"
+    compiled: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

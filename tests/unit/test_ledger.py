@@ -20,9 +20,8 @@ from builders.ledgers import (
     segmentation_ledger,
     take,
 )
-from model_eval import ledger as module
 from model_eval.errors import EvaluationError, ReportError
-from model_eval.ledger import Ledger, concatenate, open_ledger, save
+from model_eval.ledger import Ledger, concatenate, open_ledger, parquet, save
 from model_eval.types import Task
 
 THREE = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
@@ -503,7 +502,7 @@ def test_a_small_file_of_many_rows_is_refused_before_it_is_read(tmp_path, monkey
     n = 100_000
     save(binary_ledger(np.zeros(n), np.full(n, 0.5), ids=np.zeros(n, int)), tmp_path / "x.parquet")
     assert (tmp_path / "x.parquet").stat().st_size < n / 10
-    monkeypatch.setattr(module, "MAX_BYTES", 4_000_000)
+    monkeypatch.setattr(parquet, "MAX_BYTES", 4_000_000)
     assert refusal(tmp_path / "x.parquet") == (
         "it needs 4800000 bytes of memory; at most 4000000 are read"
     )

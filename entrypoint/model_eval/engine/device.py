@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
+from model_eval import __version__
 from model_eval.errors import DeviceError
-from model_eval.types import DeviceInfo, Location
+from model_eval.types import DeviceInfo, Environment, Location
 
 
 def resolve_device(requested: str, *, location: Location | None = None) -> torch.device:
@@ -75,6 +76,18 @@ def describe_device(device: torch.device, *, requested: str) -> DeviceInfo:
         memory=_host_memory() if device.type == "cpu" else None,
         runtime=None,
         driver=None,
+    )
+
+
+def environment_of(device: torch.device, *, requested: str) -> Environment:
+    """Versions, and the device that was used."""
+    return Environment(
+        model_eval=__version__,
+        python=platform.python_version(),
+        torch=str(torch.__version__),  # a TorchVersion, which msgspec refuses
+        platform=platform.platform(),
+        threads=torch.get_num_threads(),
+        device=describe_device(device, requested=requested),
     )
 
 

@@ -1,23 +1,26 @@
 """The scoring side: runs the held-out set through `predict` and keeps what the ledger needs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from time import perf_counter
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
+from model_eval.engine.chunk import Chunk, Kept
+from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
 from model_eval.engine.sample import Source
-from model_eval.errors import EvaluationError
-from model_eval.heldout import Labels
+from model_eval.engine.staging import staged
+from model_eval.errors import EvaluationError, OutOfMemoryError
+from model_eval.heldout import Batch, Labels
+from model_eval.heldout.feed import Feed
 from model_eval.ledger import Array, Ledger
-from model_eval.tasks import Scorer, require_rows
+from model_eval.tasks import Scorer
 
-ELEMENTS_PER_CHUNK = 1_000_000
-"""Outputs stay on the device until there are so many numbers: scored at once, copied at once."""
+_CPU = torch.device("cpu")
 
 
 def evaluate(
@@ -25,79 +28,140 @@ def evaluate(
     heldout: Source,
     scorer: Scorer,
     *,
-    batch_size: int,
+    batch_size: BatchSize,
     progress: Callable[[int], None],
+    device: torch.device = _CPU,
     causal: bool = False,
+    expected: int = 0,
 ) -> Ledger:
     """Runs every held-out sample through the model once, the first few of them twice more.
 
     Args:
         predict: the model's side; it is handed inputs only.
-        heldout: gives batches of inputs with their labels.
+        heldout: gives blocks of inputs with their labels.
         scorer: turns outputs and targets into ledger columns.
-        batch_size: samples a batch; the last one is smaller where it does not divide.
+        batch_size: how many samples a batch has; it learns from each.
         progress: called with the number of samples of each finished batch.
+        device: where the model is.
         causal: whether the inputs hold the targets, so that the model must not look ahead.
+        expected: how many samples there will be, where it is known: memory is taken once.
 
     Raises:
         EvaluationError: the model or the scoring could not finish, its outputs are not
             repeatable, it looks ahead, or there were no samples.
+        OutOfMemoryError: one sample alone does not fit.
     """
     labels: list[dict[str, Array]] = []
     columns: list[dict[str, Array]] = []
-    chunk = _Chunk(scorer)
-    for batch in heldout.batches(batch_size):
-        if not labels:
-            require_repeatable(predict, batch)
-            if causal:
-                require_causal(predict, batch, ignore_index=scorer.ignore_index)
-        chunk.add(predict(batch.args, batch.kwargs), batch.labels.target)
-        labels.append(label_columns(batch.labels, target=scorer.keeps_targets))
-        if chunk.elements >= ELEMENTS_PER_CHUNK:
-            columns.append(chunk.score())
-        progress(len(batch.labels))
-    if chunk.outputs:
-        columns.append(chunk.score())
+    kept = Kept(expected) if scorer.keeps_outputs else None
+    chunk = Chunk(scorer, kept, waits=device.type != "cpu")
+    runner = _Runner(predict, batch_size, device, progress)
+    feed = Feed(heldout.blocks(batch_size.multiple))
+
+    def following() -> Batch | None:
+        most = 0 if batch_size.measuring else chunk.rows
+        return staged(feed.take(batch_size.size, most), device)
+
+    piece = following()
+    if piece is not None:
+        require_repeatable(predict, piece)
+        if causal:
+            require_causal(predict, piece, ignore_index=scorer.ignore_index)
+    while piece is not None:
+        with torch.inference_mode():
+            chunk.begin(piece.labels.target)
+            runner.run(piece, chunk)
+        labels.append(label_columns(piece.labels, target=scorer.keeps_targets))
+        piece = following()  # while a device still works on the one before
+        if piece is None or not chunk.has_room(len(piece)):
+            with torch.inference_mode():
+                columns.append(chunk.score())
     if not columns:
         raise EvaluationError("the held-out set gave no samples")
-    return scorer.ledger({**_joined(labels), **_joined(columns)})
+    joined = {**_joined(labels), **_joined(columns)}
+    outputs = None if kept is None else kept.all()
+    scorer.require_declared(joined, outputs)
+    return scorer.ledger(joined, outputs)
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """Outputs that are not scored yet, and their targets."""
+class _Runner:
+    """Runs batches, and learns from them what size they should have."""
 
-    scorer: Scorer
-    outputs: list[Tensor] = field(default_factory=list)
-    targets: list[Array] = field(default_factory=list)
-    elements: int = 0
-    first: torch.Size | None = None
+    def __init__(
+        self,
+        predict: Predict,
+        batch_size: BatchSize,
+        device: torch.device,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._predict = predict
+        self._batch_size = batch_size
+        self._device = device
+        self._progress = progress
+        self._peak = Peak(device)
 
-    def add(self, outputs: Tensor, target: Array) -> None:
-        """Keeps a batch; raises EvaluationError where it does not continue the chunk."""
-        require_rows(outputs, len(target))
-        self.first = outputs.shape if self.first is None else self.first
-        if self.first[1:] != outputs.shape[1:]:
-            raise EvaluationError(
-                f"the model returned shape {tuple(outputs.shape)} after {tuple(self.first)}",
-                remedy="an output must have the same shape for every batch",
+    def run(self, piece: Batch, chunk: Chunk) -> None:
+        """Runs all batches of a piece, which is cut by the size of now."""
+        size = self._batch_size.size
+        names = tuple(piece.kwargs)
+        tensors = (*piece.args, *piece.kwargs.values())
+        if not tensors or len(piece) <= size:
+            self._measured(piece, chunk)
+            return
+        count = len(piece.args)
+        for parts in zip(*(torch.split(tensor, size) for tensor in tensors), strict=True):
+            kwargs = dict(zip(names, parts[count:], strict=True)) if names else {}
+            self._fill(chunk, parts[:count], kwargs)
+            self._progress(len(parts[0]))
+
+    def _measured(self, batch: Batch, chunk: Chunk) -> None:
+        if not self._batch_size.measuring:
+            self._fill(chunk, batch.args, batch.kwargs)
+            self._progress(len(batch))
+            return
+        self._peak.begin()
+        started = perf_counter()
+        self._fill(chunk, batch.args, batch.kwargs)
+        if self._device.type != "cpu":
+            torch.accelerator.synchronize(self._device)
+        seconds = perf_counter() - started
+        self._batch_size.record(len(batch), seconds, self._peak.taken())
+        self._progress(len(batch))
+
+    def _fill(
+        self, chunk: Chunk, args: tuple[torch.Tensor, ...], kwargs: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Runs a batch into the chunk; where memory ends, its halves, one after the other."""
+        rows = len(args[0]) if args else len(next(iter(kwargs.values())))
+        if rows <= self._batch_size.size and self._fits(chunk, args, kwargs, rows):
+            return
+        half = (rows + 1) // 2
+        for part in (slice(half), slice(half, None)):
+            self._fill(
+                chunk,
+                tuple(value[part] for value in args),
+                {name: value[part] for name, value in kwargs.items()},
             )
-        self.elements += outputs.numel()
-        # A copy: some models write every output into the same memory. A full chunk is scored
-        # before the model runs again, and outputs that fill one are too large to be there twice.
-        with torch.inference_mode():
-            kept = outputs if self.elements >= ELEMENTS_PER_CHUNK else outputs.clone()
-            self.outputs.append(kept)
-        self.targets.append(target)
 
-    def score(self) -> dict[str, Array]:
-        """Scores and empties the chunk: few large kernels, and one wait for the device."""
-        with torch.inference_mode():
-            whole = self.outputs[0] if len(self.outputs) == 1 else torch.cat(self.outputs)
-            scored = self.scorer.columns(whole, np.concatenate(self.targets))
-            columns = {name: column.cpu().numpy() for name, column in scored.items()}
-        self.outputs, self.targets, self.elements = [], [], 0
-        return columns
+    def _fits(
+        self,
+        chunk: Chunk,
+        args: tuple[torch.Tensor, ...],
+        kwargs: Mapping[str, torch.Tensor],
+        rows: int,
+    ) -> bool:
+        try:
+            outputs = self._predict(args, kwargs)
+        except OutOfMemoryError:
+            if rows == 1:
+                raise
+        else:
+            chunk.add(outputs, rows)
+            return True
+        # Only here: inside of `except`, the error's traceback would hold the batch's tensors.
+        release(self._device)
+        self._batch_size.lower((rows + 1) // 2)
+        return False
 
 
 def label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:

@@ -22,6 +22,10 @@ from model_eval.wording import kind_of, printable
 Predict = Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Tensor]
 """Positional and keyword inputs (CPU, batch first) → outputs (on the device, batch first)."""
 
+MEMORY_FORMATS = {
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last,
+}
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -41,6 +45,14 @@ def prepare(*, seed: int, precision: str) -> None:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
+def lay_out(model: torch.nn.Module, memory_format: str) -> None:
+    """Lays out the weights of convolutions as the images that they will meet; values stay."""
+    if memory_format != "contiguous":
+        # Not model.to(…), which the model may override.
+        lay: Callable[..., object] = torch.nn.Module.to  # whose types know no memory format
+        lay(model, memory_format=MEMORY_FORMATS[memory_format])
+
+
 def make_predict(
     model: torch.nn.Module,
     *,
@@ -49,6 +61,7 @@ def make_predict(
     output_field: str | int | None,
     transform: Callable[..., Any] | None,
     postprocess: Callable[[Any], Any] | None,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Predict:
     """Binds the model to a device and to what the spec says of its inputs and outputs.
 
@@ -59,6 +72,7 @@ def make_predict(
         output_field: which of several outputs; None for all of them.
         transform: inputs → inputs. What it raises is its own affair: see `usercode.call`.
         postprocess: outputs → tensor, likewise.
+        memory_format: of inputs with four axes (N, C, H, W).
 
     Returns:
         A function that raises EvaluationError for whatever the model raises, with what it said,
@@ -67,18 +81,32 @@ def make_predict(
     """
     expected = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
 
+    moves = device.type != "cpu" or memory_format is not torch.contiguous_format
+
+    def there(value: Tensor) -> Tensor:
+        if value.ndim == 4 and memory_format is not torch.contiguous_format:
+            return value.to(device, non_blocking=True, memory_format=memory_format)
+        return value.to(device, non_blocking=True)
+
+    def forward(args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> Tensor:
+        if moves:
+            args = tuple(there(value) for value in args)
+            kwargs = {name: there(value) for name, value in kwargs.items()}
+        if transform is not None:
+            args, kwargs = _transformed(transform(*args, **kwargs), there)
+        outputs = model(*args, **kwargs)
+        if output_field is not None or (postprocess is None and type(outputs) is not Tensor):
+            outputs = select_output(outputs, output_field)
+        if postprocess is not None:
+            outputs = postprocess(outputs)
+        return _require_tensor(outputs)
+
     def predict(args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> Tensor:
         try:
+            if precision not in _AUTOCAST and torch.is_inference_mode_enabled():
+                return forward(args, kwargs)
             with torch.inference_mode(), _autocast(device, precision):
-                inputs = _move(args, device), {k: v.to(device) for k, v in kwargs.items()}
-                if transform is not None:
-                    inputs = _transformed(transform(*inputs[0], **inputs[1]), device)
-                outputs = model(*inputs[0], **inputs[1])
-                if output_field is not None or postprocess is None:
-                    outputs = select_output(outputs, output_field)
-                if postprocess is not None:
-                    outputs = postprocess(outputs)
-                return _require_tensor(outputs)
+                return forward(args, kwargs)
         except Interrupted:
             raise
         except BaseException as error:  # a model may raise classes that are no `Exception`
@@ -133,7 +161,8 @@ def _require_tensor(outputs: Any) -> Tensor:
             remedy="set model.output_field, or return a tensor from model.postprocess",
         )
     # A subclass that handles every operation itself may have no values, or others than it shows.
-    if type(outputs).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+    kind = type(outputs)
+    if kind is not Tensor and kind.__torch_dispatch__ is not Tensor.__torch_dispatch__:
         raise EvaluationError(
             f"the model returns {kind_of(outputs)}, not a plain tensor",
             remedy="return a dense tensor with data from the model or model.postprocess",
@@ -144,25 +173,23 @@ def _require_tensor(outputs: Any) -> Tensor:
             "the model returns a tensor without dense values",
             remedy="return a dense tensor with data from the model or model.postprocess",
         )
-    return outputs.as_subclass(Tensor)
+    return outputs if type(outputs) is Tensor else outputs.as_subclass(Tensor)
 
 
-def _transformed(inputs: Any, device: torch.device) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+def _transformed(
+    inputs: Any, there: Callable[[Tensor], Tensor]
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """What a transform returned: a tensor, a tuple (positional) or a mapping (keywords)."""
     if isinstance(inputs, Tensor):
         inputs = (inputs,)
     if isinstance(inputs, Mapping) and all(isinstance(v, Tensor) for v in inputs.values()):
-        return (), {str(name): value.to(device) for name, value in inputs.items()}
+        return (), {str(name): there(value) for name, value in inputs.items()}
     if isinstance(inputs, tuple | list) and all(isinstance(v, Tensor) for v in inputs):
-        return _move(tuple(inputs), device), {}
+        return tuple(there(value) for value in inputs), {}
     raise UserCodeError(
         f"heldout.transform returned {_shape_of(inputs)}",
         remedy="return a tensor, a tuple of tensors or a mapping of tensors",
     )
-
-
-def _move(args: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
-    return tuple(tensor.to(device, non_blocking=True) for tensor in args)
 
 
 def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

@@ -47,8 +47,10 @@ def ledger_of(outputs: Tensor, sample: Sample, scorer: Scorer) -> Ledger:
     with torch.inference_mode():
         scored = scorer.columns(outputs, labels.target)
         columns = {name: column.cpu().numpy() for name, column in scored.items()}
-    columns.pop("like_probability", None)
-    return scorer.ledger({**label_columns(labels, target=scorer.keeps_targets), **columns})
+    kept = None
+    if scorer.keeps_outputs:
+        kept = outputs if outputs.dtype == torch.float64 else outputs.float()
+    return scorer.ledger({**label_columns(labels, target=scorer.keeps_targets), **columns}, kept)
 
 
 def rows_of(ledger: Ledger, sample: Sample) -> Ledger:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model_eval.heldout import Batch
-from model_eval.heldout.batch import join, rebatch, select
+from model_eval.heldout.batch import join, select
+from model_eval.heldout.feed import rebatch
 
 MAX_ROWS = 2_000
 MAX_BYTES = 512 << 20
@@ -18,8 +19,8 @@ MAX_BYTES = 512 << 20
 class Source(Protocol):
     """Gives every sample once, in order; a held-out set, or a sample of one."""
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Batches of this size, but for the last."""
+    def blocks(self, multiple: int) -> Iterator[Batch]:
+        """Pieces of any size; where it can be, of a multiple of this many samples."""
         ...
 
 
@@ -41,7 +42,7 @@ class Sample:
         return len(self.positions)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """As a `Source`."""
+        """Batches of this size, but for the last."""
         return rebatch([self.rows], batch_size)
 
     def first(self, count: int) -> "Sample":
@@ -66,10 +67,10 @@ class Keeping:
     _kept: list[Batch] = field(default_factory=list, init=False)
     _positions: npt.NDArray[np.int64] | None = field(default=None, init=False)
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
+    def blocks(self, multiple: int) -> Iterator[Batch]:
         """As a `Source`; a second pass keeps what that pass gave."""
         self._kept, start, chosen = [], 0, None
-        for batch in self.source.batches(batch_size):
+        for batch in self.source.blocks(multiple):
             if chosen is None:
                 chosen = self._positions = self._choose(batch)
             first, last = np.searchsorted(chosen, [start, start + len(batch)])

@@ -1,6 +1,6 @@
 """What the held-out set hands over: inputs for the model's side, labels for the scoring side."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,25 +55,8 @@ class Batch:
         return len(self.labels)
 
 
-def rebatch(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Cuts and joins batches so that each has `size` samples; only the last may have fewer."""
-    pieces: list[Batch] = []
-    held = 0
-    for batch in batches:
-        start = 0
-        while start < len(batch):
-            stop = min(len(batch), start + size - held)
-            pieces.append(_cut(batch, start, stop))
-            held += stop - start
-            start = stop
-            if held == size:
-                yield join(pieces)
-                pieces, held = [], 0
-    if pieces:
-        yield join(pieces)
-
-
-def _cut(batch: Batch, start: int, stop: int) -> Batch:
+def cut(batch: Batch, start: int, stop: int) -> Batch:
+    """Some rows, as views."""
     if stop - start == len(batch):
         return batch
     part = slice(start, stop)

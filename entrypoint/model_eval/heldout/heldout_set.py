@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from model_eval.errors import HeldOutError
-from model_eval.heldout.batch import Batch, rebatch
+from model_eval.heldout.batch import Batch
 from model_eval.heldout.digest import Seal, check_pin
+from model_eval.heldout.feed import rebatch
 from model_eval.heldout.inputs import Input, bind, convert
 from model_eval.heldout.labels import LabelReader, UniqueIds
 from model_eval.heldout.readers.base import Reader
@@ -18,7 +19,7 @@ from model_eval.spec.suggest import listed
 from model_eval.types import FileInfo, HeldOutInfo, Task
 from model_eval.wording import quote
 
-_CHUNK_BYTES = 4 << 20
+_BLOCK_BYTES = 4 << 20
 _LABEL_ROWS = 1 << 16
 _LABEL_BYTES = 256 << 20
 
@@ -70,16 +71,46 @@ class HeldOut:
             self._check_labels()
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Gives every sample once, in order, each batch but the last of this size; see `blocks`."""
+        return rebatch(self.blocks(batch_size), batch_size)
+
+    def blocks(self, multiple: int) -> Iterator[Batch]:
         """Gives every sample once, in order; may be called again.
 
         Args:
-            batch_size: of every batch but the last.
+            multiple: of which the samples of a block are a multiple, where the file allows it.
 
         Raises:
             HeldOutError: a sample cannot be used, or there are not as many as there must be.
             UserCodeError: the user's dataset raised.
         """
-        return rebatch(self._read(batch_size), batch_size)
+        reader = self.reader
+        # Large blocks are converted at once and cut into batches afterwards.
+        rows = multiple * max(1, _BLOCK_BYTES // max(1, reader.row_bytes * multiple))
+        unique = UniqueIds(place_of(self._spec, "id"))
+        shapes: dict[int, torch.Tensor] = {}
+        start = 0
+        for chunk in reader.chunks(self._columns, rows):
+            labels, named = self._labels.read(chunk, start)
+            tensors = [convert(source, chunk, named) for source in self.inputs]
+            for index, (source, tensor) in enumerate(zip(self.inputs, tensors, strict=True)):
+                _require_same(source, shapes.setdefault(index, tensor[:1]), tensor, named)
+            if isinstance(reader, LoaderReader):
+                unique.add(labels.ids)
+            start += len(labels)
+            args = len(self._args)
+            yield Batch(
+                args=tuple(tensors[:args]),
+                kwargs=dict(zip(self._kwargs, tensors[args:], strict=True)),
+                labels=labels,
+            )
+        if start != self.expected:
+            raise HeldOutError(
+                f"{quote(source_of(self._spec))} gave {start} samples, {self.expected} are expected",
+                remedy="write the file again; it may have changed while it was read",
+                location=self._spec.location,
+            )
+        unique.check()
 
     def info(self) -> HeldOutInfo:
         """What was used. Of a loader it is known after a complete pass only.
@@ -112,35 +143,6 @@ class HeldOut:
     def inputs(self) -> tuple[Input, ...]:
         """The model's arguments, positional ones first."""
         return (*self._args, *self._kwargs.values())
-
-    def _read(self, batch_size: int) -> Iterator[Batch]:
-        reader = self.reader
-        # Large chunks are converted at once and cut into batches afterwards.
-        rows = batch_size * max(1, _CHUNK_BYTES // max(1, reader.row_bytes * batch_size))
-        unique = UniqueIds(place_of(self._spec, "id"))
-        shapes: dict[int, torch.Tensor] = {}
-        start = 0
-        for chunk in reader.chunks(self._columns, rows):
-            labels, named = self._labels.read(chunk, start)
-            tensors = [convert(source, chunk, named) for source in self.inputs]
-            for index, (source, tensor) in enumerate(zip(self.inputs, tensors, strict=True)):
-                _require_same(source, shapes.setdefault(index, tensor[:1]), tensor, named)
-            if isinstance(reader, LoaderReader):
-                unique.add(labels.ids)
-            start += len(labels)
-            args = len(self._args)
-            yield Batch(
-                args=tuple(tensors[:args]),
-                kwargs=dict(zip(self._kwargs, tensors[args:], strict=True)),
-                labels=labels,
-            )
-        if start != self.expected:
-            raise HeldOutError(
-                f"{quote(source_of(self._spec))} gave {start} samples, {self.expected} are expected",
-                remedy="write the file again; it may have changed while it was read",
-                location=self._spec.location,
-            )
-        unique.check()
 
     def _check_labels(self) -> None:
         """Reads the labels alone, so that they cannot be the end of a long evaluation."""

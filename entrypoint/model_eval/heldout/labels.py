@@ -19,6 +19,8 @@ from model_eval.wording import quote
 
 _EXACT = 2**53
 _INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
+_FEW = 100_000
+"""So many ids are looked through in Python in a few milliseconds."""
 
 
 class LabelReader:
@@ -358,10 +360,12 @@ class UniqueIds:
 
     def add(self, ids: Array) -> None:
         """Adds the ids of a chunk."""
-        import pyarrow as pa
-
         if ids.dtype.kind == "O":
-            self._parts.append(pa.array(ids))  # a str of Python's takes 50 bytes more
+            if len(ids) + sum(map(len, self._parts)) > _FEW:
+                import pyarrow as pa
+
+                ids = pa.array(ids)  # a str of Python's takes 50 bytes more
+            self._parts.append(ids)
         elif _counts_up(ids):
             self._append(range(int(ids[0]), int(ids[-1]) + 1))
         else:
@@ -376,17 +380,18 @@ class UniqueIds:
 
     def check(self) -> None:
         """Raises `HeldOutError` where an id occurs more than once."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        if len(self._parts) == 0 or (len(self._parts) == 1 and isinstance(self._parts[0], range)):
+        one_run = len(self._parts) == 1 and isinstance(self._parts[0], range)
+        if not self._parts or one_run or self._few_and_different():
             return
         parts = [np.arange(p.start, p.stop) if isinstance(p, range) else p for p in self._parts]
-        if all(isinstance(part, np.ndarray) for part in parts):
+        if all(isinstance(part, np.ndarray) and part.dtype.kind == "i" for part in parts):
             ordered = np.concatenate(parts)
             ordered.sort()
             if not np.any(ordered[1:] == ordered[:-1]):
                 return
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         ids = pa.chunked_array([pa.array(part) for part in parts])
         counts = pc.value_counts(ids)
         repeated = counts.filter(pc.greater(counts.field("counts"), 1))
@@ -400,6 +405,17 @@ class UniqueIds:
             remedy="give each sample its own id, or leave `id` out",
             location=self._location,
         )
+
+    def _few_and_different(self) -> bool:
+        """Whether a plain set shows it, which it does sooner than pyarrow's functions are imported."""
+        if sum(map(len, self._parts)) > _FEW:
+            return False
+        values = [
+            value
+            for part in self._parts
+            for value in (part if isinstance(part, range) else part.tolist())
+        ]
+        return len(set(values)) == len(values)
 
 
 def _counts_up(ids: Array) -> bool:

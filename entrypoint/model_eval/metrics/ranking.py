@@ -109,7 +109,7 @@ def auroc_of(rows: Rows, index: int) -> FloatArray:
     positives i, with weights in the place of counts. NaN where a side has no weight.
     """
     if rows.unweighted:
-        return np.array([_standing(rows, index).area])
+        return np.array([_area(rows, index)])
 
     def area(ranking: Ranking, weights: FloatArray) -> FloatArray:
         negative = cumulative(weights.take(ranking.negatives, axis=1))
@@ -143,22 +143,38 @@ def average_precision_of(rows: Rows, index: int) -> FloatArray:
     return _one_against_rest(rows, index, "average_precision", area)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+def area_of(score: Array, positive: BoolArray) -> float:
+    """The area under the ROC curve of scores (N,); NaN where a side has no rows.
+
+    Without the rows' order, which only intervals need: the sides are sorted apart, as bare numbers,
+    and each positive is looked up among the negatives.
+    """
+    own, others = score[positive], score[~positive]
+    if not len(own) or not len(others):
+        return np.nan
+    own.sort()
+    others.sort()
+    below = others.searchsorted(own, "left")
+    pairs = 2 * int(below.sum(dtype=np.int64))
+    tied = own[others.take(below, mode="clip") == own]
+    if len(tied):
+        first, last = (others.searchsorted(tied, side) for side in ("left", "right"))
+        pairs += int((last - first).sum(dtype=np.int64))
+    # Whole numbers, of which nothing is lost: twice the pairs in the right order, ties once.
+    return pairs / (2 * len(own) * len(others))
+
+
+def points_of(score: Array, positive: BoolArray) -> Array:
     """How rows that count once each stand to those of the other side.
 
-    Attributes:
-        area: under the ROC curve; NaN where a side has no rows.
-        points: (N,) twice the number of rows of the other side that a row is on the right side of,
-            where an equal score is half: whole numbers, so that nothing is lost.
+    Args:
+        score: (N,).
+        positive: (N,), which are of the class.
+
+    Returns:
+        (N,) twice the number of rows of the other side that a row is on the right side of, where an
+        equal score is half: whole numbers, so that nothing is lost.
     """
-
-    area: float
-    points: Array
-
-
-def standing(score: Array, positive: BoolArray) -> Standing:
-    """Of scores (N,), where `positive` says which are of the class."""
     small: npt.DTypeLike = np.int32 if len(score) < 1 << 30 else np.int64
     order, last = descending(score)
     own = positive.take(order)
@@ -166,14 +182,12 @@ def standing(score: Array, positive: BoolArray) -> Standing:
     passed = (last + 1).astype(small) - reached
     beaten = 2 * passed[-1:] - _before(passed) - passed
     beating = _before(reached) + reached
-    count, others = int(reached[-1:].sum()), int(passed[-1:].sum())
-    won = int(np.dot(np.diff(reached, prepend=0).astype(np.int64), beaten.astype(np.int64)))
     if len(last) < len(order):
         group = _group(last, len(order))
         beaten, beating = beaten[group], beating[group]
     points = np.empty(len(order), dtype=small)
     points[order] = np.where(own, beaten, beating)
-    return Standing(area=won / (2 * count * others) if count and others else np.nan, points=points)
+    return points
 
 
 def auroc_influence(rows: Rows, index: int) -> FloatArray:
@@ -183,10 +197,10 @@ def auroc_influence(rows: Rows, index: int) -> FloatArray:
     w u is 0. Rows of weight 0 take no part in the others'.
     """
     if rows.unweighted:
-        found, own = _standing(rows, index), is_of_class(rows, index)
+        points, own = _points(rows, index), is_of_class(rows, index)
         count, total = int(np.count_nonzero(own)), len(own)
-        share = found.points / np.where(own, 2 * (total - count), 2 * count)
-        return (share - found.area) * np.where(own, total / count, total / (total - count))
+        share = points / np.where(own, 2 * (total - count), 2 * count)
+        return (share - _area(rows, index)) * np.where(own, total / count, total / (total - count))
     weights = rows.plain_weights
     ranking = _ranking(rows, index)
     positive, negative = weights[ranking.positives], weights[ranking.negatives]
@@ -265,9 +279,17 @@ def _ranking(rows: Rows, index: int) -> Ranking:
     return found
 
 
-def _standing(rows: Rows, index: int) -> Standing:
-    found: Standing = rows.shared(
-        ("standing", index), lambda: standing(class_score(rows, index), is_of_class(rows, index))
+def _area(rows: Rows, index: int) -> float:
+    """Of rows that count once."""
+    found: float = rows.shared(
+        ("area", index), lambda: area_of(class_score(rows, index), is_of_class(rows, index))
+    )
+    return found
+
+
+def _points(rows: Rows, index: int) -> Array:
+    found: Array = rows.shared(
+        ("points", index), lambda: points_of(class_score(rows, index), is_of_class(rows, index))
     )
     return found
 

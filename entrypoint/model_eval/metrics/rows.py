@@ -198,6 +198,8 @@ class Rows:
         """
         if self._resample is not None:
             return self._grouped_moments(values, central=central)
+        if self.unweighted and len(values):
+            return _plain_moments(values, central=central)
         found = [_moments(values, weights, central=central) for weights in self._batches()]
         return Moments(
             square=np.concatenate([part.square for part in found]),
@@ -211,6 +213,8 @@ class Rows:
         """
         if self._resample is not None:
             return self._grouped_constant(values)
+        if self.unweighted and len(values):
+            return np.array([bool((values == values[0]).all())])
         found = [_constant(values, weights > 0) for weights in self._batches()]
         return np.concatenate(found)
 
@@ -432,6 +436,25 @@ class Moments:
 
     square: FloatArray
     exponent: IntArray
+
+
+def _plain_moments(values: FloatArray, *, central: bool) -> Moments:
+    """`_moments` of rows that count once: as scalar products, without a copy of the values."""
+    scaled, exponent = _plain_scaled(values)
+    offset = 0.0
+    if central:
+        scaled, more = _plain_scaled(scaled - scaled.mean())
+        exponent, offset = exponent + more, float(scaled.mean())
+    square = float(scaled @ scaled) / len(scaled) - offset**2
+    return Moments(square=np.array([square]), exponent=np.array([exponent], dtype=np.intc))
+
+
+def _plain_scaled(values: FloatArray) -> tuple[FloatArray, int]:
+    """`_scaled` of all values (N,)."""
+    _, exponent = np.frexp(max(values.max(), -values.min()))
+    if abs(exponent) <= TAME_EXPONENT:
+        return values, 0
+    return np.ldexp(values, -exponent), int(exponent)
 
 
 def _moments(values: FloatArray, weights: FloatArray, *, central: bool) -> Moments:

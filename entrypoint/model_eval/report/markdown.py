@@ -14,12 +14,14 @@ from model_eval.report.inert import block, code
 from model_eval.report.tables import NONE, details, span, table
 from model_eval.spec.catalog import COST
 from model_eval.types import (
+    BatchSizeFrom,
     ConfusionMatrix,
     Estimate,
     Fault,
     GateResult,
     GateStatus,
     Report,
+    RunSettings,
     Severity,
     Verdict,
 )
@@ -283,7 +285,7 @@ def _provenance(report: Report) -> str:
         add("Samples", f"{done.rows} of {done.expected}, {done.distinct} distinct")
     if report.run:
         run = report.run
-        add("Run", f"{code(run.precision)}, batch size {run.batch_size}, seed {run.seed}")
+        add("Run", f"{code(run.precision)}, {_batches(run)}, seed {run.seed}")
     if report.environment:
         here = report.environment
         device = here.device
@@ -298,6 +300,17 @@ def _provenance(report: Report) -> str:
     if report.timings:
         add("Seconds", f"{report.timings.total:.1f}, {report.timings.evaluate:.1f} evaluating")
     return details("What was evaluated", table(["", ""], rows, align="ll"))
+
+
+def _batches(run: RunSettings) -> str:
+    how = {
+        BatchSizeFrom.SPEC: "",
+        BatchSizeFrom.MEASURED: " (measured)",
+        BatchSizeFrom.MEMORY: " (memory ended on larger ones)",
+    }[run.batch_size_from]
+    size = "not measured yet" if run.batch_size is None else f"{run.batch_size:,}{how}"
+    layout = "" if run.memory_format == "contiguous" else f", {code(run.memory_format)}"
+    return f"batch size {size}{layout}"
 
 
 def _digest(sha256: str) -> str:

@@ -183,13 +183,22 @@ class HeldOutSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSpec:
-    """How the model is run. `precision` is fp32, tf32, bf16 or fp16."""
+    """How the model is run.
+
+    Attributes:
+        precision: fp32, tf32, bf16 or fp16.
+        batch_size: samples a batch; None where it is to be measured.
+        memory_format: contiguous or channels_last.
+        compile: whether torch.compile is tried.
+    """
 
     device: str
     precision: str
-    batch_size: int
+    batch_size: int | None
     seed: int
     device_location: Location
+    memory_format: str = "contiguous"
+    compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

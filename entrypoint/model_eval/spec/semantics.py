@@ -245,10 +245,13 @@ def _held_out_ledger(node: Node | None, places: Places, faults: Faults) -> PathR
 def _run(root: Node, node: Node | None) -> RunSpec:
     given = node.value if node else {}
     device = node.get("device") if node else None
+    size = given.get("batch_size", "auto")
     return RunSpec(
         device=given.get("device", "auto"),
         precision=given.get("precision", "fp32"),
-        batch_size=given.get("batch_size", 256),
+        batch_size=None if size == "auto" else size,
+        memory_format=given.get("memory_format", "contiguous"),
+        compile=given.get("compile", False),
         seed=given.get("seed", 0),
         device_location=device.location if device else (node or root).key_location,
     )

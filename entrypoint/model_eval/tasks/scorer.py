@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model_eval.errors import EvaluationError, HeldOutError
-from model_eval.ledger import Array, Ledger
+from model_eval.ledger import Array, Columns, Deferred, Ledger
 from model_eval.tasks import (
     binary,
     language_modeling,
@@ -20,6 +20,9 @@ from model_eval.tasks import (
 )
 from model_eval.tasks.shapes import require_rows
 from model_eval.types import OutputKind, Task
+
+_PASSING = {"like_probability", "largest"}
+"""Columns that `Scorer.columns` gives for `Scorer.ledger`, which are not the ledger's."""
 
 DOUBT_LOGITS_FROM = 20
 """So many samples whose outputs are all between 0 and 1 are not taken for logits."""
@@ -49,8 +52,16 @@ class Scorer:
         """Whether the targets themselves are in the ledger, and not only what they add up to."""
         return self.task not in {Task.SEGMENTATION, Task.LANGUAGE_MODELING}
 
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether the ledger needs all outputs, of which columns are computed when asked for."""
+        return self.task is Task.MULTICLASS
+
     def columns(self, outputs: Tensor, target: npt.NDArray[np.generic]) -> dict[str, Tensor]:
         """Scores one batch on the device where the outputs are, without waiting for it.
+
+        Where the scorer `keeps_outputs` these are the columns that every ledger needs; `ledger`
+        adds the others.
 
         Raises:
             EvaluationError: the outputs have the wrong shape or number of classes.
@@ -95,25 +106,51 @@ class Scorer:
         multiclass.require_scores(outputs)
         self._require_classes(outputs.shape[1])
         self._require_targets(target, outputs.shape[1])
-        return multiclass.columns(outputs, on_device, kind=self.kind)
+        return multiclass.columns(outputs, kind=self.kind)
 
-    def ledger(self, columns: Mapping[str, Array]) -> Ledger:
+    def ledger(self, columns: Mapping[str, Array], outputs: Tensor | None = None) -> Ledger:
         """Makes the ledger of all rows.
+
+        Args:
+            columns: what `columns` gave of every row, and the labels.
+            outputs: all of them, on the CPU, float32 or float64, where the scorer `keeps_outputs`.
+
+        Raises:
+            HeldOutError: nothing of the set is counted.
+        """
+        kept: dict[str, Array | Deferred] = {
+            name: column for name, column in columns.items() if name not in _PASSING
+        }
+        if outputs is not None and self.kind is not None:
+            target = torch.from_numpy(columns["target"])
+            largest = torch.from_numpy(columns["largest"]) if "largest" in columns else None
+            kept |= multiclass.derived(outputs, target, largest, kind=self.kind)
+        self._require_counted(columns)
+        known = Columns(kept)
+        return Ledger(
+            task=self.task,
+            columns=known,
+            classes=self._class_names(known.described()),
+            outputs=self._output_names(columns),
+        )
+
+    def require_declared(self, columns: Mapping[str, Array], outputs: Tensor | None = None) -> None:
+        """Holds what the outputs of the finite rows look like against what the spec says.
+
+        Args:
+            columns: of the whole set.
+            outputs: as in `ledger`.
 
         Raises:
             EvaluationError: outputs were declared to be probabilities and are not, or to be
                 logits and are probabilities.
         """
-        kept = dict(columns)
-        if (like := kept.pop("like_probability", None)) is not None:
-            self._require_declared(like[kept["finite"]])
-        self._require_counted(kept)
-        return Ledger(
-            task=self.task,
-            columns=kept,
-            classes=self._class_names(columns),
-            outputs=self._output_names(columns),
-        )
+        if (like := columns.get("like_probability")) is not None:
+            self._require_declared(like[columns["finite"]])
+        elif outputs is not None and len(outputs) >= DOUBT_LOGITS_FROM:
+            finite = torch.from_numpy(columns["finite"])
+            if multiclass.all_like_probabilities(outputs, finite):
+                self._require_declared(columns["finite"][columns["finite"]])
 
     def _output_names(self, columns: Mapping[str, Array]) -> tuple[str, ...]:
         """One name an output: the target columns', or `name.0`, `name.1` of one wide column."""
@@ -124,7 +161,7 @@ class Scorer:
             return tuple(f"{self.outputs[0]}.{index}" for index in range(count))
         return self.outputs
 
-    def _class_names(self, columns: Mapping[str, Array]) -> tuple[str, ...]:
+    def _class_names(self, columns: Mapping[str, Array | Deferred]) -> tuple[str, ...]:
         if self.task in {Task.REGRESSION, Task.LANGUAGE_MODELING}:
             return ()
         wide = "support" if self.task is Task.SEGMENTATION else "probability"
@@ -152,7 +189,6 @@ class Scorer:
             )
 
     def _require_declared(self, like: Array) -> None:
-        """Holds what the outputs of the finite rows look like against what the spec says."""
         wrong = int(np.count_nonzero(~like))
         if self.kind is OutputKind.PROBABILITIES and wrong:
             raise EvaluationError(

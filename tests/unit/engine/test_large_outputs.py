@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from model_eval.engine import evaluate, loop
+from model_eval.engine import BatchSize, evaluate
+from model_eval.engine import chunk as chunks
 from model_eval.heldout import Batch, Labels
 from model_eval.tasks import Scorer
 from model_eval.types import OutputKind, Task
@@ -20,7 +21,7 @@ class Masks:
         self.x = torch.tensor(rng.normal(size=(N, C, SIDE, SIDE)))
         self.y = rng.integers(0, C, (N, SIDE, SIDE)).astype(np.uint8)
 
-    def batches(self, batch_size):
+    def blocks(self, batch_size):
         for start in range(0, N, batch_size):
             part = slice(start, start + batch_size)
             ids = np.arange(N)[part]
@@ -36,14 +37,16 @@ SCORER = Scorer(
 
 
 def run(batch_size, predict=lambda args, _: args[0]):
-    return evaluate(predict, Masks(), SCORER, batch_size=batch_size, progress=lambda _: None)
+    return evaluate(
+        predict, Masks(), SCORER, batch_size=BatchSize(batch_size), progress=lambda _: None
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
 @pytest.mark.parametrize("chunk", [1, 150, 1_000_000])
 def test_the_ledger_is_the_same_for_every_size(monkeypatch, batch_size, chunk):
     expected = run(N)
-    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", chunk)
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", chunk)
     rows = run(batch_size)
     assert set(rows.columns) == {
         "id", "cluster", "slice:odd", "finite", "hits", "predicted", "support",
@@ -54,7 +57,7 @@ def test_the_ledger_is_the_same_for_every_size(monkeypatch, batch_size, chunk):
 
 def test_outputs_that_fill_a_chunk_are_scored_where_they_are(monkeypatch):
     """Neither copied nor joined with others, even from memory that the model uses again."""
-    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", 2 * C * SIDE * SIDE)
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", 2 * C * SIDE * SIDE)
     memory = torch.empty((2, C, SIDE, SIDE), dtype=torch.float64)
 
     def predict(args, _):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from model_eval.engine import evaluate, loop
+from model_eval.engine import BatchSize, evaluate
+from model_eval.engine import chunk as chunks
 from model_eval.errors import EvaluationError
 from model_eval.heldout import Batch, Labels
 from model_eval.tasks import Scorer
@@ -19,7 +20,7 @@ class Memory:
     def __init__(self, n=N):
         self.x = torch.linspace(-2, 2, n)
 
-    def batches(self, batch_size):
+    def blocks(self, batch_size):
         for start in range(0, len(self.x), batch_size):
             x = self.x[start : start + batch_size]
             rows = np.arange(start, start + len(x))
@@ -42,14 +43,16 @@ SCORER = Scorer(
 
 def run(batch_size, *, n=N, predict=lambda args, _: args[0]):
     seen = []
-    rows = evaluate(predict, Memory(n), SCORER, batch_size=batch_size, progress=seen.append)
+    rows = evaluate(
+        predict, Memory(n), SCORER, batch_size=BatchSize(batch_size), progress=seen.append
+    )
     return rows, seen
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 22, 23, 24, 1000])
 @pytest.mark.parametrize("chunk", [1, 5, 1_000_000])
 def test_the_ledger_is_the_same_for_every_batch_size(monkeypatch, batch_size, chunk):
-    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", chunk)
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", chunk)
     expected, _ = run(N)
     rows, seen = run(batch_size)
     assert sum(seen) == len(rows) == N
@@ -78,7 +81,7 @@ def test_a_model_that_writes_every_output_into_the_same_memory():
 
 @pytest.mark.parametrize("chunk", [1, 1_000_000])
 def test_outputs_that_change_shape_between_batches(monkeypatch, chunk):
-    monkeypatch.setattr(loop, "ELEMENTS_PER_CHUNK", chunk)
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", chunk)
 
     def predict(args, _):
         return args[0] if len(args[0]) == 4 else args[0][:, None]

@@ -15,7 +15,7 @@ class Memory:
     def __init__(self, n):
         self.n = n
 
-    def batches(self, batch_size):
+    def blocks(self, batch_size):
         for start in range(0, self.n, batch_size):
             rows = np.arange(start, min(self.n, start + batch_size))
             x = torch.from_numpy(rows).float()
@@ -25,7 +25,7 @@ class Memory:
 
 def kept(n, *, batch_size=4, seed=0, rows=10):
     keeping = Keeping(Memory(n), n, seed, rows)
-    passed = torch.cat([batch.args[0] for batch in keeping.batches(batch_size)])
+    passed = torch.cat([batch.args[0] for batch in keeping.blocks(batch_size)])
     assert passed.tolist() == list(range(n))
     return keeping.sample()
 
@@ -57,7 +57,7 @@ def test_large_samples_are_fewer(monkeypatch):
 
 def test_what_is_kept_is_a_copy():
     keeping = Keeping(Memory(4), 4, 0)
-    for batch in keeping.batches(4):
+    for batch in keeping.blocks(4):
         batch.args[0].zero_()
     assert keeping.sample().rows.args[0].tolist() == [0, 1, 2, 3]
 
@@ -66,7 +66,7 @@ def test_half_a_pass_leaves_no_sample():
     keeping = Keeping(Memory(40), 40, 0, 40)
     with pytest.raises(ValueError, match="no complete pass"):
         keeping.sample()
-    next(keeping.batches(4))
+    next(keeping.blocks(4))
     with pytest.raises(ValueError, match="no complete pass"):
         keeping.sample()
 

@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from builders.heldout import an_input
 from model_eval.errors import HeldOutError
-from model_eval.heldout.batch import Batch, Labels, rebatch
+from model_eval.heldout.batch import Batch, Labels
+from model_eval.heldout.feed import rebatch
 from model_eval.heldout.inputs import bind, convert
 from model_eval.heldout.wording import Rows, one_line
 from model_eval.wording import quote

@@ -4,12 +4,20 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders.heldout import AT
 from model_eval.errors import HeldOutError
+from model_eval.heldout import labels
 from model_eval.heldout.labels import UniqueIds
+
+
+@pytest.fixture(autouse=True, params=["few", "many"])
+def size(request, monkeypatch):
+    """Few ids are compared in another way than many."""
+    if request.param == "many":
+        monkeypatch.setattr(labels, "_FEW", 0)
 
 
 def of(*chunks):
@@ -23,6 +31,7 @@ def integers(*values):
     return np.array(values, dtype=np.int64)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.integers(-6, 30), min_size=1, max_size=5), max_size=6))
 def test_integers_are_found_like_by_counting(chunks):
     unique = of(*(integers(*chunk) for chunk in chunks))
@@ -45,6 +54,11 @@ def test_texts_are_found_across_chunks():
     unique = of(np.array(["a", "b"], dtype=object), np.array(["c", "a"], dtype=object))
     with pytest.raises(HeldOutError, match="the id `a` occurs 2 times; 1 of 4 samples"):
         unique.check()
+
+
+def test_texts_that_differ_pass():
+    unique = of(np.array(["a", "b"], dtype=object), np.array(["c"], dtype=object))
+    assert unique.check() is None
 
 
 def test_of_positions_only_the_first_and_the_last_are_kept():

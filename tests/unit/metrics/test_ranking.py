@@ -34,7 +34,7 @@ def test_rows_fall_and_equal_scores_are_one_group(numbers, dtype):
 def test_points_are_counted_one_by_one(drawn, dtype):
     score = np.array([number for number, _ in drawn], dtype=dtype)
     positive = np.array([side for _, side in drawn], dtype=bool)
-    found = ranking.standing(score, positive)
+    found = ranking.points_of(score, positive)
     expected = [
         sum(
             1 if other == one else 2 * ((one > other) if side else (other > one))
@@ -43,14 +43,15 @@ def test_points_are_counted_one_by_one(drawn, dtype):
         )
         for one, side in zip(score, positive, strict=True)
     ]
-    assert found.points.tolist() == expected
+    assert found.tolist() == expected
+    area = ranking.area_of(score, positive)
     if 0 < positive.sum() < len(positive):
         finite = np.clip(score, -3e38, 3e38)  # which scikit-learn asks for; no order changes
         ties = len(np.unique(finite)) == len(np.unique(score))
         if ties:
-            assert found.area == pytest.approx(roc_auc_score(positive, finite), rel=1e-12)
+            assert area == pytest.approx(roc_auc_score(positive, finite), rel=1e-12)
     else:
-        assert np.isnan(found.area)
+        assert np.isnan(area)
 
 
 RNG = np.random.default_rng(0)
@@ -106,6 +107,6 @@ def test_threads_are_as_quiet_as_the_rest(monkeypatch):
 def test_what_is_sorted_once_is_shared():
     sample = Sample(ledger=LEDGERS["multiclass"])
     compute_once = sample.rows()
-    ranking.auroc_of(compute_once, 1)
-    assert ("standing", 1) in sample.memory
-    assert ranking._standing(sample.rows(), 1) is sample.memory["standing", 1]
+    ranking.auroc_influence(compute_once, 1)
+    assert ("points", 1) in sample.memory
+    assert ranking._points(sample.rows(), 1) is sample.memory["points", 1]

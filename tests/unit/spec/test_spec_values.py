@@ -52,7 +52,7 @@ def test_defaults():
         "classes": at("smallest", 11, 12),
     }
     assert (spec.run.device, spec.run.precision, spec.run.batch_size, spec.run.seed) == (
-        "auto", "fp32", 256, 0,
+        "auto", "fp32", None, 0,
     )  # fmt: skip
     assert [metric.label for metric in spec.metrics] == [
         "accuracy", "precision_macro", "recall_macro", "f1_macro", "auroc", "log_loss",

@@ -22,8 +22,22 @@ def scorer(task, kind=LOGITS, *, threshold=None, classes=None, outputs=()):
 
 def columns(task, outputs, target, **options):
     target = np.asarray(target, dtype=float if task is Task.REGRESSION else np.int64)
-    found = scorer(task, **options).columns(torch.as_tensor(outputs), target)
-    return {name: tensor.numpy() for name, tensor in found.items()}
+    scoring = scorer(task, **options)
+    outputs = torch.as_tensor(outputs)
+    found = {name: one.numpy() for name, one in scoring.columns(outputs, target).items()}
+    if not scoring.keeps_outputs:
+        return found
+    labels = {"id": np.arange(len(target)), "target": target}
+    return scoring.ledger({**labels, **found}, outputs).columns
+
+
+def hold_against_spec(task, outputs, kind):
+    """Holds what outputs look like against what they are said to be; gives how many they are."""
+    scoring, target = scorer(task, kind), np.arange(len(outputs)) % 2
+    given = torch.as_tensor(outputs)
+    found = {name: one.numpy() for name, one in scoring.columns(given, target).items()}
+    scoring.require_declared(found, given if scoring.keeps_outputs else None)
+    return len(found["finite"])
 
 
 LOGIT = np.array([-3.0, -0.1, 0.0, 2.5, 40.0, -745.0], dtype=np.float32)
@@ -156,10 +170,8 @@ def test_class_names_must_be_as_many_as_outputs():
     ],
 )
 def test_logits_declared_as_probabilities_are_refused(task, outputs):
-    found = columns(task, outputs, [0, 1], kind=PROBABILITIES)
-    rows = {"id": np.arange(2), "target": np.array([0, 1]), **found}
     with pytest.raises(EvaluationError) as caught:
-        scorer(task, PROBABILITIES).ledger(rows)
+        hold_against_spec(task, outputs, PROBABILITIES)
     assert caught.value.message == (
         "the outputs of 1 of 2 samples are not probabilities (outside 0 to 1, or not summing to 1)"
     )
@@ -175,20 +187,26 @@ def test_logits_declared_as_probabilities_are_refused(task, outputs):
     ],
 )
 def test_probabilities_declared_as_logits_are_refused(task, outputs):
-    def ledger(outputs):
-        rows = len(outputs)
-        found = columns(task, outputs, np.arange(rows) % 2)
-        known = {"id": np.arange(rows), "target": np.arange(rows) % 2, **found}
-        return scorer(task, LOGITS).ledger(known)
-
     with pytest.raises(EvaluationError) as caught:
-        ledger(outputs)
+        hold_against_spec(task, outputs, LOGITS)
     assert caught.value.message == (
         "the outputs of all 20 samples look like probabilities, "
         "and the spec says that they are logits"
     )
-    assert len(ledger(outputs[:19])) == 19  # too few to tell
-    assert len(ledger(outputs * 1.2)) == 20
+    assert hold_against_spec(task, outputs[:19], LOGITS) == 19  # too few to tell
+    assert hold_against_spec(task, outputs * 1.2, LOGITS) == 20
+
+
+def test_one_row_of_many_tells_what_outputs_are():
+    """Whole blocks look like probabilities, and a later one does not."""
+    outputs = np.full((100_000, 2), 0.5, dtype=np.float32)
+    with pytest.raises(EvaluationError, match="all 100000 samples look like probabilities"):
+        hold_against_spec(Task.MULTICLASS, outputs, LOGITS)
+    outputs[-1] = 3
+    assert hold_against_spec(Task.MULTICLASS, outputs, LOGITS) == 100_000
+    outputs[-1] = np.nan  # tells nothing
+    with pytest.raises(EvaluationError, match="all 99999 samples look like probabilities"):
+        hold_against_spec(Task.MULTICLASS, outputs, LOGITS)
 
 
 def test_scores_order_what_probabilities_cannot():

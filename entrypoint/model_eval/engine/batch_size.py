@@ -1,0 +1,147 @@
+"""How many samples a batch has: what the spec says, or what is fastest here, less where memory ends.
+
+The best size differs by model and machine by a factor of two and more: too small, and the calls cost
+more than the work; too large, and what one layer hands to the next leaves the processor's cache.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+
+from model_eval.types import BatchSizeFrom
+
+FIRST = 32
+LARGEST = 8_192
+RATIO = 4
+"""From one size to the next while it pays; then the sizes between are tried."""
+
+BETTER = 0.97
+"""A size must take less than this of the time of the smaller one, which needs less memory."""
+
+BATCHES = 3
+SLOW_SECONDS = 0.05
+"""Of batches this slow two are timed: the shortest counts, and the first pays for setting up."""
+
+FILLS = 0.5
+"""Of the memory that is free, a larger batch may be expected to need this much."""
+
+
+class BatchSize:
+    """The size of the next batch.
+
+    Attributes:
+        size: samples.
+        origin: who says so.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.origin = BatchSizeFrom.SPEC
+
+    @property
+    def multiple(self) -> int:
+        """What blocks of samples should be whole multiples of, so that cutting copies nothing."""
+        return self.size
+
+    @property
+    def measuring(self) -> bool:
+        """Whether `record` wants to know how long the next batch takes."""
+        return False
+
+    def record(self, rows: int, seconds: float, peak: int | None) -> None:
+        """Takes in how long a batch took and how much memory, in bytes, it needed at most."""
+
+    def lower(self, rows: int) -> None:
+        """Memory ended on a batch of more than so many samples."""
+        self.size, self.origin = max(1, min(self.size, rows)), BatchSizeFrom.MEMORY
+
+
+@dataclass(slots=True)
+class _Trial:
+    seconds: list[float] = field(default_factory=list)
+    best: float = inf
+
+    def add(self, rows: int, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self.best = min(self.best, seconds / rows)
+
+    @property
+    def over(self) -> bool:
+        return len(self.seconds) >= (2 if min(self.seconds) > SLOW_SECONDS else BATCHES)
+
+
+class MeasuredBatchSize(BatchSize):
+    """Tries sizes on the first batches, which count like all others, and stays with the fastest.
+
+    Args:
+        free: gives the bytes of memory that a batch can have; None where that is not known.
+    """
+
+    def __init__(self, *, free: Callable[[], int | None]) -> None:
+        super().__init__(FIRST)
+        self.origin = BatchSizeFrom.MEASURED
+        self._free = free
+        self._trials: dict[int, _Trial] = {}
+        self._bytes_a_row = 0.0
+        self._measuring = True
+
+    @property
+    def multiple(self) -> int:
+        """See `BatchSize`: sizes change, so that any will do."""
+        return 1
+
+    @property
+    def measuring(self) -> bool:
+        """See `BatchSize`."""
+        return self._measuring
+
+    def record(self, rows: int, seconds: float, peak: int | None) -> None:
+        """See `BatchSize`; a batch of another size, such as the last one, tells nothing."""
+        if not self._measuring or rows != self.size:
+            return
+        if peak is not None:
+            self._bytes_a_row = max(self._bytes_a_row, peak / rows)
+        trial = self._trials.setdefault(rows, _Trial())
+        trial.add(rows, seconds)
+        if trial.over:
+            self._go_on()
+
+    def lower(self, rows: int) -> None:
+        """See `BatchSize`; nothing larger is tried again."""
+        super().lower(rows)
+        self._measuring = False
+
+    def _go_on(self) -> None:
+        following = next((size for size in self._candidates() if size not in self._trials), None)
+        if following is not None:
+            self.size = following
+            return
+        self._measuring = False
+        self.size = self._best()
+
+    def _candidates(self) -> list[int]:
+        """The sizes to try, in order, as far as those that were tried tell."""
+        tried = sorted(self._trials)
+        last, best = tried[-1], self._best()
+        larger = last * RATIO
+        if best == last and larger <= LARGEST and self._fits(larger):
+            return [larger]
+        between = [best // 2, best * 2] if best > FIRST else [FIRST * 2, FIRST // 2]
+        return [size for size in between if size <= LARGEST and self._fits(size)]
+
+    def _best(self) -> int:
+        """The fastest one; of sizes that are as fast, the smallest."""
+        chosen = min(self._trials)
+        for size in sorted(self._trials):
+            if self._trials[size].best < BETTER * self._trials[chosen].best:
+                chosen = size
+        return chosen
+
+    def _fits(self, size: int) -> bool:
+        free = self._free()
+        return free is None or self._bytes_a_row * size < FILLS * free
+
+
+def batch_size_of(requested: int | None, *, free: Callable[[], int | None]) -> BatchSize:
+    """The policy for what a spec says; None is `auto`."""
+    return MeasuredBatchSize(free=free) if requested is None else BatchSize(requested)

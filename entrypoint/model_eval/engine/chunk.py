@@ -1,0 +1,145 @@
+"""Outputs on their way from the model into the ledger: scored in few large kernels, copied once."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_eval.errors import EvaluationError
+from model_eval.ledger import Array
+from model_eval.tasks import Scorer, require_rows
+
+ELEMENTS_PER_CHUNK = 1 << 17
+"""Outputs that are scored at once on a CPU: they are in its cache still."""
+
+ELEMENTS_ON_ACCELERATOR = 1 << 22
+"""The same elsewhere, where each kernel and each copy costs its start."""
+
+
+class Kept:
+    """All outputs of the set, on the CPU, in rows of one block of memory.
+
+    Args:
+        rows: how many there will be, where it is known.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._memory: Tensor | None = None
+        self._used = 0
+
+    def next(self, rows: int, like: Tensor) -> Tensor:
+        """Memory for the next rows of outputs: (rows, ...), float32, or float64 where these are."""
+        memory = self._memory
+        end = self._used + rows
+        if memory is None or end > len(memory):
+            dtype = np.float64 if like.dtype == torch.float64 else np.float32
+            shape = (max(self._rows, 2 * self._used, end), *like.shape[1:])
+            # NumPy asks for huge pages, torch does not: a fifth of the time of touching them first.
+            larger = torch.from_numpy(np.empty(shape, dtype=dtype))
+            if memory is not None:
+                larger[: self._used] = memory[: self._used]
+            self._memory = memory = larger
+        self._used = end
+        return memory[end - rows : end]
+
+    def all(self) -> Tensor:
+        """Every row that was handed out."""
+        if self._memory is None:
+            raise ValueError("there were no outputs")
+        return self._memory[: self._used]
+
+
+class Chunk:
+    """Outputs that are not scored yet, and their targets.
+
+    Args:
+        scorer: of the task.
+        kept: where all outputs are kept for the ledger; None where none are.
+        waits: whether it waits for several pieces, so that a device is seldom waited for.
+
+    Attributes:
+        rows: how many samples it should have at most; 0 before there was an output.
+    """
+
+    def __init__(self, scorer: Scorer, kept: Kept | None, *, waits: bool) -> None:
+        self.rows = 0
+        self._scorer, self._kept, self._waits = scorer, kept, waits
+        self._targets: list[Array] = []
+        self._expected = self._used = 0
+        self._memory: Tensor | None = None
+        self._outputs: Tensor | None = None
+        self._first: torch.Size | None = None
+
+    def has_room(self, rows: int) -> bool:
+        """Whether so many samples can come before it is scored."""
+        return not self._expected or (self._waits and self._expected + rows <= self.rows)
+
+    def begin(self, target: Array) -> None:
+        """Makes ready for the outputs of samples with these targets, for which there must be room."""
+        self._targets.append(target)
+        self._expected += len(target)
+
+    def add(self, outputs: Tensor, rows: int) -> None:
+        """Takes in the outputs of the next samples.
+
+        Raises:
+            EvaluationError: they are of other rows, or of another shape than those before.
+        """
+        if outputs.ndim == 0 or outputs.shape[0] != rows:
+            require_rows(outputs, rows)
+        if self._first is None:
+            self._learn(outputs)
+        elif outputs.shape != self._first and outputs.shape[1:] != self._first[1:]:
+            raise EvaluationError(
+                f"the model returned shape {tuple(outputs.shape)} after {tuple(self._first)}",
+                remedy="an output must have the same shape for every batch",
+            )
+        if self._used == 0 and self._is_whole(outputs, rows):
+            # It is scored before the model runs again, and so before a model that writes every
+            # output into the same memory does.
+            self._outputs = outputs
+        else:
+            if self._outputs is None:
+                self._outputs = self._room(outputs)
+            self._outputs[self._used : self._used + rows] = outputs
+        self._used += rows
+
+    def score(self) -> dict[str, Array]:
+        """Empties the chunk into the ledger's columns: few large kernels, one wait for the device."""
+        if self._outputs is None or self._used != self._expected:
+            raise ValueError(f"{self._used} of {self._expected} samples have outputs")
+        outputs = self._outputs[: self._used]
+        whole = self._targets[0] if len(self._targets) == 1 else np.concatenate(self._targets)
+        scored = self._scorer.columns(outputs, whole)
+        columns = {name: _own(column, outputs) for name, column in scored.items()}
+        if self._kept is not None and (self._waits or not outputs.is_cpu):
+            self._kept.next(len(outputs), outputs).copy_(outputs)
+        self._targets, self._outputs = [], None
+        self._expected = self._used = 0
+        return columns
+
+    def _learn(self, outputs: Tensor) -> None:
+        self._first = outputs.shape
+        elements = ELEMENTS_PER_CHUNK if outputs.is_cpu else ELEMENTS_ON_ACCELERATOR
+        self.rows = elements // max(1, outputs[0].numel()) if len(outputs) else 0
+
+    def _is_whole(self, outputs: Tensor, rows: int) -> bool:
+        """Whether the chunk is this batch, whose outputs need not be copied together."""
+        kept_here = self._kept is not None and outputs.is_cpu and not self._waits
+        return rows == self._expected and not kept_here and not self.has_room(1)
+
+    def _room(self, like: Tensor) -> Tensor:
+        """Memory for the chunk on the outputs' device, used again for each."""
+        if self._kept is not None and like.is_cpu and not self._waits:
+            return self._kept.next(self._expected, like)
+        if self._memory is None or len(self._memory) < self._expected:
+            shape = (max(self.rows, self._expected), *like.shape[1:])
+            self._memory = torch.empty(shape, dtype=like.dtype, device=like.device)
+        return self._memory
+
+
+def _own(column: Tensor, outputs: Tensor) -> Array:
+    """The column on the CPU, in memory that the next outputs are not written into."""
+    if column.untyped_storage().data_ptr() == outputs.untyped_storage().data_ptr():
+        column = column.clone()
+    return column.cpu().numpy()

@@ -1,0 +1,98 @@
+"""How much memory a batch took, and how much there is for a larger one."""
+
+from pathlib import Path
+
+import torch
+
+_CGROUP = Path("/sys/fs/cgroup")
+_STATUS = Path("/proc/self/status")
+_CLEAR_PEAK = "5"
+
+
+def free(device: torch.device) -> int | None:
+    """Bytes that the process could still take on the device; None where nobody says."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type != "cpu":
+        return None
+    known = [_host(), _cgroup()]
+    return min((found for found in known if found is not None), default=None)
+
+
+class Peak:
+    """Measures the most memory that something takes, above what was taken before it.
+
+    On the CPU this is the peak of the process, which Linux lets be set back; where it does not,
+    nothing is known.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before: int | None = None
+
+    def begin(self) -> None:
+        """Sets the peak to what is taken now."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._before = torch.cuda.memory_allocated(self._device)
+            return
+        try:
+            Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK, encoding="ascii")
+            self._before = _status("VmRSS")
+        except OSError:
+            self._before = None
+
+    def taken(self) -> int | None:
+        """Bytes since `begin`, at most; None where that is not known."""
+        if self._before is None:
+            return None
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self._device)) - self._before
+        peak = _status("VmHWM")
+        return None if peak is None else max(0, peak - self._before)
+
+
+def release(device: torch.device) -> None:
+    """Gives back what torch keeps of a batch that did not fit."""
+    if device.type != "cpu":
+        torch.accelerator.memory.empty_cache()
+
+
+def _host() -> int | None:
+    return _field(Path("/proc/meminfo"), "MemAvailable")
+
+
+def _cgroup() -> int | None:
+    """What the container's limit leaves; its page cache counts as free, because it can go."""
+    limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
+    if limit is None or used is None:
+        return None
+    cached = 0
+    for line in _text(_CGROUP / "memory.stat").splitlines():
+        name, _, value = line.partition(" ")
+        if name == "inactive_file":
+            cached = int(value)
+    return max(0, limit - used + cached)
+
+
+def _status(name: str) -> int | None:
+    return _field(_STATUS, name)
+
+
+def _field(path: Path, name: str) -> int | None:
+    for line in _text(path).splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
