@@ -87,6 +87,13 @@ def test_chunks_of_any_size_are_the_same_samples(tmp_path, monkeypatch, chunk):
     )
 
 
+def test_a_csv_row_larger_than_a_block_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("model_eval.heldout.readers.csv_file._BLOCK", 100)
+    wide = {"x": np.arange(6.0), "y": np.arange(6), "key": ["a", "b", "c" * 300, "d", "e", "f"]}
+    found = opened(written(tmp_path, "csv", wide), id="key")
+    assert everything(found).labels.ids.tolist() == wide["key"]
+
+
 def test_the_digest_is_what_sha256sum_prints(tmp_path):
     path = written(tmp_path, "parquet", FLAT)
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
