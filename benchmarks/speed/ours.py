@@ -1,21 +1,14 @@
-"""All calls of the product, in one place.
+"""All calls of the product, in one place."""
 
-`UnavailableError` where this version has no such option: its contender is skipped, and the results
-say so.
-"""
-
-import inspect
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.speed.contest import UnavailableError
 from benchmarks.speed.data import Held
 from model_eval import engine
 from model_eval.heldout import Batch, Labels
@@ -74,11 +67,7 @@ def source(data: Held) -> InMemory:
 
 
 def evaluated(model: torch.nn.Module, data: Held, options: Options) -> tuple[Ledger, int]:
-    """What the engine makes of the model over the set, and the batch size that it came to.
-
-    Raises:
-        UnavailableError: this version has no such option.
-    """
+    """What the engine makes of the model over the set, and the batch size that it came to."""
     task = _TASKS[data.task]
     classes = task is Task.MULTICLASS
     scorer = Scorer(
@@ -113,19 +102,15 @@ def every_column(rows: Ledger) -> None:
 
 
 def _predict(model: torch.nn.Module, options: Options) -> engine.Predict:
-    known = inspect.signature(engine.make_predict).parameters
-    asked: dict[str, Any] = {"compile": True} if options.compile else {}
-    if missing := [name for name in asked if name not in known]:
-        raise UnavailableError(f"this version has no `run.{missing[0]}`")
+    laid_out = _laid_out(model, options.memory_format)
     return engine.make_predict(
-        _laid_out(model, options.memory_format),
+        torch.compile(laid_out, dynamic=False) if options.compile else laid_out,
         device=_CPU,
         precision=options.precision,
         output_field=None,
         transform=None,
         postprocess=None,
         memory_format=engine.MEMORY_FORMATS[options.memory_format],
-        **asked,
     )
 
 
