@@ -1,5 +1,6 @@
 """All calls of the product, in one place."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from math import prod
 import numpy as np
 import torch
 
+from benchmarks.speed.contest import UnavailableError
 from benchmarks.speed.data import Held
 from model_eval import engine
 from model_eval.heldout import Batch, Labels
@@ -102,6 +104,8 @@ def every_column(rows: Ledger) -> None:
 
 
 def _predict(model: torch.nn.Module, options: Options) -> engine.Predict:
+    if options.compile and not any(shutil.which(name) for name in ("g++", "clang++")):
+        raise UnavailableError("there is no C++ compiler")
     laid_out = _laid_out(model, options.memory_format)
     return engine.make_predict(
         torch.compile(laid_out, dynamic=False) if options.compile else laid_out,

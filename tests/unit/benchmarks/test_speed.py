@@ -130,13 +130,10 @@ def test_contenders_agree_with_scikit_learn(task):
     assert value == pytest.approx(expected[name], abs=1e-6)
 
 
-def test_options_that_are_not_there_are_unavailable_and_not_ignored(monkeypatch):
-    def older(model, *, device, precision, output_field, transform, postprocess, memory_format):
-        raise AssertionError("called without what was asked for")
-
-    monkeypatch.setattr(ours.engine, "make_predict", older)
+def test_what_this_machine_cannot_do_is_unavailable_and_not_left_out(monkeypatch):
+    monkeypatch.setattr(ours.shutil, "which", lambda _name: None)
     data = Held(torch.zeros((4, 64)), torch.zeros(4, dtype=torch.int64), "classification")
-    with pytest.raises(UnavailableError, match=r"this version has no `run\.compile`"):
+    with pytest.raises(UnavailableError, match=r"there is no C\+\+ compiler"):
         ours.ledger(mlp(), data, ours.Options(compile=True))
 
 
