@@ -86,15 +86,10 @@ def _torch_sort(score: np.ndarray, target: np.ndarray) -> Compute:
 
 
 def _searched(score: np.ndarray, target: np.ndarray) -> Compute:
+    from benchmarks.speed.peers.by_hand import area
+
     positive = target == 1
-
-    def compute() -> float:
-        own, others = np.sort(score[positive]), np.sort(score[~positive])
-        below = np.searchsorted(others, own, "left").sum()
-        level = np.searchsorted(others, own, "right").sum()
-        return float((below + level) / 2 / len(own) / len(others))
-
-    return compute
+    return lambda: area(score, positive)
 
 
 CONTENDERS: Mapping[str, tuple[Kind, Prepare]] = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,13 +62,22 @@ def _classes(model: torch.nn.Module, batches: Batches, *, auroc: bool, size: int
 
 
 def _auroc(probability: Tensor, target: Tensor) -> Tensor:
-    """The mean over classes, each against the rest; equal scores in the order of a stable sort."""
-    areas = []
-    for index in range(probability.shape[1]):
-        own = (target == index)[probability[:, index].argsort()]
-        below = (~own).cumsum(0)
-        areas.append(below[own].double().mean() / below[-1])
-    return torch.stack(areas).mean()
+    """The mean over classes, each against the rest."""
+    areas = [
+        area(column.numpy(), (target == index).numpy())
+        for index, column in enumerate(probability.T.contiguous())
+    ]
+    return torch.tensor(areas, dtype=torch.float64).mean()
+
+
+def area(score: np.ndarray, positive: np.ndarray) -> float:
+    """The area under the ROC curve of scores (N,): the sides sorted apart, one searched in the other.
+
+    The fastest exact way that we know on a processor: NumPy sorts bare numbers in its registers.
+    """
+    own, others = np.sort(score[positive]), np.sort(score[~positive])
+    pairs = np.searchsorted(others, own, "left").sum() + np.searchsorted(others, own, "right").sum()
+    return float(pairs / 2 / len(own) / len(others))
 
 
 def _errors(model: torch.nn.Module, batches: Batches) -> Values:
