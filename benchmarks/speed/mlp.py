@@ -86,8 +86,8 @@ def _ours(model: torch.nn.Module, task: Task, *, auroc: bool) -> Iterator[Conten
 
         def add(what: str, score: Callable[..., Values], options=options) -> Contender:
             def run(data: Held) -> Values:
-                rows, size = ours.evaluated(model, data, options)
-                return {**score(rows), "batch_size": size}
+                rows, found = ours.evaluated(model, data, options)
+                return {**score(rows), **found}
 
             name = f"model-eval: ledger{what}, batch {options.batch}"
             return Contender(name=name, kind="ours", run=run)

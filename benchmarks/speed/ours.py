@@ -1,7 +1,11 @@
-"""All calls of the product, in one place."""
+"""All calls of the product, in one place.
+
+`UnavailableError` where something cannot be done here: its contender is skipped, and the results say
+so.
+"""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -13,6 +17,7 @@ import torch
 from benchmarks.speed.contest import UnavailableError
 from benchmarks.speed.data import Held
 from model_eval import engine
+from model_eval.errors import EvaluationError
 from model_eval.heldout import Batch, Labels
 from model_eval.ledger import Ledger
 from model_eval.ledger.columns import described
@@ -32,7 +37,12 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What a spec's `run` says. `batch` is a number, or `auto`."""
+    """What a spec's `run` says.
+
+    Attributes:
+        batch: a number, or `auto`.
+        compile: with `auto` where it is measured to pay, as in a run; else always.
+    """
 
     batch: int | str = 256
     precision: str = "fp32"
@@ -68,8 +78,16 @@ def source(data: Held) -> InMemory:
     return InMemory(data)
 
 
-def evaluated(model: torch.nn.Module, data: Held, options: Options) -> tuple[Ledger, int]:
-    """What the engine makes of the model over the set, and the batch size that it came to."""
+def evaluated(
+    model: torch.nn.Module, data: Held, options: Options
+) -> tuple[Ledger, dict[str, float]]:
+    """What the engine makes of the model over the set, and what it came to.
+
+    The latter is `batch_size`, and where it was to find out also whether it `compiled` the model.
+
+    Raises:
+        UnavailableError: it cannot be done here.
+    """
     task = _TASKS[data.task]
     classes = task is Task.MULTICLASS
     scorer = Scorer(
@@ -81,15 +99,19 @@ def evaluated(model: torch.nn.Module, data: Held, options: Options) -> tuple[Led
     )
     requested = None if options.batch == AUTO else int(options.batch)
     batch_size = engine.batch_size_of(requested, free=lambda: engine.free(_CPU))
+    predict = _predict(model, options, len(data))
     rows = engine.evaluate(
-        _predict(model, options),
+        predict,
         source(data),
         scorer,
         batch_size=batch_size,
         progress=lambda _rows: None,
         expected=len(data),
     )
-    return rows, batch_size.size
+    found = {"batch_size": float(batch_size.size)}
+    if isinstance(predict, engine.Compiling):
+        found["compiled"] = float(predict.used)
+    return rows, found
 
 
 def ledger(model: torch.nn.Module, data: Held, options: Options) -> Ledger:
@@ -103,12 +125,39 @@ def every_column(rows: Ledger) -> None:
         rows[name]
 
 
-def _predict(model: torch.nn.Module, options: Options) -> engine.Predict:
-    if options.compile and not any(shutil.which(name) for name in ("g++", "clang++")):
-        raise UnavailableError("there is no C++ compiler")
+def _predict(model: torch.nn.Module, options: Options, expected: int) -> engine.Predict:
     laid_out = _laid_out(model, options.memory_format)
+    eager = _bound(laid_out, options)
+    if not options.compile:
+        return eager
+
+    def compiled() -> engine.Predict:
+        return _bound(_compiled(laid_out), options)
+
+    if options.batch == AUTO:
+        return engine.Compiling(eager, compiled, expected=expected, device=_CPU)
+    if not any(shutil.which(name) for name in ("g++", "clang++")):
+        raise UnavailableError("there is no C++ compiler")
+    return _always(eager, compiled(), int(options.batch))
+
+
+def _always(eager: engine.Predict, compiled: engine.Predict, size: int) -> engine.Predict:
+    """Compiled code for whole batches, whether it pays or not; another shape would compile again."""
+
+    def predict(args: tuple[torch.Tensor, ...], kwargs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        if len(args[0]) != size:
+            return eager(args, kwargs)
+        try:
+            return compiled(args, kwargs)
+        except EvaluationError as error:
+            raise UnavailableError(f"torch.compile failed: {error}") from error
+
+    return predict
+
+
+def _bound(model: torch.nn.Module, options: Options) -> engine.Predict:
     return engine.make_predict(
-        torch.compile(laid_out, dynamic=False) if options.compile else laid_out,
+        model,
         device=_CPU,
         precision=options.precision,
         output_field=None,
@@ -116,6 +165,12 @@ def _predict(model: torch.nn.Module, options: Options) -> engine.Predict:
         postprocess=None,
         memory_format=engine.MEMORY_FORMATS[options.memory_format],
     )
+
+
+@cache
+def _compiled(model: torch.nn.Module) -> torch.nn.Module:
+    """Compiled at its first call, which is the warm-up's."""
+    return torch.compile(model, dynamic=False)
 
 
 @cache

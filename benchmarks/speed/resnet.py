@@ -96,8 +96,8 @@ def _ours(model: torch.nn.Module) -> Iterator[Contender]:
         fixed = isinstance(options.batch, int) and options == ours.Options(batch=options.batch)
 
         def run(data: Held, options=options) -> Values:
-            rows, size = ours.evaluated(model, data, options)
-            return {**ours.values(rows, METRICS[data.task]), "batch_size": size}
+            rows, found = ours.evaluated(model, data, options)
+            return {**ours.values(rows, METRICS[data.task]), **found}
 
         own = f"forward passes alone, batch {options.batch}" if fixed else None
         yield Contender(name=name, kind="ours", run=run, own=own)

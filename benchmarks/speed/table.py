@@ -219,9 +219,13 @@ def _skipped(skipped: Iterable[Row]) -> Iterator[str]:
 def _name(one: Row) -> str:
     if one["kind"] != "ours":
         return one["name"]
-    # Where the engine was to find out, what it took.
-    measured = "batch_size" in one.get("values", {}) and "batch auto" in one["name"]
-    took = f" ({one['values']['batch_size']:,.0f})" if measured else ""
+    # Where the engine was to find out, what it found.
+    values = one.get("values", {})
+    size = values.get("batch_size") if "batch auto" in one["name"] else None
+    found = [] if size is None else [f"{size:,.0f}"]
+    if "compiled" in values:
+        found.append("compiled" if values["compiled"] else "not compiled")
+    took = f" ({', '.join(found)})" if found else ""
     return f"**{one['name']}**{took}"
 
 

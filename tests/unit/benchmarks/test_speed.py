@@ -137,6 +137,24 @@ def test_what_this_machine_cannot_do_is_unavailable_and_not_left_out(monkeypatch
         ours.ledger(mlp(), data, ours.Options(compile=True))
 
 
+def test_a_model_that_cannot_be_compiled_is_unavailable_and_not_run_eagerly(monkeypatch):
+    class Broken(torch.nn.Module):
+        def forward(self, _x):
+            raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(ours.shutil, "which", lambda name: name)
+    monkeypatch.setattr(ours, "_compiled", lambda _model: Broken())
+    data = Held(torch.zeros((8, 64)), torch.zeros(8, dtype=torch.int64), "classification")
+    with pytest.raises(UnavailableError, match=r"torch\.compile failed: .*no compiler"):
+        ours.ledger(mlp(), data, ours.Options(batch=4, compile=True))
+
+
+def test_whether_a_run_compiles_is_told():
+    data = Held(torch.zeros((8, 64)), torch.zeros(8, dtype=torch.int64), "classification")
+    _, found = ours.evaluated(mlp(), data, ours.Options(batch=ours.AUTO, compile=True))
+    assert found["compiled"] == 0
+
+
 def test_a_layout_of_ours_leaves_the_others_model_as_it_is():
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())
     x = torch.randn((40, 3, 8, 8), generator=torch.Generator().manual_seed(0))
@@ -150,10 +168,10 @@ def test_a_layout_of_ours_leaves_the_others_model_as_it_is():
 def test_an_automatic_batch_size_is_told_and_changes_no_value():
     x = torch.randn((3_000, 64), generator=torch.Generator().manual_seed(0))
     data = labelled(mlp(), x, "classification")
-    fixed, size = ours.evaluated(mlp(), data, ours.Options(batch=256))
+    fixed, stated = ours.evaluated(mlp(), data, ours.Options(batch=256))
     auto, found = ours.evaluated(mlp(), data, ours.Options(batch=ours.AUTO))
-    assert size == 256
-    assert found >= 1
+    assert stated == {"batch_size": 256}
+    assert found["batch_size"] >= 1
     names = METRICS["classification"]
     assert ours.values(auto, names) == ours.values(fixed, names)
     # Ids, targets, predictions and losses of eight bytes, a flag, and twice ten numbers of four.
