@@ -107,7 +107,9 @@ def evaluate(image: str, project: Path, memory: str) -> dict[str, object]:
             ["docker", "logs", container], capture_output=True, text=True, check=True
         )
         lines = (log.stdout + log.stderr).splitlines()
-        said = [line for line in lines if line.startswith(("larger-than-memory: ", "evaluated "))]
+        verdict = [line for line in lines if line.startswith("larger-than-memory: ")]
+        reached = [line for line in lines if line.startswith("evaluated ")]
+        said = verdict or reached
     finally:
         _docker("rm", "--force", container)
     return {
