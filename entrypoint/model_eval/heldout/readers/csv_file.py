@@ -18,6 +18,7 @@ from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
 from model_eval.heldout.readers.arrow import Place, cut, empty_text, no_duplicates, to_numpy
 from model_eval.heldout.readers.base import within
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -78,6 +79,7 @@ class CsvReader:
         self._types = {name: _TYPES[kind] for name, kind in kinds.items()}
         self.row_bytes: int = ref.path.stat().st_size // max(self.rows, 1)
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:

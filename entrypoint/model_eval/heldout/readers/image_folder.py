@@ -18,6 +18,7 @@ from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.files import require_folder, unreadable
 from model_eval.heldout.readers.ahead import decoded
 from model_eval.heldout.readers.base import pieces
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line, shape_of
 from model_eval.spec.eval_spec import ImageSpec, PathRef
 from model_eval.spec.suggest import listed
@@ -60,6 +61,7 @@ class ImageFolderReader:
         """The folders' names, sorted."""
         return tuple(sorted(set(self._labels)))
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:

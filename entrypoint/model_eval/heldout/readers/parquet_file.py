@@ -13,6 +13,7 @@ from model_eval.heldout.batch import Column
 from model_eval.heldout.files import check_expansion
 from model_eval.heldout.readers.arrow import Place, cut, no_duplicates, to_numpy
 from model_eval.heldout.readers.base import within
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -38,6 +39,7 @@ class ParquetReader:
         check_expansion(ref, unpacked=unpacked, size=ref.path.stat().st_size)
         self.row_bytes = unpacked // max(self.rows, 1)
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:

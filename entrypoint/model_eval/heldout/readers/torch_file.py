@@ -11,6 +11,7 @@ import torch
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.readers.base import common_rows, pieces
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -68,6 +69,7 @@ class TorchReader:
         self.rows = common_rows(ref, {name: tuple(v.shape) for name, v in self._values.items()})
         self.row_bytes = sum(v.nbytes for v in self._values.values()) // max(self.rows, 1)
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:
