@@ -8,12 +8,13 @@ import torch
 from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
 from model_eval.engine.chunk import Chunk, Kept
-from model_eval.engine.looks import Enough, Looks, joined
+from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
 from model_eval.engine.sample import Source
 from model_eval.engine.staging import staged
+from model_eval.engine.table import Table
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 from model_eval.heldout.feed import Feed
@@ -55,8 +56,7 @@ def evaluate(
             repeatable, it looks ahead, or there were no samples.
         OutOfMemoryError: one sample alone does not fit.
     """
-    labels: list[dict[str, Array]] = []
-    columns: list[dict[str, Array]] = []
+    table = Table(expected)
     kept = Kept(expected) if scorer.keeps_outputs else None
     chunk = Chunk(scorer, kept, waits=device.type != "cpu")
     runner = _Runner(predict, batch_size, device, progress)
@@ -77,17 +77,17 @@ def evaluate(
         with torch.inference_mode():
             chunk.begin(piece.labels.target)
             runner.run(piece, chunk)
-        labels.append(label_columns(piece.labels, target=scorer.keeps_targets))
+        table.add(label_columns(piece.labels, target=scorer.keeps_targets))
         due = looks.due(len(piece))
         piece = following()  # while a device still works on the one before
         if piece is None or due or not chunk.has_room(len(piece)):
             with torch.inference_mode():
-                columns.append(chunk.score())
-        if due and looks.ended(labels, columns, kept):
+                table.add(chunk.score())
+        if due and looks.ended(table, kept):
             break
-    if not columns:
+    if not len(table):
         raise EvaluationError("the held-out set gave no samples")
-    every = {**joined(labels), **joined(columns)}
+    every = table.since(0)
     outputs = None if kept is None else kept.all()
     scorer.require_declared(every, outputs)
     return scorer.ledger(every, outputs)

@@ -376,7 +376,9 @@ class Rows:
         few = slice(_FEW_GROUPS)
         drawn = resample.multiplicity[:, few] > 0
         lowest = np.where(drawn, low[few], np.inf).min(axis=1, initial=np.inf)
-        constant = lowest >= np.where(drawn, high[few], -np.inf).max(axis=1, initial=-np.inf)
+        constant: BoolArray = lowest >= np.where(drawn, high[few], -np.inf).max(
+            axis=1, initial=-np.inf
+        )
         for row in np.flatnonzero(constant):
             there = resample.multiplicity[row] > 0
             constant[row] = low[there].min(initial=np.inf) >= high[there].max(initial=-np.inf)
