@@ -680,6 +680,19 @@ class ControlInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReusedInfo:
+    """What was not measured in this run: an earlier one did, and nothing it depends on has changed.
+
+    Attributes:
+        checkpoint: the key of the checkpoint's ledgers in the store; None where they were measured.
+        baseline: the same of the baseline's checkpoint.
+    """
+
+    checkpoint: str | None
+    baseline: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All that is known after a run. What was not reached is None or empty.
 
@@ -694,6 +707,7 @@ class Report:
         cost: how the costs among the estimates were measured; None where none needs timing.
         noise: how far the numbers hang on how the model is run.
         control: what untrained models reach; None where the spec turns it off.
+        reused: what an earlier run measured; None where this one measured everything.
     """
 
     schema_version: int
@@ -730,3 +744,4 @@ class Report:
     cost: CostInfo | None = None
     noise: NoiseInfo | None = None
     control: ControlInfo | None = None
+    reused: ReusedInfo | None = None
