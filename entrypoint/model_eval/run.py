@@ -199,9 +199,10 @@ def _evaluate(
     if found is not None:
         measured = recalled(found, spec, draft, clock)
     else:
+        before = len(draft.report.notes)
         measured = session().measure()
         if reuse is not None:
-            reuse.keep(measured)
+            reuse.keep(measured, notes=measured.report.notes[before:])
     _look_up(spec, draft)
     baselines, baseline = find_baseline(
         spec,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -106,18 +106,25 @@ def set_digests(spec: HeldOutSpec, digests: Digests) -> SetDigests:
     )
 
 
-def named_paths(spec: EvalSpec) -> frozenset[str]:
-    """Every path that the spec names, and the spec: what other digests than the code's cover."""
-    refs = [spec.source, *_of_checkpoint(spec.checkpoint)]
-    if spec.held_out_ledger is not None:
-        refs.append(spec.held_out_ledger)
+def measured_paths(spec: EvalSpec) -> frozenset[str]:
+    """The paths, resolved, of the files that are measured: their digests are in the key."""
+    refs = [*_of_checkpoint(spec.checkpoint)]
+    for one in (*spec.heldouts.values(), *((spec.golden.heldout,) if spec.golden else ())):
+        refs += (one.path,) if one.path else ()
+        refs += (*one.columns_from.values(), *one.disjoint_from)
+    return _resolved(refs)
+
+
+def judging_paths(spec: EvalSpec) -> frozenset[str]:
+    """The paths, resolved, of the other files that the spec names: they are looked at afterwards."""
+    refs = [spec.held_out_ledger] if spec.held_out_ledger is not None else []
     if (baseline := spec.baseline) is not None:
         refs += _of_checkpoint(baseline.checkpoint) if baseline.checkpoint else ()
         refs += (baseline.ledger,) if baseline.ledger else ()
-    sets = [*spec.heldouts.values(), *((spec.golden.heldout,) if spec.golden else ())]
-    for one in sets:
-        refs += (one.path,) if one.path else ()
-        refs += (*one.columns_from.values(), *one.disjoint_from)
+    return _resolved(refs)
+
+
+def _resolved(refs: Iterable[PathRef]) -> frozenset[str]:
     return frozenset(os.path.realpath(ref.path) for ref in refs)
 
 

@@ -51,6 +51,7 @@ _PROCESSES = frozenset(
         "os.exec",
     }
 )
+_HEARD = _FILES | _LISTINGS | _PROCESSES
 _SPAWNING = frozenset({"multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver"})
 """Modules that are imported by the first process that is started without an event."""
 
@@ -89,11 +90,13 @@ class Opened:
         self._folders: dict[str, str | None] = {}
         self._started_process = False
         self._spawning = _SPAWNING & sys.modules.keys()
+        # As an earlier run of this process has found it, which may not be what the file holds now.
+        self._loaded = any(self._is_users_file(file) for file in _module_files())
         self._paused = True
 
     def start(self) -> None:
-        """Begins to listen."""
-        sys.addaudithook(self._hear)
+        """Begins to listen, in the place of another one."""
+        _Hook.tell(self)
         self._paused = False
 
     @contextmanager
@@ -115,6 +118,8 @@ class Opened:
         Raises:
             UnprovedError: one of them changed in between, or a process was started.
         """
+        if self._loaded:
+            raise UnprovedError("code of the repository was loaded before this run began")
         if self._started_process or _SPAWNING & sys.modules.keys() != self._spawning:
             raise UnprovedError("the model's code starts a process, whose files are not known")
         if len(self._files) + len(self._folders) > _MOST:
@@ -149,8 +154,14 @@ class Opened:
             raise UnprovedError(f"the folder {quote(inside)} changed while the model ran")
         return Dependency(root=root, path=inside, folder=True, sha256=was)
 
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        """The hook. It must not raise, or what it listens to would fail."""
+    def hear(self, event: str, args: tuple[Any, ...], frame: FrameType | None) -> None:
+        """Takes in an event. It must not raise, or what it listens to would fail.
+
+        Args:
+            event: its name.
+            args: what Python tells of it.
+            frame: where it happens.
+        """
         if self._paused:
             return
         if event in _FILES:
@@ -158,9 +169,9 @@ class Opened:
                 self._hear_file(args)
         elif event in _LISTINGS:
             with suppress(Exception):
-                self._hear_listing(args[0], sys._getframe(1))  # noqa: SLF001
+                self._hear_listing(args[0], frame)
         elif event in _PROCESSES:
-            self._started_process |= self._is_users(sys._getframe(1))  # noqa: SLF001
+            self._started_process |= self._is_users(frame)
 
     def _hear_file(self, args: tuple[Any, ...]) -> None:
         path = _path(args[0])
@@ -194,11 +205,38 @@ class Opened:
 
     def _is_users(self, frame: FrameType | None) -> bool:
         while frame is not None:
-            file = frame.f_code.co_filename
-            if not file.startswith(self._installed) and self._is_inside(file):
+            if self._is_users_file(frame.f_code.co_filename):
                 return True
             frame = frame.f_back
         return False
+
+    def _is_users_file(self, file: str) -> bool:
+        return not file.startswith(self._installed) and self._is_inside(file)
+
+
+class _Hook:
+    """The one audit hook of this process, which cannot be removed."""
+
+    listener: Opened | None = None
+    installed = False
+
+    @classmethod
+    def tell(cls, listener: Opened) -> None:
+        cls.listener = listener
+        if not cls.installed:
+            cls.installed = True
+            sys.addaudithook(cls._hear)
+
+    @classmethod
+    def _hear(cls, event: str, args: tuple[Any, ...]) -> None:
+        # Asking for a frame is an event, too.
+        if event not in _HEARD or cls.listener is None:
+            return
+        try:
+            frame = sys._getframe(1)  # noqa: SLF001
+        except ValueError:  # no line of Python's is running
+            frame = None
+        cls.listener.hear(event, args, frame)
 
 
 def names_in(path: str, code: CodeFiles) -> str | None:
@@ -225,6 +263,11 @@ def placed(path: str, roots: Sequence[str]) -> tuple[int | None, str]:
             if one == root or one.startswith(root.rstrip("/") + "/"):
                 return index, os.path.relpath(one, root)
     return None, path
+
+
+def _module_files() -> list[str]:
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return [file for file in files if isinstance(file, str)]
 
 
 def _installed() -> tuple[str, ...]:

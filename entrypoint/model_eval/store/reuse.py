@@ -6,7 +6,7 @@ log says why.
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from model_eval.store import entry
 from model_eval.store.code import CodeFiles
 from model_eval.store.here import device_class, versions
 from model_eval.store.key import Around, Key, baseline_key, key_of
-from model_eval.store.named import Digests, named_paths
+from model_eval.store.named import Digests, judging_paths, measured_paths
 from model_eval.store.opened import Dependency, Opened, names_in
 from model_eval.store.place import Store
 from model_eval.store.unproved import UnprovedError
@@ -54,9 +54,15 @@ class Reuse:
     def __init__(self, spec: EvalSpec, store: Store) -> None:
         self._spec, self._store = spec, store
         self._digests = Digests()
-        self._named = named_paths(spec) | {os.path.realpath(store.entries)}
+        ours = {os.path.realpath(store.entries)}
+        self._measured = measured_paths(spec) | ours
+        self._judging = judging_paths(spec)
         self._code = CodeFiles(
-            spec.roots, leave_out=self._named, output=store.output, digests=self._digests
+            spec.roots,
+            # A changed gate is for the ledger that is there; a model that reads the spec is noticed.
+            leave_out=self._measured | self._judging | {os.path.realpath(spec.source.path)},
+            output=store.output,
+            digests=self._digests,
         )
         self._opened = Opened(spec.roots, self._code)
         self._around: Around | None = None
@@ -76,9 +82,15 @@ class Reuse:
             lambda around: baseline_key(self._spec, wanted, around, self._digests),
         )
 
-    def keep(self, measured: Measured) -> None:
-        """Adds a complete measurement to the store, where it was looked for and not found."""
-        self._keep("the measurement", measured)
+    def keep(self, measured: Measured, *, notes: Sequence[str]) -> None:
+        """Adds a complete measurement to the store, where it was looked for and not found.
+
+        Args:
+            measured: all of it.
+            notes: those that measuring has left.
+        """
+        report = replace(measured.report, notes=tuple(notes))
+        self._keep("the measurement", replace(measured, report=report), self._measured)
 
     def keep_baseline(
         self, ledgers: Mapping[str, Ledger], checkpoint: CheckpointInfo, known: Report
@@ -102,7 +114,12 @@ class Reuse:
             completion=known.completion,
             more_heldout=more,
         )
-        self._keep("the baseline", Measured(report=facts, ledgers=ledgers, golden=None))
+        # This process has looked at the run's own files before.
+        self._keep(
+            "the baseline",
+            Measured(report=facts, ledgers=ledgers, golden=None),
+            self._measured | self._judging,
+        )
 
     def _find(self, what: str, make_key: Callable[[Around], Key]) -> Found | None:
         with self._opened.paused():
@@ -124,14 +141,14 @@ class Reuse:
             _touch(self._store.entries / key.name)
             return Found(key=key.name, measured=measured)
 
-    def _keep(self, what: str, measured: Measured) -> None:
+    def _keep(self, what: str, measured: Measured, but: frozenset[str]) -> None:
         key = self._keys.get(what)
         if key is None or self._store.read_only:
             return
         with self._opened.paused():
             try:
                 entry.require_complete(measured, key)
-                opened = self._opened.dependencies(but=self._named, digests=self._digests)
+                opened = self._opened.dependencies(but=but, digests=self._digests)
                 self._require_same_code()
                 entry.write(measured, key, opened, self._store.entries)
                 prune(self._store.entries, keep=MOST_ENTRIES)
