@@ -444,13 +444,13 @@ def test_a_killed_step_is_cleaned_up(runner, image):
     script.write_text(
         script.read_text().replace(
             "status=0\nrun_container",
-            'status=0\n(until grep -q SLEEPING "$RUNNER_TEMP/step-2.log"; do sleep 0.1; done; '
+            'status=0\n(until grep -q SLEEPING "$RUNNER_TEMP/step-3.log"; do sleep 0.1; done; '
             "kill -KILL $$) &\nrun_container",
         )
     )
     result = run(runner, image)
     assert [step.outcome for step in result.steps] == [
-        "success", "success", "failure", "success", "success", "skipped",
+        "success", "success", "skipped", "failure", "success", "skipped", "success", "skipped",
     ]  # fmt: skip
     assert docker("ps", "--all", "--quiet", "--filter", "name=model-eval-4242").stdout == ""
     assert result.outputs["verdict"] == "error"
