@@ -67,6 +67,20 @@ def test_nothing_changed_hits(project, store):
     assert len(found.measured.golden) == 2
 
 
+def test_a_store_inside_of_the_repository_is_no_part_of_its_own_key(project, store):
+    inside = project.folder / "kept"
+    shutil.copytree(store.folder, inside)
+    found = look_up(project, replace(store, folder=inside))
+    assert found.key == entry_of(store).name
+
+
+def test_the_output_of_another_run_is_no_code(project, store):
+    shutil.copytree(project.output, project.folder / "out-of-another")
+    assert look_up(project, store) is not None
+    (project.folder / "out-of-another" / "settings.json").write_text("{}")
+    assert look_up(project, store) is None
+
+
 # --- each part of the key --------------------------------------------------------------------
 
 CHANGES_OF_THE_SPEC = {
@@ -399,8 +413,12 @@ def test_what_is_not_used_for_long_is_removed(tmp_path):
     for number in range(5):
         (tmp_path / str(number)).mkdir()
         os.utime(tmp_path / str(number), (number, number))
+    for name, age in (("half", 1e6), ("old", 1)):
+        (tmp_path / f".part-{name}").mkdir()
+        os.utime(tmp_path / f".part-{name}", (age, age))
+    os.utime(tmp_path / "4", (1e6, 1e6))
     prune(tmp_path, keep=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-half", "3", "4"]
 
 
 # --- whole runs ------------------------------------------------------------------------------
@@ -520,6 +538,22 @@ def test_a_baselines_ledger_is_computed_once(project, store):
     third = read_report(project.output / REPORT)
     assert third.reused.checkpoint is None
     assert third.reused.baseline == second.reused.baseline
+
+
+def test_a_baseline_that_is_not_finite_is_kept_as_it_is(project, store):
+    save_file(
+        {"layer.weight": torch.tensor([[5.0, 4.0]]), "layer.bias": torch.tensor([-2e38])},
+        project.folder / "before.safetensors",
+    )
+    (project.folder / "scale.dat").write_text("1e30")
+    rewritten(project, "golden:", "baseline: {checkpoint: before.safetensors}\ngolden:")
+    done = measured(project, store.folder)
+    assert "not kept" not in done.stderr
+    first = read_report(project.output / REPORT)
+    done = measured(project, store.folder)
+    second = read_report(project.output / REPORT)
+    assert second.reused.baseline is not None
+    assert without(second) == without(first)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

@@ -10,12 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 from stat import S_ISREG
 
-from model_eval.output import is_output
+from model_eval.output import REPORT, SUMMARY, is_output
 from model_eval.store.named import Digests
 from model_eval.store.unproved import UnprovedError
 
 CODE = frozenset({".py", ".pyi", ".pyc", ".pth", ".so", ".pyd", ".cu", ".cpp", ".cc", ".c", ".h"})
-SETTINGS = frozenset({".json", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".txt", ".jinja", ".env"})
+SETTINGS = frozenset({".json", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".txt", ".jinja"})
 NATIVE = frozenset(
     {
         ".safetensors", ".onnx", ".parquet", ".arrow", ".feather", ".h5", ".hdf5", ".gguf", ".bin",
@@ -66,9 +66,11 @@ class CodeFiles:
             for folder, folders, names in os.walk(root, onerror=_refuse, followlinks=False):
                 seen += len(names)
                 folders[:] = sorted(f for f in folders if self._is_wanted(folder, f))
+                # Reports of other runs differ each time, and are no code of anybody's.
+                reports = {REPORT, SUMMARY} <= set(names)
                 for name in sorted(names):
                     path = Path(folder, name)
-                    if not self._counts(path):
+                    if not self._counts(path) or (reports and is_output(name)):
                         continue
                     try:
                         found = path.stat()

@@ -6,8 +6,10 @@ KEY/measured.json   the facts: a report with the verdict `error`, because nothin
 KEY/ledger.parquet, KEY/ledger-NAME.parquet, KEY/golden.parquet
 """
 
+import errno
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, Completion, HeldOutIn
 
 MANIFEST, KEY, FACTS, GOLDEN = "manifest.json", "key.json", "measured.json", "golden.parquet"
 MAX_MANIFEST = 64 << 20
+_ATTEMPTS = 8
 _NOT_JUDGED = EvaluationError(
     "these are the facts of a measurement that is kept for later runs, and no verdict",
     remedy="run `model-eval run` with the same --cache",
@@ -104,7 +107,7 @@ def read(key: Key, store: Path) -> tuple[Measured, tuple[Dependency, ...]] | Non
             if name != GOLDEN_HELDOUT
         }
         golden = open_ledger(folder / GOLDEN) if GOLDEN_HELDOUT in key.sets else None
-    except (OSError, ValueError, ModelEvalError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, RecursionError, ModelEvalError, msgspec.MsgspecError) as error:
         raise UnprovedError(f"it is damaged: {' '.join(str(error).split())[:200]}") from error
     measured = Measured(report=report, ledgers=ledgers, golden=golden)
     require_complete(measured, key)
@@ -182,18 +185,18 @@ def _file_of(name: str) -> str:
 
 def _take_place(part: Path, folder: Path) -> None:
     """Renames a complete entry to its name; an older one there, which was not usable, goes."""
-    try:
-        part.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
+    for _ in range(_ATTEMPTS):
+        try:
+            part.rename(folder)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        else:
+            return
         aside = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
         try:
-            folder.rename(aside / "entry")
-            part.rename(folder)
-        except OSError:
-            # Another process was faster: its entry is as good.
-            if not (folder / MANIFEST).is_file():
-                raise
+            with suppress(FileNotFoundError):  # another process has moved it
+                folder.rename(aside / "entry")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+    # Another process was faster each time: its entry is as good.

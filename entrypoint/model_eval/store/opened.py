@@ -178,8 +178,8 @@ class Opened:
         flags = args[2] if len(args) > 2 and isinstance(args[2], int) else os.O_RDONLY
         if path is None or flags & os.O_ACCMODE == os.O_WRONLY:
             return
-        if "__pycache__" in path:
-            path = source_from_cache(path)
+        if path.endswith(".pyc") and "__pycache__" in path:
+            path = source_from_cache(path)  # which Python has held against its source by itself
         if path in self._files or path.startswith(self._installed):
             return
         was = _stamp(path)
@@ -246,7 +246,7 @@ def names_in(path: str, code: CodeFiles) -> str | None:
     """
     try:
         names = sorted(os.listdir(path))  # noqa: PTH208
-    except OSError:
+    except (OSError, ValueError):
         return None
     kept = [name for name in names if name != "__pycache__" and not name.startswith(".")]
     theirs = [name for name in kept if not code.is_ours(Path(path, name))]

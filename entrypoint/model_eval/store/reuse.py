@@ -23,11 +23,15 @@ from model_eval.store.named import Digests, judging_paths, measured_paths
 from model_eval.store.opened import Dependency, Opened, names_in
 from model_eval.store.place import Store
 from model_eval.store.unproved import UnprovedError
-from model_eval.types import GOLDEN_HELDOUT, CheckpointInfo, Report
+from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, Report
 from model_eval.wording import printable, quote
 
 MOST_ENTRIES = 64
 """Beyond it the entries that were not used for the longest time are removed."""
+
+
+_DAY = 24 * 3600 * 10**9
+"""In nanoseconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,11 +111,14 @@ class Reuse:
             for one in known.more_heldout
             if one.name != GOLDEN_HELDOUT
         )
+        main = None
+        if known.completion is not None:
+            main = ledgers[MAIN_HELDOUT].completion(known.completion.expected)
         facts = replace(
             error_report("", (), exit_code=4),
             checkpoint=checkpoint,
             heldout=known.heldout,
-            completion=known.completion,
+            completion=main,
             more_heldout=more,
         )
         # This process has looked at the run's own files before.
@@ -192,17 +199,19 @@ class Reuse:
 
 
 def prune(entries: Path, *, keep: int) -> None:
-    """Removes the entries beyond so many that were not used for the longest time, and half ones.
+    """Removes the entries beyond so many that were not used for the longest time.
+
+    And what killed writers left, which is older by a day than the newest entry.
 
     Raises:
         OSError: the store cannot be listed.
     """
-    found = sorted(
-        (one for one in entries.iterdir() if one.is_dir() and not one.name.startswith(".")),
-        key=lambda one: one.stat().st_mtime_ns,
-        reverse=True,
-    )
-    for old in found[keep:]:
+    ages = {one: one.stat().st_mtime_ns for one in entries.iterdir() if one.is_dir()}
+    whole = [one for one in ages if not one.name.startswith(".")]
+    whole.sort(key=lambda one: ages[one], reverse=True)
+    newest = max(ages.values(), default=0)
+    half = [one for one in ages if one not in whole and newest - ages[one] > _DAY]
+    for old in (*whole[keep:], *half):
         shutil.rmtree(old, ignore_errors=True)
 
 
