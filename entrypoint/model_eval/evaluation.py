@@ -145,19 +145,27 @@ class Evaluator:
         loaded: Loaded,
         sets: Mapping[str, HeldOut],
         sources: Mapping[str, engine.Source] | None = None,
+        predicts: Mapping[str, engine.Predict] | None = None,
+        *,
+        enough: Callable[[Ledger], bool] | None = None,
+        look_every: int = 1,
     ) -> dict[str, Ledger]:
         """One ledger for each held-out set, in the same order.
 
         Args:
             loaded: the checkpoint.
             sets: the held-out sets.
+            predicts: the model's side for a set, where it is not the checkpoint's own.
             sources: what gives a set's samples in its place, such as one that keeps some of them.
+            enough: ends the main set's run early, as `engine.evaluate` has it.
+            look_every: as there.
         """
         found = {}
         for name, heldout in sets.items():
             with placed(_places(self.spec, self.spec.heldouts[name])):
                 rows = self._run(
-                    self._predict_for(loaded, self.spec.heldouts[name]),
+                    (predicts or {}).get(name)
+                    or self._predict_for(loaded, self.spec.heldouts[name]),
                     (sources or {}).get(name, heldout),
                     heldout.expected,
                     self.scorer(
@@ -165,6 +173,8 @@ class Evaluator:
                         ignore_index=self.spec.heldouts[name].ignore_index,
                     ),
                     causal=self.spec.heldouts[name].shift,
+                    enough=enough if name == MAIN_HELDOUT else None,
+                    look_every=look_every,
                 )
                 found[name] = replace(
                     rows, heldout=heldout.info().sha256, checkpoint=digest_of(loaded.checkpoint)
@@ -209,6 +219,8 @@ class Evaluator:
         scorer: Scorer,
         *,
         causal: bool = False,
+        enough: Callable[[Ledger], bool] | None = None,
+        look_every: int = 1,
     ) -> Ledger:
         with self.progress(expected) as advance:
 
@@ -225,7 +237,19 @@ class Evaluator:
                 device=self.device,
                 causal=causal,
                 expected=expected,
+                enough=enough,
+                look_every=look_every,
             )
+
+    def compiling(self, loaded: Loaded, expected: int) -> engine.Compiling:
+        """The model's side for the main set, which is compiled where that pays."""
+
+        def compiled() -> engine.Predict:
+            import torch._dynamo  # which `import torch` leaves out, and takes a second
+
+            return loaded.bind(torch.compile(loaded.model, dynamic=False), device=self.device)
+
+        return engine.Compiling(loaded.predict, compiled, expected=expected, device=self.device)
 
     def _predict_for(self, loaded: Loaded, heldout: HeldOutSpec) -> engine.Predict:
         """The model's side for a set, which may transform its inputs in its own way."""

@@ -12,18 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_eval import ledger, lookups, output, usercode
-from model_eval.baseline import EvaluateCheckpoint, find_baseline
+from model_eval.baseline import EvaluateCheckpoint, find_baseline, saved_ledger
 from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
-from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
+from model_eval.errors import (
+    DeadlineReached,
+    EvaluationError,
+    Interrupted,
+    ModelEvalError,
+    SpecError,
+)
+from model_eval.imports import uncollected
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
-from model_eval.loosening import loosenings
+from model_eval.loosening import held_gates, loosenings
 from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
+from model_eval.spec.catalog import CLASSIFICATION
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.spec.source import read
+from model_eval.stats import right_by_id
+from model_eval.stopping import Watch, early_of
 from model_eval.store.place import Store
 from model_eval.store.recall import recalled
 from model_eval.store.reuse import Reuse
@@ -46,6 +56,9 @@ if TYPE_CHECKING:
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
 
+_NOT_EARLY = (
+    "the run did not end early: a gate of the base branch can be decided on all samples alone"
+)
 _NO_BASE_SPEC = "the base branch has no such spec, so nothing says what this one may not loosen"
 _WRONG_BASE_SPEC = "the base branch's spec is wrong, so there is nothing to hold this one against"
 
@@ -109,9 +122,14 @@ def evaluate(
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
-    except Interrupted:
+    except Interrupted as reason:
+        what = (
+            "the deadline came"
+            if isinstance(reason, DeadlineReached)
+            else "the run was interrupted"
+        )
         stopped = EvaluationError(
-            f"the run was interrupted after {draft.done} of {draft.expected} samples",
+            f"{what} after {draft.done} of {draft.expected} samples",
             remedy="run it again, with more time",
         )
         return _refused(draft.report, stopped)
@@ -171,6 +189,7 @@ def _evaluate(
             memory_format=spec.run.memory_format,
             seed=spec.run.seed,
             decision_threshold=spec.threshold,
+            stop_early=spec.run.stop_early,
         ),
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
@@ -180,7 +199,8 @@ def _evaluate(
     @cache
     def session() -> "Session":
         # torch comes in here: a wrong spec, and one that was measured before, is answered without it.
-        from model_eval.session import Session
+        with uncollected():
+            from model_eval.session import Session
 
         # The environment of what was measured is not that of a baseline which is measured now.
         known = draft if found is None else replace(draft)
@@ -196,11 +216,13 @@ def _evaluate(
     draft.learn(power=power)
     if spec.decisions.refuse_underpowered:
         require_power(spec, power)
+    watch = None
     if found is not None:
         measured = recalled(found, spec, draft, clock)
     else:
+        watch = _watch(spec, base_spec, base, expected[MAIN_HELDOUT], draft)
         before = len(draft.report.notes)
-        measured = session().measure()
+        measured = session().measure(watch)
         if reuse is not None:
             reuse.keep(measured, notes=measured.report.notes[before:])
     _look_up(spec, draft)
@@ -208,6 +230,7 @@ def _evaluate(
         spec,
         measured.ledgers,
         evaluate=partial(_baseline, reuse, draft, lambda wanted: session().baseline(wanted)),
+        ended=watch is not None and watch.ended,
         cache=store.arguments if store is not None else ("--no-cache",),
     )
     report = judged(
@@ -221,11 +244,34 @@ def _evaluate(
             baselines=baselines,
             baseline=baseline,
             brought=brought,
+            early=None if watch is None else replace(watch.early, ended=watch.ended),
         ),
         base=base_spec,
     )
     report = replace(report, timings=_timings(draft, clock()))
     return Evaluation(report=report, ledgers=measured.ledgers)
+
+
+def _watch(
+    spec: EvalSpec,
+    base_spec: EvalSpec | None,
+    base: BaseBranch | None,
+    expected: int,
+    draft: Draft,
+) -> Watch | None:
+    """What ends the run early; None where it goes to its end, which the report says where it was asked."""
+    held = (
+        () if base_spec is None or (base and base.allow_loosening) else held_gates(base_spec, spec)
+    )
+    early = early_of(spec, held, expected)
+    if early is None:
+        if spec.run.stop_early:
+            draft.note(_NOT_EARLY)
+        return None
+    saved = None if spec.baseline is None else saved_ledger(spec.baseline)
+    if saved is None or spec.task not in CLASSIFICATION or saved.task is not spec.task:
+        return Watch(early)
+    return Watch(early, before=right_by_id(saved))
 
 
 def _baseline(

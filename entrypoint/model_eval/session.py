@@ -12,10 +12,12 @@ from functools import cached_property, partial
 from model_eval import after, engine, usercode
 from model_eval.draft import Draft
 from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets
+from model_eval.heldout import HeldOut, Shuffled
 from model_eval.ledger import Ledger
 from model_eval.measured import Measured
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
-from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, SetInfo
+from model_eval.stopping import Watch, rows_between_looks
+from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, SetInfo, Stopped
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
@@ -55,6 +57,9 @@ class Session:
     @cached_property
     def evaluator(self) -> Evaluator:
         """What runs checkpoints."""
+        most = engine.LARGEST
+        if self._spec.run.stop_early:  # a larger batch would be cut, and never be measured
+            most = rows_between_looks(self.sets.heldouts[MAIN_HELDOUT].expected)
         return Evaluator(
             spec=self._spec,
             device=self.device,
@@ -62,12 +67,16 @@ class Session:
             progress=self._progress,
             count=self._draft.count,
             batch_size=engine.batch_size_of(
-                self._spec.run.batch_size, free=partial(engine.free, self.device)
+                self._spec.run.batch_size, free=partial(engine.free, self.device), most=most
             ),
         )
 
-    def measure(self) -> Measured:
+    def measure(self, watch: Watch | None = None) -> Measured:
         """Runs the checkpoint on every set, and then what is measured after that.
+
+        Args:
+            watch: ends the main set's run as soon as its gates are decided; its samples then come
+                in a random order.
 
         Raises:
             ModelEvalError: it cannot be done.
@@ -77,14 +86,37 @@ class Session:
         draft.learn(checkpoint=loaded.checkpoint)
         draft.ready = self._clock()
         main = sets.heldouts[MAIN_HELDOUT]
-        kept = engine.Keeping(main, main.expected, spec.run.seed)
+        kept = self._keeping(main, in_random_order=watch is not None)
+        compiling = self.evaluator.compiling(loaded, main.expected) if spec.run.compile else None
         with loaded.unchanged():
-            ledgers = self.evaluator.ledgers(loaded, sets.heldouts, {MAIN_HELDOUT: kept})
+            ledgers = self.evaluator.ledgers(
+                loaded,
+                sets.heldouts,
+                {MAIN_HELDOUT: kept},
+                {MAIN_HELDOUT: compiling} if compiling else None,
+                enough=watch,
+                look_every=rows_between_looks(main.expected),
+            )
             golden = self.evaluator.golden(loaded, sets.golden) if sets.golden else None
         draft.evaluated = self._clock()
+        if watch is not None and watch.ended:
+            draft.learn(stopped=Stopped(samples=watch.seen, of=main.expected))
         self._learn_of_sets(ledgers, golden)
-        self._measure_after(loaded, kept.sample(), ledgers[MAIN_HELDOUT])
+        if compiling is not None and draft.report.run is not None:
+            draft.learn(run=replace(draft.report.run, compiled=compiling.used))
+            draft.note(compiling.why or "not compiled: there were too few batches")
+        rows = ledgers[MAIN_HELDOUT]
+        sample = kept.sample(len(rows) if draft.report.stopped else None)
+        self._measure_after(loaded, sample, rows)
         return Measured(report=draft.report, ledgers=ledgers, golden=golden)
+
+    def _keeping(self, main: HeldOut, *, in_random_order: bool) -> engine.Keeping:
+        run = self._spec.run
+        if not in_random_order:
+            return engine.Keeping(main, main.expected, run.seed)
+        place = self._spec.places.get("run.stop_early")
+        source = Shuffled(main, main.expected, run.seed, location=place)
+        return engine.Keeping(source, main.expected, run.seed, leading=True)
 
     def baseline(self, wanted: BaselineSpec) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
         """The ledgers of a baseline's checkpoint; see `Evaluator.baseline`."""
@@ -92,7 +124,7 @@ class Session:
 
     def _learn_of_sets(self, ledgers: Mapping[str, Ledger], golden: Ledger | None) -> None:
         draft, sets, size = self._draft, self.sets, self.evaluator.batch_size
-        main = sets.heldouts[MAIN_HELDOUT]
+        main, stopped = sets.heldouts[MAIN_HELDOUT], draft.report.stopped
         further = [
             (name, sets.heldouts[name], rows)
             for name, rows in ledgers.items()
@@ -105,7 +137,9 @@ class Session:
             draft.learn(run=settings)
         draft.learn(
             heldout=main.info(),
-            completion=ledgers[MAIN_HELDOUT].completion(main.expected),
+            completion=ledgers[MAIN_HELDOUT].completion(
+                main.expected if stopped is None else stopped.samples
+            ),
             more_heldout=tuple(
                 SetInfo(
                     name=name, heldout=heldout.info(), completion=rows.completion(heldout.expected)

@@ -113,6 +113,7 @@ CHANGES_OF_THE_SPEC = {
     "the batch size": ("batch_size: 8", "batch_size: 4"),
     "a batch size that is measured": ("batch_size: 8, ", ""),
     "the precision": ("batch_size: 8", "batch_size: 8, precision: bf16"),
+    "compilation": ("batch_size: 8", "batch_size: 8, compile: true"),
     "the layout": ("batch_size: 8", "batch_size: 8, memory_format: channels_last"),
     "the seed": ("batch_size: 8", "batch_size: 8, seed: 7"),
     "the device": ("device: cpu", "device: auto"),
@@ -256,11 +257,15 @@ def test_another_format_of_entries_is_another_folder(project, store, monkeypatch
     [
         ("[accuracy, parameters]", "[accuracy, latency_p95_ms]",
          "`latency_p95_ms` is of one time and machine, and is measured again"),
+        ("decide_on: point}", "decide_on: interval, on_underpowered: warn}\nrun: {stop_early: true}",
+         "where a run that may end early ends depends on its gates"),
         ("device: cpu", "device: mps",
          "`device: mps` is not told apart from others without torch"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_proved_is_measured_again(project, store, old, new, why):
+    if "run:" in new:
+        rewritten(project, "run: {batch_size: 8, device: cpu}\n", "")
     rewritten(project, old, new)
     said = []
     assert look_up(project, replace(store, say=said.append)) is None

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Mapping
 from time import perf_counter
 
-import numpy as np
 import torch
 
 from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
 from model_eval.engine.chunk import Chunk, Kept
+from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
 from model_eval.engine.sample import Source
+from model_eval.engine.staging import staged
+from model_eval.engine.table import Table
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 from model_eval.heldout.feed import Feed
@@ -32,6 +34,8 @@ def evaluate(
     device: torch.device = _CPU,
     causal: bool = False,
     expected: int = 0,
+    enough: Enough | None = None,
+    look_every: int = 1,
 ) -> Ledger:
     """Runs every held-out sample through the model once, the first few of them twice more.
 
@@ -44,34 +48,49 @@ def evaluate(
         device: where the model is.
         causal: whether the inputs hold the targets, so that the model must not look ahead.
         expected: how many samples there will be, where it is known: memory is taken once.
+        enough: is given the rows that are new since it was asked last, and ends the run by True.
+        look_every: so many samples are between two times that it is asked; batches are no larger.
 
     Raises:
         EvaluationError: the model or the scoring could not finish, its outputs are not
             repeatable, it looks ahead, or there were no samples.
         OutOfMemoryError: one sample alone does not fit.
     """
-    labels: list[dict[str, Array]] = []
-    columns: list[dict[str, Array]] = []
+    table = Table(expected)
     kept = Kept(expected) if scorer.keeps_outputs else None
-    chunk = Chunk(scorer, kept)
+    chunk = Chunk(scorer, kept, waits=device.type != "cpu")
     runner = _Runner(predict, batch_size, device, progress)
     feed = Feed(heldout.blocks(batch_size.multiple))
-    while piece := feed.take(batch_size.size, 0 if batch_size.measuring else chunk.rows):
-        if not labels:
-            require_repeatable(predict, piece)
-            if causal:
-                require_causal(predict, piece, ignore_index=scorer.ignore_index)
+    looks = Looks(scorer, enough, look_every)
+
+    def following() -> Batch | None:
+        most = 0 if batch_size.measuring else chunk.rows
+        size = min(batch_size.size, looks.left)
+        return staged(feed.take(size, min(most, looks.left)), device)
+
+    piece = following()
+    if piece is not None:
+        require_repeatable(predict, piece)
+        if causal:
+            require_causal(predict, piece, ignore_index=scorer.ignore_index)
+    while piece is not None:
         with torch.inference_mode():
-            chunk.begin(len(piece))
+            chunk.begin(piece.labels.target)
             runner.run(piece, chunk)
-            columns.append(chunk.score(piece.labels.target))
-        labels.append(label_columns(piece.labels, target=scorer.keeps_targets))
-    if not columns:
+        table.add(label_columns(piece.labels, target=scorer.keeps_targets))
+        due = looks.due(len(piece))
+        piece = following()  # while a device still works on the one before
+        if piece is None or due or not chunk.has_room(len(piece)):
+            with torch.inference_mode():
+                table.add(chunk.score())
+        if due and looks.ended(table, kept):
+            break
+    if not len(table):
         raise EvaluationError("the held-out set gave no samples")
-    joined = {**_joined(labels), **_joined(columns)}
+    every = table.since(0)
     outputs = None if kept is None else kept.all()
-    scorer.require_declared(joined, outputs)
-    return scorer.ledger(joined, outputs)
+    scorer.require_declared(every, outputs)
+    return scorer.ledger(every, outputs)
 
 
 class _Runner:
@@ -123,6 +142,23 @@ class _Runner:
     ) -> None:
         """Runs a batch into the chunk; where memory ends, its halves, one after the other."""
         rows = len(args[0]) if args else len(next(iter(kwargs.values())))
+        if rows <= self._batch_size.size and self._fits(chunk, args, kwargs, rows):
+            return
+        half = (rows + 1) // 2
+        for part in (slice(half), slice(half, None)):
+            self._fill(
+                chunk,
+                tuple(value[part] for value in args),
+                {name: value[part] for name, value in kwargs.items()},
+            )
+
+    def _fits(
+        self,
+        chunk: Chunk,
+        args: tuple[torch.Tensor, ...],
+        kwargs: Mapping[str, torch.Tensor],
+        rows: int,
+    ) -> bool:
         try:
             outputs = self._predict(args, kwargs)
         except OutOfMemoryError:
@@ -130,17 +166,11 @@ class _Runner:
                 raise
         else:
             chunk.add(outputs, rows)
-            return
+            return True
         # Only here: inside of `except`, the error's traceback would hold the batch's tensors.
         release(self._device)
-        half = (rows + 1) // 2
-        self._batch_size.lower(half)
-        for part in (slice(half), slice(half, None)):
-            self._fill(
-                chunk,
-                tuple(value[part] for value in args),
-                {name: value[part] for name, value in kwargs.items()},
-            )
+        self._batch_size.lower((rows + 1) // 2)
+        return False
 
 
 def label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:
@@ -155,7 +185,3 @@ def label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:
     if labels.bytes is not None:
         columns["bytes"] = labels.bytes
     return columns | {f"slice:{name}": values for name, values in labels.slices.items()}
-
-
-def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

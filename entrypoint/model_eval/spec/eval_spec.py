@@ -189,6 +189,8 @@ class RunSpec:
         precision: fp32, tf32, bf16 or fp16.
         batch_size: samples a batch; None where it is to be measured.
         memory_format: contiguous or channels_last.
+        compile: whether torch.compile is tried.
+        stop_early: whether samples are taken in a random order until every required gate is decided.
     """
 
     device: str
@@ -197,6 +199,8 @@ class RunSpec:
     seed: int
     device_location: Location
     memory_format: str = "contiguous"
+    compile: bool = False
+    stop_early: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -312,4 +316,5 @@ class EvalSpec:
 def without_baseline(spec: EvalSpec) -> EvalSpec:
     """The spec of an evaluation that is itself a baseline, and is compared with nothing."""
     absolute = tuple(gate for gate in spec.gates if gate.bound in {"min", "max", "max_gap"})
-    return replace(spec, baseline=None, gates=absolute)
+    run = replace(spec.run, stop_early=False)  # it is compared on all samples
+    return replace(spec, baseline=None, gates=absolute, run=run)

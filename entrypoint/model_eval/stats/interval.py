@@ -20,6 +20,7 @@ from model_eval.stats.bootstrap import (
     Statistic,
     bca_interval,
 )
+from model_eval.stats.distributions import student_quantile
 from model_eval.stats.resample import Plan, plan_cells, plan_rows
 from model_eval.stats.shares import share_interval
 from model_eval.stats.unseen import unseen_interval
@@ -208,13 +209,13 @@ def _trials(metric: Metric, ref: MetricRef, sampled: Sampled) -> tuple[float, fl
     """Successes and trials of a share; weighted ones as so many equal ones as tell as much."""
     part, base = part_of(ref, sampled.ledger), sampled.sample.base
     if base is None:
-        return _summed(metric, part, sampled.sample.rows())
+        return trials_of(metric, part, sampled.sample.rows())
     largest = float(base.max(initial=0))
     if largest <= 0:
         return None
     # Scaled, so that squares of weights neither overflow nor vanish.
     sums, squares = (
-        _summed(metric, part, Rows(sampled.ledger, base=weights))
+        trials_of(metric, part, Rows(sampled.ledger, base=weights))
         for weights in (base / largest, (base / largest) ** 2)
     )
     if sums is None or squares is None or not squares[1] > 0:
@@ -227,7 +228,8 @@ def _trials(metric: Metric, ref: MetricRef, sampled: Sampled) -> tuple[float, fl
     return share * effective, effective
 
 
-def _summed(metric: Metric, part: int | None, rows: Rows) -> tuple[float, float] | None:
+def trials_of(metric: Metric, part: int | None, rows: Rows) -> tuple[float, float] | None:
+    """Successes and trials of a metric that is a share of independent rows; None of any other."""
     if part is None and metric.trials is not None:
         successes, trials = metric.trials(rows)
     elif part is not None and metric.trials_of_part is not None:
@@ -324,9 +326,7 @@ def normal_interval(
     value: float, error: float, *, units: int, confidence: float, method: str, odds: bool = False
 ) -> Interval:
     """`value` and so many standard errors to each side, by Student's t; on log-odds for a share."""
-    from scipy.special import stdtrit
-
-    t = float(stdtrit(units - 1, (1 + confidence) / 2))
+    t = student_quantile((1 + confidence) / 2, units - 1)
     if odds and 0 < value < 1:
         centre, half = np.log(value / (1 - value)), t * error / (value * (1 - value))
         low, high = (float(1 / (1 + np.exp(-x))) for x in (centre - half, centre + half))

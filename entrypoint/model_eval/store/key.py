@@ -91,6 +91,8 @@ def baseline_key(spec: EvalSpec, wanted: BaselineSpec, around: Around, digests: 
 def _key(
     kind: str, spec: EvalSpec, around: Around, checks: Mapping[str, Any], digests: Digests
 ) -> Key:
+    if spec.run.stop_early:
+        raise UnprovedError("where a run that may end early ends depends on its gates")
     checkpoint = checkpoint_digest(spec.checkpoint, digests)
     sets = {name: set_digests(one, digests) for name, one in spec.heldouts.items()}
     if spec.golden is not None:
