@@ -1,5 +1,7 @@
 """The store's own reading of files: the digests of the loaders, and what a model's code opens."""
 
+import ctypes
+import importlib
 import json
 import os
 import subprocess
@@ -228,6 +230,20 @@ def test_a_file_that_changes_is_refused(heard):
         found(listening)
 
 
+def test_a_library_is_heard(heard):
+    root, listening = heard
+    with pytest.raises(OSError, match=r"known\.dat"):
+        ctypes.CDLL(str(root / "known.dat"))
+    assert [one.path for one in found(listening)] == ["known.dat"]
+
+
+def test_what_is_installed_is_known_by_its_version(heard):
+    _, listening = heard
+    importlib.import_module("xml.dom.minidom")
+    (Path(np.__file__).parent / "version.py").read_text()
+    assert found(listening) == ()
+
+
 def test_nothing_is_heard_while_paused(heard):
     root, listening = heard
     with listening.paused():
@@ -285,6 +301,14 @@ if __name__ == "__main__":
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     expected = "the model's code starts a process, whose files are not known" if ends else "kept"
     assert done.stdout.strip() == expected
+
+
+def test_a_process_of_our_own_is_none_of_the_models(heard, monkeypatch):
+    root, listening = heard
+    monkeypatch.chdir(root)  # where `<frozen os>` would be a file of the root's
+    importlib.reload(importlib.import_module("platform")).processor()
+    subprocess.run(["true"], check=True)
+    assert found(listening) == ()
 
 
 def test_code_that_was_loaded_before_is_not_trusted_to_be_the_files(tmp_path, monkeypatch):

@@ -38,7 +38,10 @@ _SYSTEM = (
     "/sbin/",
     "/run/",
 )
-_FILES = frozenset({"open", "sqlite3.connect"})
+_FILES = frozenset({"open", "sqlite3.connect", "ctypes.dlopen"})
+_EXTENSION = "import"
+"""Has a file's name for a module in native code only; others are opened."""
+
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
 _PROCESSES = frozenset(
     {
@@ -51,7 +54,7 @@ _PROCESSES = frozenset(
         "os.exec",
     }
 )
-_HEARD = _FILES | _LISTINGS | _PROCESSES
+_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION}
 _SPAWNING = frozenset({"multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver"})
 """Modules that are imported by the first process that is started without an event."""
 
@@ -167,6 +170,10 @@ class Opened:
         if event in _FILES:
             with suppress(Exception):
                 self._hear_file(args)
+        elif event == _EXTENSION:
+            if args[1] is not None:
+                with suppress(Exception):
+                    self._hear_file(args[1:2])
         elif event in _LISTINGS:
             with suppress(Exception):
                 self._hear_listing(args[0], frame)
@@ -211,6 +218,8 @@ class Opened:
         return False
 
     def _is_users_file(self, file: str) -> bool:
+        if not os.path.isabs(file):  # `<frozen os>`, which is no path  # noqa: PTH117
+            return False
         return not file.startswith(self._installed) and self._is_inside(file)
 
 
