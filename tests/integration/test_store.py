@@ -1,5 +1,6 @@
 """The store of measurements: what misses, what hits, and that nothing stale, half or forged is used."""
 
+import errno
 import json
 import os
 import shutil
@@ -412,6 +413,25 @@ def test_two_writers_leave_one_whole_entry(project, store, tmp_path):
         assert set(pool.map(writes, range(12))) == {other / key.name}
     assert [path.name for path in other.iterdir()] == [key.name]
     assert read(key, other) is not None
+
+
+def test_a_full_disk_leaves_nothing_and_warns(project, store, tmp_path, monkeypatch):
+    found = look_up(project, store)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    said = []
+    empty = store_at(tmp_path / "empty", said=said)
+    reuse = Reuse(load_spec(project.spec, roots=[project.folder]), empty)
+    assert reuse.find() is None
+    reuse._opened._loaded = False  # as in a process that has loaded nothing yet
+    monkeypatch.setattr("model_eval.ledger.save", full)
+    reuse.keep(found.measured, notes=())
+    assert said == [
+        "the measurement is not kept: the store cannot be written: No space left on device"
+    ]
+    assert list(empty.entries.iterdir()) == []
 
 
 def test_what_is_not_used_for_long_is_removed(tmp_path):
