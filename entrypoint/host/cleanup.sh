@@ -11,6 +11,7 @@ if [[ -n $MODEL_EVAL_CONTAINER ]]; then
     done
 fi
 [[ -z $MODEL_EVAL_OUTPUT_DIR ]] || rm -rf -- "$MODEL_EVAL_OUTPUT_DIR-base"
+[[ -z $MODEL_EVAL_STORE ]] || rm -rf -- "$MODEL_EVAL_STORE"
 if [[ -n $MODEL_EVAL_OUTPUT_DIR && -d $MODEL_EVAL_OUTPUT_DIR ]]; then
     chmod -R u+rwX,a-st -- "$MODEL_EVAL_OUTPUT_DIR"
     find "$MODEL_EVAL_OUTPUT_DIR" -mindepth 1 ! -type f ! -type d -delete

@@ -25,6 +25,9 @@ fi
 [[ $MODEL_EVAL_ALLOW_LOOSENING == true || $MODEL_EVAL_ALLOW_LOOSENING == false ]] ||
     fail 2 "\`allow-loosening: $MODEL_EVAL_ALLOW_LOOSENING\` is not true or false; correct the input"
 
+[[ $MODEL_EVAL_CACHE == true || $MODEL_EVAL_CACHE == false ]] ||
+    fail 2 "\`cache: $MODEL_EVAL_CACHE\` is not true or false; correct the input"
+
 temp="$(cd "$RUNNER_TEMP" && pwd -P)"
 workspace="$(cd "$GITHUB_WORKSPACE" && pwd -P)"
 if inside "$temp" "$workspace"; then
@@ -76,6 +79,24 @@ id="$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null)" || {
 }
 
 output="$(mktemp -d "$temp/model-eval.XXXXXXXXXX")"
+# The store has the same path in every run, because GitHub's cache finds folders by their path. Only a run
+# whose code is that of a branch may add to it; what a pull request would add, a later run would believe.
+if [[ $MODEL_EVAL_CACHE == true ]]; then
+    store=$temp/model-eval-store
+    # Of a use of this action before in the same job, or of a job that was killed.
+    rm -rf -- "$store"
+    mkdir -- "$store"
+    case ${GITHUB_EVENT_NAME:-} in
+        push | schedule | workflow_dispatch) writable=true ;;
+        *) writable=false ;;
+    esac
+    prefix="model-eval-v1-$(printf '%s' "$MODEL_EVAL_SPEC" | sha256sum | cut -c 1-16)-"
+    set_output store "$store"
+    set_output store-writable "$writable"
+    set_output store-prefix "$prefix"
+    set_output store-key "$prefix${GITHUB_SHA:-0}-${GITHUB_RUN_ID:-0}-${GITHUB_RUN_ATTEMPT:-0}-${output##*.}"
+fi
+
 set_output image "$id"
 set_output gpus "$gpus"
 set_output output-dir "$output"

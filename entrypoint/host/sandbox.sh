@@ -74,6 +74,22 @@ while IFS= read -r line; do
     [[ -z $line ]] || add_data_path "${line%/}"
 done <<<"$MODEL_EVAL_DATA_PATHS"
 
+# The store of measurements. Read-only where a pull request's code runs: what it could leave there would
+# outlive it.
+if [[ -n $MODEL_EVAL_STORE ]]; then
+    options+=(--cache /store)
+    if [[ $MODEL_EVAL_STORE_WRITABLE == true ]]; then
+        arguments+=(--mount "$(bind "$MODEL_EVAL_STORE" /store)")
+    else
+        arguments+=(--mount "$(bind "$MODEL_EVAL_STORE" /store readonly)")
+        options+=(--cache-read-only)
+    fi
+else
+    options+=(--no-cache)
+fi
+kept() { [[ -z $MODEL_EVAL_STORE ]] || find "$MODEL_EVAL_STORE" -mindepth 2 -maxdepth 2 -type d ! -name '.*' | sort; }
+kept_before="$(kept)"
+
 # Whether there is a spec to be held against must be known: what is empty here is not `none`.
 case $MODEL_EVAL_BASE in
     found)
@@ -111,3 +127,9 @@ case $status in
 esac
 docker rm --force "$name" >/dev/null 2>&1 || true
 set_output exit-status "$status"
+# What is kept is files and folders: a link in it would be followed by who restores it.
+if [[ -n $MODEL_EVAL_STORE && $MODEL_EVAL_STORE_WRITABLE == true ]]; then
+    chmod -R u+rwX,a-st -- "$MODEL_EVAL_STORE"
+    find "$MODEL_EVAL_STORE" -mindepth 1 ! -type f ! -type d -delete
+    [[ "$(kept)" == "$kept_before" ]] || set_output store-changed true
+fi

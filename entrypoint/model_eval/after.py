@@ -14,10 +14,11 @@ import torch
 
 from model_eval import engine
 from model_eval.checkpoint import MAX_PARAMETERS, prints, untrained
+from model_eval.checks import control_refs, noise_refs
 from model_eval.errors import Interrupted, UserCodeError
 from model_eval.ledger import Ledger
-from model_eval.metrics.cost import Measured, cost_estimates
-from model_eval.spec.catalog import CATALOG, COST, TIMED
+from model_eval.metrics.cost import cost_estimates, counted_costs
+from model_eval.spec.catalog import COST, TIMED
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.tasks import Scorer
 from model_eval.types import (
@@ -25,9 +26,7 @@ from model_eval.types import (
     ControlInfo,
     CostInfo,
     Estimate,
-    MetricRef,
     NoiseInfo,
-    Severity,
 )
 from model_eval.usercode import describe
 
@@ -81,7 +80,7 @@ def measure(spec: EvalSpec, judged: Judged, *, clock: Callable[[], float]) -> Fo
         judged.bind(judged.model, device=judged.device),
         judged.sample,
         judged.scorer,
-        _of_ledger(gate.metric for gate in spec.gates),
+        noise_refs(spec),
         on_cpu=None if judged.device == _CPU else partial(_on_cpu, judged),
     )
     control = _control(spec, judged) if spec.control else None
@@ -94,9 +93,7 @@ def _costs(
     checkpoint = judged.checkpoint
     asked = [ref for ref in spec.metrics if ref.name in COST]
     if TIMED.isdisjoint(ref.name for ref in asked):
-        size = sum(file.size for file in checkpoint.files)
-        counted = Measured(parameters=checkpoint.parameters, file_bytes=size)
-        return cost_estimates(asked, counted), None
+        return counted_costs(asked, checkpoint), None
     measured = engine.measure_cost(
         judged.bind(judged.model, device=judged.device),
         judged.sample,
@@ -125,8 +122,6 @@ def _control(spec: EvalSpec, judged: Judged) -> ControlInfo:
             skipped=f"the model has {parameters:,} parameters: above {MAX_PARAMETERS:,} no second "
             "one is built",
         )
-    required = (g.metric for g in spec.gates if g.severity is Severity.REQUIRED)
-    refs = _of_ledger(required) or _of_ledger(g.metric for g in spec.gates)
 
     def fresh(seed: int) -> engine.Fresh:
         model = untrained(judged.build, device=judged.device, seed=seed)
@@ -138,15 +133,10 @@ def _control(spec: EvalSpec, judged: Judged) -> ControlInfo:
         ledger=judged.ledger,
         sample=judged.sample,
         scorer=judged.scorer,
-        refs=refs or _of_ledger(spec.metrics)[:1],
+        refs=control_refs(spec),
         batch_size=judged.batch_size,
         seed=spec.run.seed,
     )
-
-
-def _of_ledger(refs: Any) -> tuple[MetricRef, ...]:
-    """Each once, without costs and tables."""
-    return tuple(dict.fromkeys(ref for ref in refs if ref.name in CATALOG))
 
 
 def _on_cpu(judged: Judged) -> engine.Predict:

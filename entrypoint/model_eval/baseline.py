@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
 from typing import IO
@@ -21,6 +21,7 @@ from model_eval.ledger import Ledger, open_ledger
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec, PathRef
 from model_eval.spec.files import explain, open_regular
 from model_eval.types import (
+    GOLDEN_HELDOUT,
     MAIN_HELDOUT,
     BaselineInfo,
     CheckpointInfo,
@@ -41,6 +42,7 @@ def find_baseline(
     ledgers: Mapping[str, Ledger],
     *,
     evaluate: EvaluateCheckpoint,
+    cache: Sequence[str] = (),
     ended: bool = False,
 ) -> tuple[Mapping[str, Ledger], BaselineInfo | None]:
     """The baseline's ledgers in the order of this run's, by held-out set, and what it is.
@@ -49,6 +51,7 @@ def find_baseline(
         spec: names the baseline.
         ledgers: of this run, which know their held-out set's and checkpoint's digests.
         evaluate: runs a baseline's checkpoint.
+        cache: what tells another revision's process of the store, as arguments.
         ended: whether the run ended early, so that the baseline has more samples than it.
 
     Raises:
@@ -65,7 +68,7 @@ def find_baseline(
         found = {MAIN_HELDOUT: _opened(wanted.ledger.path, wanted.location)}
         source, kind, files = wanted.ledger.display, "ledger", (file,)
     else:
-        found, files = _at_ref(spec, wanted)
+        found, files = _at_ref(spec, wanted, cache)
         source, kind = wanted.git or "", "git"
     if ended and MAIN_HELDOUT in found:
         ours = ledgers[MAIN_HELDOUT]["id"]
@@ -156,7 +159,7 @@ def _opened(path: Path, location: Location) -> Ledger:
 
 
 def _at_ref(
-    spec: EvalSpec, wanted: BaselineSpec
+    spec: EvalSpec, wanted: BaselineSpec, cache: Sequence[str]
 ) -> tuple[Mapping[str, Ledger], tuple[FileInfo, ...]]:
     """Evaluates the repository's version of the spec at a ref, in a process and folder of its own."""
     root, ref = spec.roots[0], wanted.git or ""
@@ -183,11 +186,11 @@ def _at_ref(
         with tarfile.open(archive) as packed:
             packed.extractall(tree, filter="data")
         out.mkdir()
-        return _run_there(tree / inside, tree, out, wanted)
+        return _run_there(tree / inside, tree, out, wanted, cache)
 
 
 def _run_there(
-    path: Path, tree: Path, out: Path, wanted: BaselineSpec
+    path: Path, tree: Path, out: Path, wanted: BaselineSpec, cache: Sequence[str]
 ) -> tuple[Mapping[str, Ledger], tuple[FileInfo, ...]]:
     shown = printable(wanted.git or "")
     if not path.is_file():
@@ -201,7 +204,7 @@ def _run_there(
         subprocess.run(  # noqa: S603 — our own interpreter and arguments
             [
                 sys.executable, "-I", "-m", "model_eval", "run", str(path), "--root", str(tree),
-                "--output", str(out), "--in-process", "--no-baseline",
+                "--output", str(out), "--in-process", "--no-baseline", *cache,
             ],
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -218,6 +221,10 @@ def _run_there(
         )
     found = {MAIN_HELDOUT: _opened(out / output.LEDGER, wanted.location)}
     for one in report.more_heldout:
+        if (
+            one.name == GOLDEN_HELDOUT
+        ):  # compared with its own recorded outputs, and with nothing else
+            continue
         found[one.name] = _opened(out / output.ledger_name(one.name), wanted.location)
     return found, report.checkpoint.files
 

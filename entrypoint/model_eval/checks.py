@@ -22,10 +22,19 @@ good enough are what gates are for.
 **The noise floor.** A margin within the difference that a batch size or a device makes is none.
 """
 
+from collections.abc import Iterable
 from math import inf
 
-from model_eval.spec.catalog import METRICS
-from model_eval.types import ControlInfo, ControlMetric, ControlTrial, MetricRef, NoiseInfo
+from model_eval.spec.catalog import CATALOG, METRICS
+from model_eval.spec.eval_spec import EvalSpec
+from model_eval.types import (
+    ControlInfo,
+    ControlMetric,
+    ControlTrial,
+    MetricRef,
+    NoiseInfo,
+    Severity,
+)
 
 CLEARLY = 3.0
 """Standard errors that the checkpoint is ahead by where an untrained model is clearly worse."""
@@ -38,6 +47,22 @@ BATCH_TOLERANCE = 1e-3
 
 TRIALS = 3
 MOST = 2
+
+
+def noise_refs(spec: EvalSpec) -> tuple[MetricRef, ...]:
+    """The metrics whose noise is measured: those of gates."""
+    return _of_ledger(gate.metric for gate in spec.gates)
+
+
+def control_refs(spec: EvalSpec) -> tuple[MetricRef, ...]:
+    """The metrics on which an untrained model is compared: those of required gates, else of any."""
+    required = (gate.metric for gate in spec.gates if gate.severity is Severity.REQUIRED)
+    return _of_ledger(required) or noise_refs(spec) or _of_ledger(spec.metrics)[:1]
+
+
+def _of_ledger(refs: Iterable[MetricRef]) -> tuple[MetricRef, ...]:
+    """Each once, without costs, tables and what a spec brings."""
+    return tuple(dict.fromkeys(ref for ref in refs if ref.name in CATALOG))
 
 
 def is_worse(metric: ControlMetric) -> bool | None:

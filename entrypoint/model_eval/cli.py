@@ -25,6 +25,7 @@ from model_eval.errors import (
     SpecError,
     UsageError,
 )
+from model_eval.store.place import Store
 from model_eval.wording import place_in
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
     base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
     base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
     run.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
+    run.add_argument("--cache", type=Path, metavar="DIR", help="keep what was measured here, and use it again where nothing has changed (default: the variable MODEL_EVAL_CACHE, else none)")  # fmt: skip
+    run.add_argument(
+        "--cache-read-only", action="store_true", help="use what is there, and add nothing"
+    )
+    run.add_argument(
+        "--no-cache", action="store_true", help="measure everything, whatever MODEL_EVAL_CACHE says"
+    )
     run.add_argument("--deadline", type=_seconds, metavar="SECONDS", help="stop after so long, with a report that says how far it came")  # fmt: skip
     run.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
     run.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
@@ -144,6 +152,7 @@ def _dispatch(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: T
         return _publish(args, environ=environ, stdout=stdout)
     if args.command == "base-spec":
         return _base_spec(args, environ=environ, stdout=stdout)
+    args.store = _store(args, environ)
     if args.supervised:
         return _run_supervised(args, stdout)
     return _run_in_process(args, stdout) if args.in_process else _run(args, environ, stdout)
@@ -225,10 +234,31 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
         base=BaseBranch(spec=args.base_spec, allow_loosening=args.allow_loosening)
         if args.base_spec or args.new_spec
         else None,
+        store=args.store,
     )
     if args.output is not None:
         save(evaluation, args.output)
     return evaluation
+
+
+def _store(args: argparse.Namespace, environ: Mapping[str, str]) -> Store | None:
+    """Where measurements are kept, if anywhere.
+
+    Raises:
+        UsageError: two arguments contradict each other.
+    """
+    if args.no_cache and args.cache is not None:
+        raise UsageError("`--cache` and `--no-cache` contradict each other", remedy="remove one")
+    named = None if args.no_cache else args.cache or environ.get("MODEL_EVAL_CACHE")
+    if not named:
+        return None
+    return Store(
+        folder=Path(named).absolute(),
+        read_only=args.cache_read_only,
+        output=args.output.absolute() if args.output is not None else None,
+        environ=environ,
+        say=partial(print, file=sys.stderr),
+    )
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
@@ -271,6 +301,7 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
             *(["--base-spec", str(args.base_spec.absolute())] if args.base_spec else []),
             *(["--new-spec"] if args.new_spec else []),
             *(["--allow-loosening"] if args.allow_loosening else []),
+            *(args.store.arguments if args.store is not None else ["--no-cache"]),
         ]  # fmt: skip
         with _untrusted_output(settings, stdout, title=f"model-eval run {args.spec}"):
             report = supervise(

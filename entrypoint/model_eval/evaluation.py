@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from model_eval.checkpoint import load_model, unchanged
 from model_eval.errors import EvaluationError, HeldOutError, ModelEvalError, UserCodeError
 from model_eval.heldout import HeldOut, open_heldout
 from model_eval.ledger import Ledger
+from model_eval.spec.digest import sha256_of_digests
 from model_eval.spec.eval_spec import BaselineSpec, CheckpointSpec, CodeRef, EvalSpec, HeldOutSpec
 from model_eval.tasks import Scorer
 from model_eval.types import MAIN_HELDOUT, CheckpointInfo, Location, Task
@@ -273,8 +273,7 @@ class Evaluator:
 
 def digest_of(checkpoint: CheckpointInfo) -> str:
     """One digest of all files of a checkpoint: the file's own where there is one."""
-    digests = [file.sha256 for file in checkpoint.files]
-    return digests[0] if len(digests) == 1 else sha256(",".join(digests).encode()).hexdigest()
+    return sha256_of_digests([file.sha256 for file in checkpoint.files])
 
 
 def _builder(factory: CodeRef, resolve: Resolve) -> Callable[[], Any]:

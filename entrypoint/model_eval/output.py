@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from model_eval.errors import OutputError, ReportError
@@ -17,6 +18,11 @@ REPORT, SUMMARY, LEDGER = "report.json", "summary.md", "ledger.parquet"
 def ledger_name(heldout: str) -> str:
     """The file of a further held-out set's ledger."""
     return f"ledger-{heldout}.parquet"
+
+
+def is_output(name: str) -> bool:
+    """Whether a run writes a file of this name to its output folder."""
+    return name in {REPORT, SUMMARY, LEDGER} or fnmatchcase(name, ledger_name("*"))
 
 
 def save_report(report: Report, folder: Path) -> None:

@@ -7,10 +7,12 @@ display are passed in.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_eval import ledger, lookups, output, usercode
-from model_eval.baseline import find_baseline, saved_ledger
+from model_eval.baseline import EvaluateCheckpoint, find_baseline, saved_ledger
 from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
 from model_eval.errors import (
@@ -28,20 +30,28 @@ from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
 from model_eval.spec.catalog import CLASSIFICATION
-from model_eval.spec.eval_spec import EvalSpec
+from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.spec.source import read
 from model_eval.stats import right_by_id
 from model_eval.stopping import Watch, early_of
+from model_eval.store.place import Store
+from model_eval.store.recall import recalled
+from model_eval.store.reuse import Reuse
 from model_eval.types import (
     MAIN_HELDOUT,
     BatchSizeFrom,
+    CheckpointInfo,
     Fault,
     FileInfo,
     Report,
+    ReusedInfo,
     RunSettings,
     Timings,
 )
 from model_eval.wording import count, place_in, printable_path
+
+if TYPE_CHECKING:
+    from model_eval.session import Session
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
@@ -82,6 +92,7 @@ def evaluate(
     clock: Callable[[], float],
     base: BaseBranch | None = None,
     compare: bool = True,
+    store: Store | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -92,6 +103,7 @@ def evaluate(
         clock: seconds, monotonic.
         base: what the spec is compared with; None compares it with nothing.
         compare: whether the baseline is looked at; a baseline itself is evaluated without.
+        store: where measurements of earlier runs are; None measures everything.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
@@ -106,6 +118,7 @@ def evaluate(
             base=base,
             draft=draft,
             compare=compare,
+            store=store,
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
@@ -158,6 +171,7 @@ def _evaluate(
     base: BaseBranch | None,
     draft: Draft,
     compare: bool,
+    store: Store | None,
 ) -> Evaluation:
     spec = load_spec(path, roots=roots)
     if not compare:
@@ -179,24 +193,45 @@ def _evaluate(
         ),
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
-    # torch comes in here: a wrong spec is answered without it.
-    with uncollected():
-        from model_eval.session import Session
+    reuse = Reuse(spec, store) if store is not None else None
+    found = reuse.find() if reuse is not None else None
 
-    session = Session(spec, draft, progress=progress, clock=clock)
+    @cache
+    def session() -> "Session":
+        # torch comes in here: a wrong spec, and one that was measured before, is answered without it.
+        with uncollected():
+            from model_eval.session import Session
+
+        # The environment of what was measured is not that of a baseline which is measured now.
+        known = draft if found is None else replace(draft)
+        return Session(spec, known, progress=progress, clock=clock)
+
+    expected = (
+        found.measured.expected
+        if found is not None
+        else {name: one.expected for name, one in session().sets.heldouts.items()}
+    )
     brought = bring_metrics(spec)  # what cannot be is said before the model runs
-    power = power_of(spec, {name: one.expected for name, one in session.sets.heldouts.items()})
+    power = power_of(spec, expected)
     draft.learn(power=power)
     if spec.decisions.refuse_underpowered:
         require_power(spec, power)
-    watch = _watch(spec, base_spec, base, session.sets.heldouts[MAIN_HELDOUT].expected, draft)
-    measured = session.measure(watch)
+    watch = None
+    if found is not None:
+        measured = recalled(found, spec, draft, clock)
+    else:
+        watch = _watch(spec, base_spec, base, expected[MAIN_HELDOUT], draft)
+        before = len(draft.report.notes)
+        measured = session().measure(watch)
+        if reuse is not None:
+            reuse.keep(measured, notes=measured.report.notes[before:])
     _look_up(spec, draft)
     baselines, baseline = find_baseline(
         spec,
         measured.ledgers,
-        evaluate=session.baseline,
+        evaluate=partial(_baseline, reuse, draft, lambda wanted: session().baseline(wanted)),
         ended=watch is not None and watch.ended,
+        cache=store.arguments if store is not None else ("--no-cache",),
     )
     report = judged(
         draft.report,
@@ -237,6 +272,22 @@ def _watch(
     if saved is None or spec.task not in CLASSIFICATION or saved.task is not spec.task:
         return Watch(early)
     return Watch(early, before=right_by_id(saved))
+
+
+def _baseline(
+    reuse: Reuse | None, draft: Draft, evaluate: EvaluateCheckpoint, wanted: BaselineSpec
+) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
+    """The ledgers of a baseline's checkpoint, from the store or else by running it."""
+    if reuse is None:
+        return evaluate(wanted)
+    found = reuse.find_baseline(wanted)
+    if found is not None and (checkpoint := found.measured.report.checkpoint) is not None:
+        before = draft.report.reused or ReusedInfo(checkpoint=None, baseline=None)
+        draft.learn(reused=replace(before, baseline=found.key))
+        return found.measured.ledgers, checkpoint
+    ledgers, checkpoint = evaluate(wanted)
+    reuse.keep_baseline(ledgers, checkpoint, draft.report)
+    return ledgers, checkpoint
 
 
 def _timings(draft: Draft, now: float) -> Timings:

@@ -699,6 +699,19 @@ class ControlInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReusedInfo:
+    """What was not measured in this run: an earlier one did, and nothing it depends on has changed.
+
+    Attributes:
+        checkpoint: the key of the checkpoint's ledgers in the store; None where they were measured.
+        baseline: the same of the baseline's checkpoint.
+    """
+
+    checkpoint: str | None
+    baseline: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All that is known after a run. What was not reached is None or empty.
 
@@ -715,6 +728,7 @@ class Report:
         control: what untrained models reach; None where the spec turns it off.
         stopped: that it ended early, so that all else is of fewer samples than the set has; None where
             it did not.
+        reused: what an earlier run measured; None where this one measured everything.
     """
 
     schema_version: int
@@ -752,3 +766,4 @@ class Report:
     noise: NoiseInfo | None = None
     control: ControlInfo | None = None
     stopped: Stopped | None = None
+    reused: ReusedInfo | None = None

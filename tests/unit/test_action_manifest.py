@@ -9,7 +9,8 @@ import yaml
 REPOSITORY = Path(__file__).parents[2]
 MANIFEST = yaml.safe_load((REPOSITORY / "action.yml").read_text())
 HOST = REPOSITORY / "entrypoint/host"
-STEPS = MANIFEST["runs"]["steps"]
+STEPS = [step for step in MANIFEST["runs"]["steps"] if "uses" not in step]
+USED = [step for step in MANIFEST["runs"]["steps"] if "uses" in step]
 OPTIONAL = {"MODEL_EVAL_PUBLISH_NETWORK"}
 """Read from the runner's own environment; docs/self-hosted.md has it."""
 
@@ -34,6 +35,18 @@ def test_a_step_hands_over_without_expressions(step):
         r'exec "\$BASH" "\$GITHUB_ACTION_PATH/entrypoint/host/[a-z]+\.sh"', step["run"]
     )
     assert step["shell"] == "bash"
+
+
+@pytest.mark.parametrize("step", USED, ids=lambda step: step["id"])
+def test_another_action_is_pinned_and_changes_no_verdict(step):
+    assert re.fullmatch(r"actions/cache/(restore|save)@[0-9a-f]{40}", step["uses"])
+    assert step["continue-on-error"] is True
+    assert "token" not in str(step).lower()
+
+
+def test_what_is_restored_is_what_was_kept():
+    restore, keep = USED
+    assert {key: restore["with"][key] for key in ("path", "key")} == keep["with"]
 
 
 def test_every_script_is_a_step():

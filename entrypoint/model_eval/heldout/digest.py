@@ -9,6 +9,7 @@ import torch
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
 from model_eval.heldout.files import Stamp, stamp, unreadable
+from model_eval.spec.digest import sha256_of_all
 from model_eval.spec.eval_spec import PathRef
 from model_eval.types import Location
 from model_eval.wording import quote
@@ -58,15 +59,11 @@ def seal_files(files: Mapping[str, PathRef]) -> Seal:
     """Hashes several files; the digest covers the names, too, but not where the files are."""
     stamps = {name: stamp(ref) for name, ref in files.items()}
     contents = {name: _digest(ref) for name, ref in files.items()}
-    whole = hashlib.sha256()
-    for name in sorted(contents):
-        _update(whole, name.encode("utf-8", "surrogateescape"))
-        whole.update(bytes.fromhex(contents[name]))
     return Seal(
         files=files,
         stamps=stamps,
         contents=contents,
-        sha256=whole.hexdigest(),
+        sha256=sha256_of_all(contents),
         size=sum(found.size for found in stamps.values()),
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from model_eval.metrics.rows import FloatArray
 from model_eval.spec.catalog import METRICS, TIMED
-from model_eval.types import Estimate, Interval, MetricRef
+from model_eval.types import CheckpointInfo, Estimate, Interval, MetricRef
 
 CONFIDENCE = 0.95
 
@@ -53,6 +53,12 @@ class Measured:
     no_device_bytes: str | None = None
     parameters: int
     file_bytes: int
+
+
+def counted_costs(refs: Iterable[MetricRef], checkpoint: CheckpointInfo) -> tuple[Estimate, ...]:
+    """The costs that need no timing: they follow from the checkpoint alone."""
+    size = sum(file.size for file in checkpoint.files)
+    return cost_estimates(refs, Measured(parameters=checkpoint.parameters, file_bytes=size))
 
 
 def cost_estimates(refs: Iterable[MetricRef], measured: Measured) -> tuple[Estimate, ...]:

@@ -11,6 +11,7 @@ from model_eval.loosening import decide_with_base
 from model_eval.report import evidence
 from model_eval.report.checks import describe_checks
 from model_eval.report.inert import block, code
+from model_eval.report.reused import describe_reused
 from model_eval.report.tables import NONE, details, span, table
 from model_eval.spec.catalog import COST
 from model_eval.types import (
@@ -58,6 +59,7 @@ def render(report: Report, *, limit: int | None = None, footer: str = "") -> str
 def _full(report: Report) -> str:
     return _join(
         _heading(report),
+        _reused(report),
         _faults(report.faults),
         _gates(report.gates),
         _loosened(report),
@@ -80,6 +82,7 @@ def _full(report: Report) -> str:
 def _without_details(report: Report) -> str:
     return _join(
         _heading(report),
+        _reused(report),
         _faults(report.faults),
         _gates(report.gates),
         _loosened(report),
@@ -131,6 +134,11 @@ def _reason(report: Report) -> str:
 
 def _of(report: Report) -> str:
     return f" of {report.stopped.of:,}" if report.stopped else ""
+
+
+def _reused(report: Report) -> str:
+    found = describe_reused(report)
+    return "\n".join(f"- {clause}: entry {code(key)} of the store" for clause, key in found)
 
 
 def _faults(faults: Sequence[Fault]) -> str:

@@ -5,6 +5,7 @@ from tabulate import tabulate
 from model_eval.gates import BOUNDS, label, number
 from model_eval.report.checks import describe_control
 from model_eval.report.inert import plain_line, plain_line_keeping_spaces
+from model_eval.report.reused import describe_reused
 from model_eval.report.tables import NONE, span
 from model_eval.types import Report, Severity, Verdict
 
@@ -31,6 +32,11 @@ def render_terminal(report: Report) -> str:
     if report.control:
         lines = (f"untrained model: {line}" for line in describe_control(report.control))
         parts.append("\n".join(plain_line(line, limit=400) for line in lines))
+    if reused := describe_reused(report):
+        lines = (
+            f"{clause}: entry {plain_line(key, limit=12)} of the store" for clause, key in reused
+        )
+        parts.append("\n".join(lines))
     if report.notes:
         parts.append("\n".join(f"note: {plain_line(note, limit=400)}" for note in report.notes))
     name = plain_line(report.name, limit=120)

@@ -6,6 +6,7 @@ on a cancellation: SIGINT, 7.5 s later SIGTERM, 2.5 s later SIGKILL.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -92,6 +93,8 @@ class Runner:
         self.folder = folder
         self.environment = dict(environment)
         self.event: dict[str, Any] = {}
+        self.caches: list[tuple[str, str, Path]] = []
+        """What GitHub's cache holds, oldest first: key, path, and a copy of the folder."""
         self.cancel_when: Callable[[], bool] = lambda: False
         self.user = RUNNER_USER if os.getuid() == 0 else os.getuid()
 
@@ -113,8 +116,11 @@ class Runner:
             contexts["steps"].setdefault(step.get("id", ""), {"outputs": {}})
         results: list[StepResult] = []
         for number, step in enumerate(manifest["runs"]["steps"]):
-            assert step.keys() <= {"id", "name", "shell", "if", "run", "env"}, step
-            assert step["shell"] == "bash"
+            allowed = {"id", "name", "if", "uses", "with", "continue-on-error"}
+            if "uses" not in step:
+                allowed = {"id", "name", "shell", "if", "run", "env"}
+                assert step["shell"] == "bash"
+            assert step.keys() <= allowed, step
             outcomes = [result.outcome for result in results]
             functions = {
                 "always": lambda: True,
@@ -122,8 +128,11 @@ class Runner:
                 "failure": lambda seen=outcomes: "failure" in seen,
                 "cancelled": lambda seen=outcomes: "cancelled" in seen,
             }
-            name = step.get("id", Path(step["run"].split("/")[-1].strip('"')).stem)
-            if condition(step.get("if"), contexts, functions):
+            name = step.get("id") or Path(step["run"].split("/")[-1].strip('"')).stem
+            if "uses" in step and condition(step.get("if"), contexts, functions):
+                given = {key: interpolate(value, contexts) for key, value in step["with"].items()}
+                result = self._cache(name, step["uses"], given)
+            elif condition(step.get("if"), contexts, functions):
                 variables = {
                     key: interpolate(value, contexts) for key, value in step.get("env", {}).items()
                 }
@@ -142,6 +151,23 @@ class Runner:
             for name, declared in manifest["outputs"].items()
         }
         return ActionRun(steps=results, outputs=outputs)
+
+    def _cache(self, name: str, uses: str, given: dict[str, str]) -> StepResult:
+        """`actions/cache/restore` and `/save`: by path and key, the newest of a prefix."""
+        action = re.fullmatch(r"actions/cache/(restore|save)@[0-9a-f]{40}", uses)
+        assert action, f"`{uses}` is not known, or not pinned by its commit"
+        path = Path(given["path"])
+        if action[1] == "save":
+            copy = self.folder / f"cache-{len(self.caches)}"
+            shutil.copytree(path, copy, symlinks=True)
+            self.caches.append((given["key"], str(path), copy))
+            return StepResult(name=name, outcome="success")
+        for key, kept, copy in reversed(self.caches):
+            if kept == str(path) and key.startswith((given["key"], given["restore-keys"])):
+                shutil.copytree(copy, path, dirs_exist_ok=True, symlinks=True)
+                self._own()
+                return StepResult(name=name, outcome="success", outputs={"cache-matched-key": key})
+        return StepResult(name=name, outcome="success")
 
     def _step(self, number: int, name: str, script: str, variables: dict[str, str]) -> StepResult:
         files = self.temp / "_runner_file_commands"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -72,13 +73,64 @@ def test_a_pass(runner, image):
     assert TOKEN not in result.log
 
 
+def written(result):
+    return from_json(Path(result.outputs["report"]).read_bytes())
+
+
+def test_a_cache_is_kept_by_a_branch_and_read_by_a_pull_request(runner, image):
+    runner.environment["GITHUB_EVENT_NAME"] = "push"
+    first = run(runner, image, comment="false", cache="true")
+    assert first.conclusion == "success", first.log
+    assert written(first).reused is None
+    [(key, path, kept)] = runner.caches
+    assert re.fullmatch(r"model-eval-v1-[0-9a-f]{16}-0123456789abcdef[0-9a-f]{24}-4242-1-\w+", key)
+    assert not Path(path).exists(), "a store was left behind"
+
+    second = run(runner, image, comment="false", cache="true")
+    assert written(second).reused.checkpoint in {one.name for one in kept.glob("*/*")}
+    assert second.step("keep").outcome == "skipped"
+    assert len(runner.caches) == 1
+
+    runner.environment["GITHUB_EVENT_NAME"] = "pull_request"
+    third = run(runner, image, comment="false", cache="true")
+    assert written(third).reused == written(second).reused
+    assert written(third).verdict == "pass"
+
+    # New code is measured, cannot touch what the branch has kept, and leaves nothing.
+    poison = "import pathlib\nfor p in pathlib.Path('/store').rglob('*'): p.unlink()\n"
+    write_project(
+        runner,
+        f"try:\n    {poison.replace(chr(10), chr(10) + '    ').strip()}\nexcept OSError:\n    pass\n",
+    )
+    fourth = run(runner, image, comment="false", cache="true")
+    assert written(fourth).reused is None
+    assert fourth.step("keep").outcome == "skipped"
+    assert len(runner.caches) == 1
+
+
+def test_a_cache_is_not_kept_where_strangers_code_may_run_in_the_branchs_name(runner, image):
+    for event in (
+        "pull_request",
+        "pull_request_target",
+        "workflow_run",
+        "issue_comment",
+        "merge_group",
+    ):
+        runner.environment["GITHUB_EVENT_NAME"] = event
+        result = run(runner, image, comment="false", cache="true", memory="1x")
+        assert result.step("prepare").outputs["store-writable"] == "false"
+        assert runner.caches == []
+
+
 def test_a_fail_blocks(runner, image):
     result = run(runner, image, spec="examples/digits/model-eval-failing.yaml", comment="false")
     assert [(step.name, step.outcome) for step in result.steps] == [
         ("prepare", "success"),
         ("base", "success"),
+        ("restore", "skipped"),
         ("evaluate", "success"),
         ("publish", "success"),
+        ("keep", "skipped"),
         ("cleanup", "success"),
         ("verdict", "failure"),
     ]
@@ -378,13 +430,18 @@ def test_a_cancellation_stops_the_container(runner, image):
     cleanup = runner.action / "entrypoint/host/cleanup.sh"
     seen = "echo RUNNING: $(docker ps --quiet --filter name=model-eval-4242)\n"
     cleanup.write_text(seen + cleanup.read_text())
-    log = runner.temp / "step-2.log"
+    log = runner.temp / "step-3.log"
     runner.cancel_when = lambda: log.exists() and b"SLEEPING" in log.read_bytes()
     result = run(runner, image)
     evaluated = result.step("evaluate")
     assert (evaluated.outcome, evaluated.signals) == ("cancelled", ["SIGINT"])
     assert result.step("cleanup").log == "RUNNING:\n"
-    assert [step.outcome for step in result.steps[3:]] == ["skipped", "success", "skipped"]
+    assert [step.outcome for step in result.steps[4:]] == [
+        "skipped",
+        "skipped",
+        "success",
+        "skipped",
+    ]
     assert result.outputs["verdict"] == "error"
 
 
@@ -395,13 +452,13 @@ def test_a_killed_step_is_cleaned_up(runner, image):
     script.write_text(
         script.read_text().replace(
             "status=0\nrun_container",
-            'status=0\n(until grep -q SLEEPING "$RUNNER_TEMP/step-2.log"; do sleep 0.1; done; '
+            'status=0\n(until grep -q SLEEPING "$RUNNER_TEMP/step-3.log"; do sleep 0.1; done; '
             "kill -KILL $$) &\nrun_container",
         )
     )
     result = run(runner, image)
     assert [step.outcome for step in result.steps] == [
-        "success", "success", "failure", "success", "success", "skipped",
+        "success", "success", "skipped", "failure", "success", "skipped", "success", "skipped",
     ]  # fmt: skip
     assert docker("ps", "--all", "--quiet", "--filter", "name=model-eval-4242").stdout == ""
     assert result.outputs["verdict"] == "error"

@@ -88,8 +88,10 @@ def test_a_refusal_is_no_pass(runner, image, pull_request, github_api, status):
     assert [(step.name, step.outcome) for step in result.steps] == [
         ("prepare", "success"),
         ("base", "failure"),
+        ("restore", "skipped"),
         ("evaluate", "skipped"),
         ("publish", "success"),
+        ("keep", "skipped"),
         ("cleanup", "success"),
         ("verdict", "skipped"),
     ]

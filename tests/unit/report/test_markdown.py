@@ -21,6 +21,7 @@ from model_eval.types import (
     Interval,
     Location,
     MetricRef,
+    ReusedInfo,
     Severity,
     Stopped,
     Verdict,
@@ -223,3 +224,13 @@ def test_the_rendering_fits_and_keeps_the_verdict(limit):
 def test_a_footer_is_the_last_line():
     assert render(report(), footer="[run](x)").endswith("\n[run](x)\n")
     assert render(report(), limit=1500, footer="[run](x)").endswith("\n[run](x)\n")
+
+
+def test_what_was_measured_before_is_said_first():
+    known = replace(report(), reused=ReusedInfo(checkpoint="0123456789abcdef", baseline=None))
+    _, _, reused, *_ = render(known).split("\n\n")
+    assert reused == (
+        "- measured in an earlier run, nothing it depends on has changed: entry `0123456789ab` of the store"
+    )
+    hostile = replace(report(), reused=ReusedInfo(checkpoint=None, baseline="`@org` <b>"))
+    assert "nothing it depends on has changed: entry `'@org' <b>` of the store" in render(hostile)

@@ -1,8 +1,10 @@
 """What a terminal shows."""
 
+from dataclasses import replace
+
 from builders.reports import estimate, gate, loosening, report
 from model_eval.report import error_report, render_terminal
-from model_eval.types import Fault, MetricRef, Severity
+from model_eval.types import Fault, MetricRef, ReusedInfo, Severity
 
 
 def test_a_failing_report():
@@ -51,3 +53,16 @@ def test_what_is_loosened_stands_before_the_notes():
         "gate\ufffd[2J log_loss     max: 0.5, required\n"
         "\nnote: "
     ) in shown
+
+
+def test_what_was_measured_before_is_said():
+    known = report([estimate(0.95)], [gate()])
+    both = ReusedInfo(checkpoint="0123456789abcdef", baseline="fedcba9876543210")
+    shown = render_terminal(replace(known, reused=both))
+    assert (
+        "\n\nmeasured in an earlier run, nothing it depends on has changed: entry 0123456789ab of the store\n"
+        "the baseline was measured in an earlier run, nothing it depends on has changed: "
+        "entry fedcba987654 of the store\n\n"
+    ) in shown
+    one = render_terminal(replace(known, reused=replace(both, checkpoint="\x1b[2J\n::error::")))
+    assert "entry �[2J ::error of the store\n" in one

@@ -1,0 +1,154 @@
+"""What the numbers depend on beside the model and the data: versions, our own code, the device's class.
+
+All of it is found without torch. Where that cannot be, nothing is reused.
+"""
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from model_eval import __version__
+from model_eval.spec.digest import sha256_of
+from model_eval.store.unproved import UnprovedError
+
+_PACKAGE = Path(__file__).parent.parent
+_INSTALLED = (".dist-info", ".egg-info")
+_ACCELERATORS = ("nvidia0", "nvidiactl", "nvidia-caps", "kfd", "dri", "dxg", "accel")
+"""Below /dev: what a driver of NVIDIA's, AMD's, Intel's or Windows' leaves there."""
+
+_CHOOSING = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+
+
+def versions(path: Sequence[str] = tuple(sys.path)) -> Mapping[str, Any]:
+    """Python, every installed distribution, and model-eval with a digest of its own files.
+
+    Args:
+        path: the folders where Python looks for modules, as they were before code of the
+            repository could add to them.
+    """
+    return {
+        "python": platform.python_version(),
+        "implementation": sys.implementation.cache_tag,
+        "system": f"{platform.system()} {platform.machine()}",
+        "installed": sorted(set(_installed(path))),
+        "model_eval": [__version__, _own_digest()],
+    }
+
+
+def _installed(path: Sequence[str]) -> Iterable[str]:
+    """`torch-2.13.0+cpu`; of what is from no index, whose version may stay the same, with its content."""
+    for folder in path:
+        try:
+            names = os.listdir(folder or ".")  # noqa: PTH208
+        except OSError:  # an archive, or not there
+            continue
+        for name in names:
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122
+            if suffix not in _INSTALLED:
+                continue
+            about = Path(folder, name)
+            if (about / "direct_url.json").exists():
+                record = about / "RECORD"
+                stem += f" {sha256_of(record)}" if record.exists() else " without a record"
+            yield stem
+
+
+def _own_digest() -> str:
+    whole = sha256()
+    for file in sorted(_PACKAGE.rglob("*.py")):
+        line = f"{file.relative_to(_PACKAGE).as_posix()}\0{sha256_of(file)}\n"
+        whole.update(line.encode())
+    return whole.hexdigest()
+
+
+def device_class(
+    requested: str,
+    installed: Iterable[str],
+    *,
+    environ: Mapping[str, str],
+    root: Path = Path("/"),
+) -> Mapping[str, Any]:
+    """What `requested` will be on this machine: the CPU's model, or the accelerators and their driver.
+
+    Args:
+        requested: as the spec has it: auto, cpu, cuda, cuda:1 …
+        installed: of `versions`, which say for what torch was built.
+        environ: may hide accelerators.
+        root: of the file system.
+
+    Raises:
+        UnprovedError: that cannot be told without torch.
+    """
+    if requested == "cpu" or (requested == "auto" and _only_cpu(installed, root)):
+        return {"cpu": _processor(root)}
+    kind = requested.partition(":")[0]
+    if kind not in {"auto", "cuda"}:
+        raise UnprovedError(f"`device: {requested}` is not told apart from others without torch")
+    gpus, driver = _nvidia(root)
+    if not gpus or driver is None:
+        raise UnprovedError("which accelerator `auto` or `cuda` is cannot be told without torch")
+    return {
+        "cpu": _processor(root),  # what the model does outside of the accelerator
+        "gpus": gpus,
+        "driver": driver,
+        "chosen": [[name, environ.get(name)] for name in _CHOOSING],
+    }
+
+
+def _only_cpu(installed: Iterable[str], root: Path) -> bool:
+    """Whether torch can have no accelerator: it is built without, or the system has none."""
+    if platform.system() != "Linux":
+        return False
+    if any(re.fullmatch(r"torch-[^ ]*\+cpu", name) for name in installed):
+        return True
+    return not any((root / "dev" / name).exists() for name in _ACCELERATORS)
+
+
+def _processor(root: Path) -> str:
+    """The model that the system names, with its number of revision and what it can do.
+
+    Raises:
+        UnprovedError: the system does not say.
+    """
+    wanted = ("model name", "cpu family", "model", "stepping", "flags", "Features", "CPU part")
+    found: dict[str, str] = {}
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in wanted:
+            found.setdefault(key.strip(), " ".join(value.split()))
+    if not found:
+        raise UnprovedError("this system does not say which processor it has")
+    name = found.get("model name", "a processor")
+    return f"{name} {sha256(json.dumps(sorted(found.items())).encode()).hexdigest()[:16]}"
+
+
+def _nvidia(root: Path) -> tuple[list[str], str | None]:
+    """The models of all GPUs of NVIDIA's, and the version of their driver.
+
+    Raises:
+        UnprovedError: one of them is divided (MIG), so that its name says too little.
+    """
+    proc = root / "proc/driver/nvidia"
+    if next(proc.glob("capabilities/*/mig/gi*"), None) is not None:
+        raise UnprovedError("a part of a GPU (MIG) is not told apart from others without torch")
+    models = [
+        line.partition(":")[2].strip()
+        for file in sorted(proc.glob("gpus/*/information"))
+        for line in _read(file).splitlines()
+        if line.startswith("Model:")
+    ]
+    words = _read(proc / "version").split("Kernel Module")
+    return models, (words[1].split()[0] if len(words) > 1 and words[1].split() else None)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,313 @@
+"""Which files the model's code opens while it is measured: like the dependency file of a compiler.
+
+Python tells an audit hook of every file that it opens and every folder that it lists, before it does.
+What native code opens nobody is told of; files of the usual formats below the roots count in any case
+(`code`). What another process opens is not known either, so that nothing is kept of a run whose
+own code starts one.
+"""
+
+import os
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.util import source_from_cache
+from pathlib import Path
+from stat import S_ISREG
+from types import FrameType
+from typing import Any
+
+from model_eval.store.code import CodeFiles
+from model_eval.store.named import Digests
+from model_eval.store.unproved import UnprovedError
+from model_eval.wording import quote
+
+_PACKAGE = str(Path(__file__).parent.parent)
+_SYSTEM = (
+    "/proc/",
+    "/sys/",
+    "/dev/",
+    "/etc/",
+    "/usr/",
+    "/lib/",
+    "/lib64/",
+    "/bin/",
+    "/sbin/",
+    "/run/",
+)
+_FILES = frozenset({"open", "sqlite3.connect", "ctypes.dlopen"})
+_EXTENSION = "import"
+"""Has a file's name for a module in native code only; others are opened."""
+
+_LISTINGS = frozenset({"os.listdir", "os.scandir"})
+_PROCESSES = frozenset(
+    {
+        "subprocess.Popen",
+        "os.fork",
+        "os.forkpty",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.system",
+        "os.exec",
+    }
+)
+_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION}
+_SPAWNING = frozenset({"multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver"})
+"""Modules that are imported by the first process that is started without an event."""
+
+_MOST = 100_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dependency:
+    """A file or folder that the model's code opened.
+
+    Attributes:
+        root: index of the root that it is below; None where `path` is absolute.
+        sha256: of a file's content or of the names in a folder; None where it was not there.
+    """
+
+    root: int | None
+    path: str
+    folder: bool
+    sha256: str | None
+
+
+class Opened:
+    """What this process opens, from `start` on. A hook cannot be removed, only paused.
+
+    Args:
+        roots: folders of the repository and of data, resolved.
+        code: the files that have a digest already.
+    """
+
+    def __init__(self, roots: Sequence[Path], code: CodeFiles) -> None:
+        self._roots = [str(root) for root in roots]
+        self._code = code
+        self._installed = _installed()
+        self._began = time.time_ns()
+        self._files: dict[str, tuple[int, ...] | None] = {}
+        self._folders: dict[str, str | None] = {}
+        self._started_process = False
+        self._spawning = _SPAWNING & sys.modules.keys()
+        # As an earlier run of this process has found it, which may not be what the file holds now.
+        self._loaded = any(self._is_users_file(file) for file in _module_files())
+        self._paused = True
+
+    def start(self) -> None:
+        """Begins to listen, in the place of another one."""
+        _Hook.tell(self)
+        self._paused = False
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A context in which nothing is noted: our own reading is no dependency."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def dependencies(self, *, but: frozenset[str], digests: Digests) -> tuple[Dependency, ...]:
+        """All that was opened, with digests of now, which must be those of then.
+
+        Args:
+            but: files and folders, resolved, that have digests of their own.
+            digests: of files.
+
+        Raises:
+            UnprovedError: one of them changed in between, or a process was started.
+        """
+        if self._loaded:
+            raise UnprovedError("code of the repository was loaded before this run began")
+        if self._started_process or _SPAWNING & sys.modules.keys() != self._spawning:
+            raise UnprovedError("the model's code starts a process, whose files are not known")
+        if len(self._files) + len(self._folders) > _MOST:
+            raise UnprovedError(f"the model's code opens more than {_MOST:,} files")
+        with self.paused():
+            found = [
+                self._file(path, was, digests)
+                for path, was in self._files.items()
+                if self._counts(path, but)
+            ]
+            found += [
+                self._folder(path, was)
+                for path, was in self._folders.items()
+                if self._counts(path, but)
+            ]
+        return tuple(found)
+
+    def _counts(self, path: str, but: frozenset[str]) -> bool:
+        ours = path in self._code.covered or self._code.is_ours(Path(path))
+        return not ours and not _is_in(path, but)
+
+    def _file(self, path: str, was: tuple[int, ...] | None, digests: Digests) -> Dependency:
+        root, inside = placed(path, self._roots)
+        if _stamp(path) != was:
+            raise UnprovedError(f"{quote(inside)} changed while the model ran")
+        content = None if was is None else digests.of(Path(path), display=inside)
+        return Dependency(root=root, path=inside, folder=False, sha256=content)
+
+    def _folder(self, path: str, was: str | None) -> Dependency:
+        root, inside = placed(path, self._roots)
+        if names_in(path, self._code) != was:
+            raise UnprovedError(f"the folder {quote(inside)} changed while the model ran")
+        return Dependency(root=root, path=inside, folder=True, sha256=was)
+
+    def hear(self, event: str, args: tuple[Any, ...], frame: FrameType | None) -> None:
+        """Takes in an event. It must not raise, or what it listens to would fail.
+
+        Args:
+            event: its name.
+            args: what Python tells of it.
+            frame: where it happens.
+        """
+        if self._paused:
+            return
+        if event in _FILES:
+            with suppress(Exception):
+                self._hear_file(args)
+        elif event == _EXTENSION:
+            if args[1] is not None:
+                with suppress(Exception):
+                    self._hear_file(args[1:2])
+        elif event in _LISTINGS:
+            with suppress(Exception):
+                self._hear_listing(args[0], frame)
+        elif event in _PROCESSES:
+            self._started_process |= self._is_users(frame)
+
+    def _hear_file(self, args: tuple[Any, ...]) -> None:
+        path = _path(args[0])
+        flags = args[2] if len(args) > 2 and isinstance(args[2], int) else os.O_RDONLY
+        if path is None or flags & os.O_ACCMODE == os.O_WRONLY:
+            return
+        if path.endswith(".pyc") and "__pycache__" in path:
+            path = source_from_cache(path)  # which Python has held against its source by itself
+        if path in self._files or path.startswith(self._installed):
+            return
+        was = _stamp(path)
+        if self._is_inside(path):
+            if was is not None or not os.path.isdir(path):  # noqa: PTH112
+                self._files[path] = was
+        elif was is not None and was[3] < self._began and not path.startswith(_SYSTEM):
+            # Newer ones are this run's own temporary files.
+            self._files[path] = was
+
+    def _hear_listing(self, found: Any, frame: FrameType | None) -> None:
+        path = os.getcwd() if found is None else _path(found)  # noqa: PTH109
+        # The import system lists folders to find modules, which are code.
+        importing = frame is not None and "importlib" in frame.f_code.co_filename
+        if path is None or importing or path in self._folders or not self._is_inside(path):
+            return
+        if not path.startswith(self._installed):
+            with self.paused():
+                self._folders[path] = names_in(path, self._code)
+
+    def _is_inside(self, path: str) -> bool:
+        return placed(path, self._roots)[0] is not None
+
+    def _is_users(self, frame: FrameType | None) -> bool:
+        while frame is not None:
+            if self._is_users_file(frame.f_code.co_filename):
+                return True
+            frame = frame.f_back
+        return False
+
+    def _is_users_file(self, file: str) -> bool:
+        if not os.path.isabs(file):  # `<frozen os>`, which is no path  # noqa: PTH117
+            return False
+        return not file.startswith(self._installed) and self._is_inside(file)
+
+
+class _Hook:
+    """The one audit hook of this process, which cannot be removed."""
+
+    listener: Opened | None = None
+    installed = False
+
+    @classmethod
+    def tell(cls, listener: Opened) -> None:
+        cls.listener = listener
+        if not cls.installed:
+            cls.installed = True
+            sys.addaudithook(cls._hear)
+
+    @classmethod
+    def _hear(cls, event: str, args: tuple[Any, ...]) -> None:
+        # Asking for a frame is an event, too.
+        if event not in _HEARD or cls.listener is None:
+            return
+        try:
+            frame = sys._getframe(1)  # noqa: SLF001
+        except ValueError:  # no line of Python's is running
+            frame = None
+        cls.listener.hear(event, args, frame)
+
+
+def names_in(path: str, code: CodeFiles) -> str | None:
+    """Digest of the names in a folder; None where there is none.
+
+    Hidden ones, caches of Python's and what this run writes do not count.
+    """
+    try:
+        names = sorted(os.listdir(path))  # noqa: PTH208
+    except (OSError, ValueError):
+        return None
+    kept = [name for name in names if name != "__pycache__" and not name.startswith(".")]
+    theirs = [name for name in kept if not code.is_ours(Path(path, name))]
+    return sha256("\0".join(theirs).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def placed(path: str, roots: Sequence[str]) -> tuple[int | None, str]:
+    """The index of the root that a path is below, and the path from there; else the path itself.
+
+    The path as it was written counts first, so that a link that is pointed elsewhere is seen.
+    """
+    for one in (path, os.path.realpath(path)):
+        for index, root in enumerate(roots):
+            if one == root or one.startswith(root.rstrip("/") + "/"):
+                return index, os.path.relpath(one, root)
+    return None, path
+
+
+def _module_files() -> list[str]:
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return [file for file in files if isinstance(file, str)]
+
+
+def _installed() -> tuple[str, ...]:
+    """Folders whose content versions tell of: Python, what is installed, and model-eval."""
+    folders = {
+        sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
+    folders |= {f for f in sys.path if f.endswith(("/site-packages", "/dist-packages"))}
+    folders |= {os.path.realpath(folder) for folder in folders}
+    folders |= {_PACKAGE}
+    return tuple(folder.rstrip("/") + "/" for folder in folders if folder)
+
+
+def _path(found: Any) -> str | None:
+    """The absolute path that a call was given; None where it was a number of an open file."""
+    if isinstance(found, str | bytes | os.PathLike):
+        return os.path.abspath(os.fsdecode(found))  # noqa: PTH100
+    return None
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    if not S_ISREG(found.st_mode):
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _is_in(path: str, paths: frozenset[str]) -> bool:
+    """Whether a path is one of these, or below one."""
+    real = Path(os.path.realpath(path))
+    return str(real) in paths or any(str(parent) in paths for parent in real.parents)

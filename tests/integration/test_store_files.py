@@ -1,0 +1,348 @@
+"""The store's own reading of files: the digests of the loaders, and what a model's code opens."""
+
+import ctypes
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from builders import checkpoints
+from builders.heldout import a_spec, an_input, opened
+from builders.reports import HERE
+from model_eval.cli import _store, parser
+from model_eval.errors import UsageError
+from model_eval.evaluation import digest_of
+from model_eval.spec.eval_spec import CheckpointSpec, PathRef
+from model_eval.store.code import CodeFiles
+from model_eval.store.named import Digests, checkpoint_digest, set_digests
+from model_eval.store.opened import Dependency, Opened
+from model_eval.store.unproved import UnprovedError
+
+# --- the digests of the loaders, which need torch, and of the store, which does without -------
+
+
+def same_digest(source, **changes):
+    seal = opened(source, **changes).seal
+    assert set_digests(a_spec(source, **changes), Digests()).sha256 == seal.sha256
+
+
+def test_a_files_digest_is_the_readers(tmp_path):
+    (tmp_path / "data.csv").write_text("x,y\n1,0\n2,1\n")
+    same_digest(tmp_path / "data.csv")
+
+
+def test_several_arrays_digest_is_the_readers(tmp_path):
+    np.save(tmp_path / "first.npy", np.zeros((2, 3), np.float32))
+    np.save(tmp_path / "second.npy", np.array([0, 1]))
+    same_digest({"x": tmp_path / "first.npy", "y": tmp_path / "second.npy"})
+
+
+def test_a_folder_of_images_digest_is_the_readers(tmp_path):
+    for name in ("b/2.png", "a/1.png", "a/0.png", "a/.hidden"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2), (len(name), 0, 0)).save(path, format="png")
+    pixels = {"args": (an_input("image"),), "targets": ("label",)}
+    same_digest(tmp_path / "images", **pixels)
+    (tmp_path / "images/a/1.png").rename(tmp_path / "images/a/3.png")
+    same_digest(tmp_path / "images", **pixels)
+
+
+def checkpoint(path):
+    ref = PathRef(path=path, display=path.name, location=HERE)
+    return CheckpointSpec(path=ref, sha256=None, state_key=None)
+
+
+def test_a_checkpoints_digest_is_the_loaders(tmp_path):
+    save_file(checkpoints.a_state(), tmp_path / "model.safetensors")
+    _, info = checkpoints.loaded(tmp_path / "model.safetensors")
+    assert checkpoint_digest(checkpoint(tmp_path / "model.safetensors"), Digests()) == digest_of(
+        info
+    )
+
+
+def test_a_sharded_checkpoints_digest_is_the_loaders_and_covers_every_shard(tmp_path):
+    state = checkpoints.a_state()
+    names = sorted(state)
+    shards = {"one.safetensors": names[:1], "two.safetensors": names[1:]}
+    for shard, held in shards.items():
+        save_file({name: state[name] for name in held}, tmp_path / shard)
+    placed = {name: shard for shard, held in shards.items() for name in held}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": placed}))
+    _, info = checkpoints.loaded(index)
+    before = checkpoint_digest(checkpoint(index), Digests())
+    assert before == digest_of(info)
+    changed = {name: state[name] + 1 for name in shards["two.safetensors"]}
+    save_file({n: t.to(state[n].dtype) for n, t in changed.items()}, tmp_path / "two.safetensors")
+    assert checkpoint_digest(checkpoint(index), Digests()) != before
+
+
+def test_an_index_that_is_none_is_for_the_loader_to_say(tmp_path):
+    (tmp_path / "model.json").write_text("[]")
+    with pytest.raises(UnprovedError, match=r"`model\.json` is no index of shards"):
+        checkpoint_digest(checkpoint(tmp_path / "model.json"), Digests())
+
+
+# --- the code --------------------------------------------------------------------------------
+
+
+def code_of(*roots, leave_out=(), output=None):
+    out = frozenset(os.path.realpath(path) for path in leave_out)
+    return CodeFiles(roots, leave_out=out, output=output, digests=Digests())
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("net.py", True), ("sub/net.py", True), ("ops.so", True), ("conf.yaml", True), ("back.ONNX", True),
+        ("README.md", False), ("image.png", False), (".hidden/net.py", False),
+        ("__pycache__/net.pyc", False), ("venv/net.py", False), ("out/report.json", False),
+        ("out/ledger-more.parquet", False), ("out/other.json", True), ("left/net.py", False),
+    ],
+)  # fmt: skip
+def test_which_files_are_code(tmp_path, name, counts):
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/pyvenv.cfg").touch()
+    (tmp_path / "left").mkdir()
+    code = code_of(tmp_path, leave_out=[tmp_path / "left"], output=tmp_path / "out")
+    before = code.digest()
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("1")
+    assert (code.digest() != before) is counts
+
+
+def test_code_is_its_place_and_content_and_not_where_the_root_is(tmp_path):
+    for root in ("one", "two"):
+        (tmp_path / root).mkdir()
+        (tmp_path / root / "net.py").write_text("1")
+    one = code_of(tmp_path / "one").digest()
+    assert one == code_of(tmp_path / "two").digest()
+    (tmp_path / "two/net.py").rename(tmp_path / "two/other.py")
+    assert one != code_of(tmp_path / "two").digest()
+
+
+def test_a_link_counts_with_what_it_leads_to(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "outside.py").write_text("1")
+    (tmp_path / "root/net.py").symlink_to(tmp_path / "outside.py")
+    (tmp_path / "root/nothing.py").symlink_to(tmp_path / "missing.py")
+    before = code_of(tmp_path / "root").digest()
+    (tmp_path / "outside.py").write_text("2")
+    assert code_of(tmp_path / "root").digest() != before
+
+
+def test_too_much_to_read_is_not_reused(tmp_path, monkeypatch):
+    monkeypatch.setattr("model_eval.store.code.MAX_FILES", 3)
+    for number in range(4):
+        (tmp_path / f"{number}.py").touch()
+    with pytest.raises(UnprovedError, match="hold more than"):
+        code_of(tmp_path).digest()
+
+
+# --- what is opened --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heard(tmp_path):
+    """A root with a file, and what listens to it."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "known.dat").write_text("1")
+    code = code_of(root)
+    code.digest()
+    listening = Opened([root], code)
+    listening._loaded = False  # of this process's own modules none is the model's
+    listening.start()
+    yield root, listening
+    listening._paused = True
+
+
+def found(listening, **more):
+    return listening.dependencies(but=more.get("but", frozenset()), digests=Digests())
+
+
+def test_files_and_folders_are_heard_of_once(heard):
+    root, listening = heard
+    for _ in range(2):
+        (root / "known.dat").read_text()
+        os.listdir(root)
+    one, folder = found(listening)
+    assert (one.root, one.path, one.folder) == (0, "known.dat", False)
+    assert (folder.root, folder.path, folder.folder) == (0, ".", True)
+
+
+def test_a_file_that_is_missing_is_a_dependency(heard):
+    root, listening = heard
+    with pytest.raises(FileNotFoundError):
+        (root / "missing.dat").read_text()
+    assert found(listening) == (Dependency(root=0, path="missing.dat", folder=False, sha256=None),)
+
+
+def test_a_thread_is_heard(heard):
+    root, listening = heard
+    thread = threading.Thread(target=(root / "known.dat").read_text)
+    thread.start()
+    thread.join()
+    assert [one.path for one in found(listening)] == ["known.dat"]
+
+
+def test_a_link_counts_with_its_own_name(heard, tmp_path):
+    root, listening = heard
+    (tmp_path / "far.dat").write_text("2")
+    os.utime(tmp_path / "far.dat", (1, 1))
+    (root / "near.dat").symlink_to(tmp_path / "far.dat")
+    (root / "near.dat").read_text()
+    assert [one.path for one in found(listening)] == ["near.dat"]
+
+
+def test_what_is_outside_counts_where_it_was_there_before(heard, tmp_path):
+    _, listening = heard
+    (tmp_path / "own.tmp").write_text("of this run")
+    (tmp_path / "own.tmp").read_text()
+    (tmp_path / "old.dat").write_text("of another")
+    os.utime(tmp_path / "old.dat", (1, 1))
+    (tmp_path / "old.dat").read_text()
+    [one] = found(listening)
+    assert (one.root, one.path) == (None, str(tmp_path / "old.dat"))
+
+
+def test_what_is_written_or_left_out_is_no_dependency(heard):
+    root, listening = heard
+    (root / "log.dat").write_text("written")
+    (root / "known.dat").read_text()
+    assert found(listening, but=frozenset({str(root / "known.dat")})) == ()
+
+
+def test_a_file_that_changes_is_refused(heard):
+    root, listening = heard
+    (root / "known.dat").read_text()
+    (root / "known.dat").write_text("22")
+    with pytest.raises(UnprovedError, match=r"`known\.dat` changed while the model ran"):
+        found(listening)
+
+
+def test_a_library_is_heard(heard):
+    root, listening = heard
+    with pytest.raises(OSError, match=r"known\.dat"):
+        ctypes.CDLL(str(root / "known.dat"))
+    assert [one.path for one in found(listening)] == ["known.dat"]
+
+
+def test_what_is_installed_is_known_by_its_version(heard):
+    _, listening = heard
+    importlib.import_module("xml.dom.minidom")
+    (Path(np.__file__).parent / "version.py").read_text()
+    assert found(listening) == ()
+
+
+def test_nothing_is_heard_while_paused(heard):
+    root, listening = heard
+    with listening.paused():
+        (root / "known.dat").read_text()
+    assert found(listening) == ()
+
+
+CODE_OF_A_MODEL = """
+import multiprocessing, os, subprocess, sys
+def work():
+    pass
+def system():
+    os.system("true")
+def run():
+    subprocess.run([sys.executable, "-c", ""])
+def fork():
+    multiprocessing.get_context("fork").Process(target=work).start()
+def spawn():
+    multiprocessing.get_context("spawn").Process(target=work).start()
+def nothing():
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "ends"),
+    [("system", True), ("run", True), ("fork", True), ("spawn", True), ("nothing", False)],
+)
+def test_a_process_of_the_models_is_noticed(tmp_path, way, ends):
+    (tmp_path / "startsit.py").write_text(CODE_OF_A_MODEL)
+    script = f"""
+import sys
+from pathlib import Path
+from model_eval.store.code import CodeFiles
+from model_eval.store.named import Digests
+from model_eval.store.opened import Opened
+from model_eval.store.unproved import UnprovedError
+if __name__ == "__main__":
+    root = Path({str(tmp_path)!r})
+    code = CodeFiles([root], leave_out=frozenset(), output=None, digests=Digests())
+    code.digest()
+    listening = Opened([root], code)
+    listening.start()
+    sys.path.append(str(root))
+    import startsit
+    startsit.{way}()
+    try:
+        listening.dependencies(but=frozenset(), digests=Digests())
+        print("kept")
+    except UnprovedError as error:
+        print(error)
+"""
+    (tmp_path / "script.txt").write_text(script)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    expected = "the model's code starts a process, whose files are not known" if ends else "kept"
+    assert done.stdout.strip() == expected
+
+
+def test_a_process_of_our_own_is_none_of_the_models(heard, monkeypatch):
+    root, listening = heard
+    monkeypatch.chdir(root)  # where `<frozen os>` would be a file of the root's
+    importlib.reload(importlib.import_module("platform")).processor()
+    subprocess.run(["true"], check=True)
+    assert found(listening) == ()
+
+
+def test_code_that_was_loaded_before_is_not_trusted_to_be_the_files(tmp_path, monkeypatch):
+    (tmp_path / "loaded_before.py").write_text("X = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    __import__("loaded_before")
+    listening = Opened([tmp_path], code_of(tmp_path))
+    with pytest.raises(UnprovedError, match="was loaded before this run began"):
+        found(listening)
+
+
+# --- the command line ------------------------------------------------------------------------
+
+
+def chosen(*arguments, **environ):
+    return _store(parser().parse_args(["run", "spec.yaml", *arguments]), environ)
+
+
+def test_there_is_no_store_unless_one_is_named():
+    assert chosen() is None
+    assert chosen("--cache", "x").folder == Path("x").absolute()
+    assert chosen(MODEL_EVAL_CACHE="/y").folder == Path("/y")
+    assert chosen("--cache", "x", MODEL_EVAL_CACHE="/y").folder == Path("x").absolute()
+    assert chosen("--no-cache", MODEL_EVAL_CACHE="/y") is None
+    assert chosen(MODEL_EVAL_CACHE="") is None
+
+
+def test_a_child_is_told_the_same():
+    store = chosen("--cache", "/x", "--cache-read-only")
+    assert store.read_only
+    again = chosen(*store.arguments)
+    assert (again.folder, again.read_only) == (store.folder, True)
+
+
+def test_contradicting_arguments_are_refused():
+    with pytest.raises(UsageError, match="`--cache` and `--no-cache` contradict each other"):
+        chosen("--cache", "x", "--no-cache")

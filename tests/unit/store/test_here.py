@@ -1,0 +1,112 @@
+"""The device's class and the versions, told without torch."""
+
+import platform
+
+import pytest
+
+from model_eval.store.here import device_class, versions
+from model_eval.store.unproved import UnprovedError
+
+CPU_BUILD, CUDA_BUILD = ["numpy-2.0", "torch-2.13.0+cpu"], ["numpy-2.0", "torch-2.13.0"]
+CPUINFO = "processor : 0\nmodel name : A fast one\nstepping : 2\nflags : avx avx2\n"
+
+pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
+
+
+def machine(folder, *, cpuinfo=CPUINFO, gpus=(), driver="595.71.05", devices=(), mig=False):
+    """The parts of a file system that say which devices there are."""
+    (folder / "dev").mkdir()
+    for name in devices:
+        (folder / "dev" / name).touch()
+    (folder / "proc/driver/nvidia/gpus").mkdir(parents=True)
+    (folder / "proc/cpuinfo").write_text(cpuinfo)
+    for number, model in enumerate(gpus):
+        place = folder / f"proc/driver/nvidia/gpus/0000:0{number}:00.0"
+        place.mkdir()
+        (place / "information").write_text(f"Model: \t\t {model}\nIRQ:   16\n")
+    if gpus:
+        version = f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}  Thu Jan 1\n"
+        (folder / "proc/driver/nvidia/version").write_text(version)
+    if mig:
+        (folder / "proc/driver/nvidia/capabilities/gpu0/mig/gi3").mkdir(parents=True)
+    return folder
+
+
+def classified(folder, requested="auto", installed=CPU_BUILD, environ=None, **parts):
+    folder.mkdir()
+    return device_class(requested, installed, environ=environ or {}, root=machine(folder, **parts))
+
+
+def test_a_cpu_is_its_model_and_what_it_can_do(tmp_path):
+    one = classified(tmp_path / "1")
+    assert one["cpu"].startswith("A fast one ")
+    assert one == classified(tmp_path / "2", "cpu")
+    assert one != classified(tmp_path / "3", cpuinfo=CPUINFO.replace("fast", "slow"))
+    assert one != classified(tmp_path / "4", cpuinfo=CPUINFO.replace("avx2", "avx512"))
+    assert one == classified(tmp_path / "5", cpuinfo=CPUINFO + CPUINFO.replace(": 0", ": 1"))
+
+
+def test_a_system_that_does_not_name_its_processor_is_refused(tmp_path):
+    with pytest.raises(UnprovedError, match="does not say which processor it has"):
+        classified(tmp_path / "1", cpuinfo="")
+
+
+def test_auto_is_the_cpu_where_there_is_nothing_else(tmp_path):
+    gpu = {"devices": ["nvidia0"], "gpus": ["A GPU"]}
+    assert "gpus" not in classified(tmp_path / "1", installed=CPU_BUILD, **gpu)
+    assert "gpus" not in classified(tmp_path / "2", installed=CUDA_BUILD)
+    assert classified(tmp_path / "3", installed=CUDA_BUILD, **gpu)["gpus"] == ["A GPU"]
+
+
+def test_gpus_are_their_models_driver_and_who_chooses(tmp_path):
+    gpu = {"devices": ["nvidia0"], "gpus": ["A GPU"]}
+    one = classified(tmp_path / "1", "cuda", **gpu)
+    assert one != classified(tmp_path / "2", "cuda", **(gpu | {"gpus": ["Another"]}))
+    assert one != classified(tmp_path / "3", "cuda", **(gpu | {"gpus": ["A GPU", "A GPU"]}))
+    assert one != classified(tmp_path / "4", "cuda", driver="1.2", **gpu)
+    hidden = {"CUDA_VISIBLE_DEVICES": ""}
+    assert one != classified(tmp_path / "5", "cuda", environ=hidden, **gpu)
+    assert one == classified(tmp_path / "6", "cuda:0", **gpu)
+
+
+@pytest.mark.parametrize(
+    ("requested", "parts", "why"),
+    [
+        ("mps", {}, "`device: mps` is not told apart from others without torch"),
+        ("xpu:1", {}, "`device: xpu:1` is not told apart from others without torch"),
+        ("cuda", {}, "which accelerator `auto` or `cuda` is cannot be told without torch"),
+        ("auto", {"devices": ["kfd"]}, "which accelerator `auto` or `cuda` is cannot be told without torch"),
+        ("cuda", {"gpus": ["A GPU"], "mig": True}, "a part of a GPU (MIG) is not told apart from others without torch"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_told_is_refused(tmp_path, requested, parts, why):
+    with pytest.raises(UnprovedError) as refused:
+        classified(tmp_path / "1", requested, installed=CUDA_BUILD, **parts)
+    assert str(refused.value) == why
+
+
+def install(folder, name, **files):
+    (folder / name).mkdir(parents=True)
+    for file, text in files.items():
+        (folder / name / file.replace("_json", "_url.json")).write_text(text)
+
+
+def test_every_installed_distribution_is_a_version(tmp_path):
+    install(tmp_path, "torch-2.13.0+cpu.dist-info", RECORD="x")
+    install(tmp_path, "old.egg-info")
+    (tmp_path / "torch").mkdir()
+    found = versions([str(tmp_path), str(tmp_path / "missing.zip")])
+    assert found["installed"] == ["old", "torch-2.13.0+cpu"]
+    assert found["python"] == platform.python_version()
+    version, digest = found["model_eval"]
+    assert version
+    assert len(digest) == 64
+
+
+def test_what_is_from_no_index_counts_with_its_content(tmp_path):
+    for number, record in enumerate(["one", "two"]):
+        folder = tmp_path / str(number)
+        install(folder, "mine-1.0.dist-info", RECORD=record, direct_json="{}")
+    one, two = (versions([str(tmp_path / n)])["installed"] for n in "01")
+    assert one != two
+    assert one[0].startswith("mine-1.0 ")
