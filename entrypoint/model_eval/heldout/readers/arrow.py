@@ -1,5 +1,6 @@
 """Arrow arrays → NumPy arrays, without guessing: nulls, ragged lists and odd types are errors."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,18 @@ def _tensor_shape(kind: Any, place: Place) -> tuple[int, ...]:
 
 def _is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def cut(batches: Iterable[Any], start: int, stop: int) -> Iterator[tuple[int, Any]]:
+    """The rows [start, stop) of record batches: position of the first row → batch, none empty."""
+    at = 0
+    for batch in batches:
+        if at >= stop:
+            return
+        first, last = max(start - at, 0), min(stop - at, batch.num_rows)
+        if first < last:
+            yield at + first, batch.slice(first, last - first)
+        at += batch.num_rows
 
 
 def no_duplicates(names: list[str], ref: PathRef) -> tuple[str, ...]:

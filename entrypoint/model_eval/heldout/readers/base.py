@@ -25,12 +25,19 @@ class Reader(Protocol):
     row_bytes: int
     default_id: str | None
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
-        """Reads from the first sample to the last; each call starts again.
+    def chunks(
+        self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Mapping[str, Column]]:
+        """Reads the samples [start, stop) in order; each call starts again.
+
+        What is before `start` is not decoded where the format allows that: not in CSV and in
+        iterables, and in Parquet by whole row groups.
 
         Args:
             columns: names among `columns`.
             rows: about how many samples a chunk should have.
+            start: the first sample, counting from 0.
+            stop: the one after the last; None for the end of the set.
 
         Yields:
             Column → values whose first axis is the sample, of at least one sample. Text is an
@@ -38,8 +45,24 @@ class Reader(Protocol):
 
         Raises:
             HeldOutError: the file is broken, or a value is missing.
+            ValueError: not 0 <= start <= stop <= rows.
         """
         ...
+
+
+def within(total: int, start: int, stop: int | None) -> tuple[int, int]:
+    """The range with its end filled in; raises `ValueError` where it is none of the set's."""
+    end = total if stop is None else stop
+    if not 0 <= start <= end <= total:
+        raise ValueError(f"samples {start} to {end} of {total}")
+    return start, end
+
+
+def pieces(total: int, rows: int, start: int, stop: int | None) -> Iterator[slice]:
+    """The samples [start, stop) cut into pieces of `rows`; raises as `within` does."""
+    start, end = within(total, start, stop)
+    for first in range(start, end, rows):
+        yield slice(first, min(first + rows, end))
 
 
 def common_rows(ref: PathRef, shapes: Mapping[str, tuple[int, ...]]) -> int:

@@ -16,7 +16,8 @@ import pyarrow.csv
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
-from model_eval.heldout.readers.arrow import Place, empty_text, no_duplicates, to_numpy
+from model_eval.heldout.readers.arrow import Place, cut, empty_text, no_duplicates, to_numpy
+from model_eval.heldout.readers.base import within
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -61,14 +62,14 @@ class CsvReader:
         self._types = {name: _TYPES[kind] for name, kind in kinds.items()}
         self.row_bytes = ref.path.stat().st_size // max(self.rows, 1)
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
+    def chunks(
+        self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Mapping[str, Column]]:
         """See `Reader.chunks`. The size of a chunk is that of a block of the file."""
         del rows
-        start = 0
-        for batch in self._batches(self._types, list(columns)):
-            if batch.num_rows:
-                yield {name: self._decode(batch.column(name), name, start) for name in columns}
-            start += batch.num_rows
+        start, stop = within(self.rows, start, stop)
+        for at, batch in cut(self._batches(self._types, list(columns)), start, stop):
+            yield {name: self._decode(batch.column(name), name, at) for name in columns}
 
     def _decode(self, array: Any, name: str, start: int) -> Column:
         place = Place(ref=self._ref, column=name, start=start)

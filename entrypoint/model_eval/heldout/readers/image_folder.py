@@ -16,6 +16,7 @@ import torch
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.files import require_folder, unreadable
+from model_eval.heldout.readers.base import pieces
 from model_eval.heldout.wording import one_line, shape_of
 from model_eval.spec.eval_spec import ImageSpec, PathRef
 from model_eval.spec.suggest import listed
@@ -59,11 +60,12 @@ class ImageFolderReader:
         """The folders' names, sorted."""
         return tuple(sorted(set(self._labels)))
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
+    def chunks(
+        self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Mapping[str, Column]]:
         """See `Reader.chunks`. Images are decoded only where they are asked for."""
         with ThreadPoolExecutor(_THREADS) as pool:
-            for start in range(0, self.rows, rows):
-                part = slice(start, start + rows)
+            for part in pieces(self.rows, rows, start, stop):
                 chunk: dict[str, Column] = {}
                 for name in columns:
                     if name == "image":

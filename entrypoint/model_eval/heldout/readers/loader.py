@@ -6,6 +6,7 @@ long, and a dataset that gives other samples the second time are errors.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from model_eval import usercode
 from model_eval.errors import HeldOutError, Interrupted, UserCodeError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.digest import SampleDigest
+from model_eval.heldout.readers.base import within
 from model_eval.heldout.wording import Rows, shape_of
 from model_eval.spec.eval_spec import CodeRef
 from model_eval.wording import kind_of, quote
@@ -45,14 +47,16 @@ class LoaderReader:
         self._digests: dict[str, str] = {}
         # An iterable may give its first item only once, so the iterator that was asked is kept.
         self._begun: Iterator[Any] | None = self._items()
-        self._first = next(self._begun, _END)
-        if self._first is _END:
+        item = next(self._begun, _END)
+        if item is _END:
             raise self._error(f"gives no samples, {self.rows} are expected")
-        first = self._columns(self._first, 0)
+        first = self._columns(item, 0)
         self.columns = tuple(first)
-        self.default_id = "id" if isinstance(self._first, tuple | list) and "id" in first else None
+        self.default_id = "id" if isinstance(item, tuple | list) and "id" in first else None
         # Much happens before it is read: what the dataset gave may be something else by then.
-        self._first = {name: usercode.call(ref, _copied, value) for name, value in first.items()}
+        self._first: dict[str, Any] = {
+            name: usercode.call(ref, _copied, value) for name, value in first.items()
+        }
 
     def digest(self, columns: Sequence[str]) -> str | None:
         """SHA-256 of these columns of all samples; None before they were all read once."""
@@ -62,14 +66,24 @@ class LoaderReader:
         whole.add((name, self._digests[name]) for name in sorted(columns))
         return whole.hexdigest()
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
-        """See `Reader.chunks`."""
+    def chunks(
+        self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Mapping[str, Column]]:
+        """See `Reader.chunks`.
+
+        A range does not show everything: the digest is known after a pass over all samples, and
+        that an iterable ends where it must, after one to the end.
+        """
+        start, stop = within(self.rows, start, stop)
         # One for each column: the next pass, which must give the same, may be over other columns.
         digests = {name: SampleDigest() for name in columns}
         kept: dict[str, list[Value]] = {name: [] for name in columns}
         first: dict[str, Value] = {}
-        seen = 0
-        for item in self._from_first():
+        if start:  # samples of all ranges are alike, so they are compared with the set's first
+            first = {name: self._value(name, self._first.get(name), 0) for name in columns}
+        seen = start
+        # To the end and not to the last that is expected: there may be more.
+        for item in islice(self._from(start), None if stop == self.rows else stop - start):
             if seen == self.rows:
                 raise self._error(f"gives more samples than the {self.rows} that are expected")
             values = self._columns(item, seen)
@@ -78,19 +92,41 @@ class LoaderReader:
                 kept[name].append(value)
                 digests[name].add([(name, value)])
             seen += 1
-            if seen % rows == 0:
+            if (seen - start) % rows == 0:
                 yield {name: _stack(part) for name, part in kept.items()}
                 kept = {name: [] for name in columns}
-        if seen != self.rows:
+        if seen < stop:
             raise self._error(f"gives {seen} samples, {self.rows} are expected")
-        if seen % rows:
+        if (seen - start) % rows:
             yield {name: _stack(part) for name, part in kept.items()}
+        if (start, stop) != (0, self.rows):
+            return
         for name, digest in digests.items():
             if self._digests.setdefault(name, digest.hexdigest()) != digest.hexdigest():
-                raise self._error(
-                    "gives other samples the second time",
-                    remedy="take the randomness out of it: no augmentation, and seed what is drawn",
-                )
+                raise self._changed()
+
+    def _from(self, start: int) -> Iterator[Any]:
+        """The items from this one on."""
+        if start == 0:
+            return self._from_first()
+        if self._map_style:
+            return self._items(start)
+        return self._after(start)
+
+    def _after(self, start: int) -> Iterator[Any]:
+        """An iterable must give what is before; of that, the first shows that it began again."""
+        again = self._begun is None
+        items = self._from_first()
+        if again and (first := next(items, _END)) is not _END:
+            names = self.columns
+            if self._print(self._columns(first, 0), names) != self._print(self._first, names):
+                raise self._changed()
+        yield from islice(items, start - again, None)
+
+    def _print(self, values: Mapping[str, Any], names: Sequence[str]) -> str:
+        digest = SampleDigest()
+        digest.add((name, self._value(name, values.get(name), 0)) for name in names)
+        return digest.hexdigest()
 
     def _from_first(self) -> Iterator[Any]:
         begun, self._begun = self._begun, None
@@ -100,9 +136,10 @@ class LoaderReader:
             yield self._first
             yield from begun
 
-    def _items(self) -> Iterator[Any]:
+    def _items(self, start: int = 0) -> Iterator[Any]:
+        """The items that the dataset gives; `start` is for those that have an index."""
         if self._map_style:
-            for index in range(self.rows):
+            for index in range(start, self.rows):
                 item = usercode.call(self._ref, self._item, index)
                 if item is _END:
                     raise self._error(
@@ -225,6 +262,12 @@ class LoaderReader:
         raise self._error(
             f"gives {kind_of(value)} as {place}",
             remedy="give tensors, arrays, numbers or text; convert images with ToTensor",
+        )
+
+    def _changed(self) -> HeldOutError:
+        return self._error(
+            "gives other samples the second time",
+            remedy="take the randomness out of it: no augmentation, and seed what is drawn",
         )
 
     def _no_dataset(self, what: str) -> UserCodeError:

@@ -1,5 +1,7 @@
 """`.npz` and `.npy`, streamed without pickle: the header is checked before memory is taken."""
 
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +16,14 @@ from numpy.lib import format as npy
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.files import check_expansion
-from model_eval.heldout.readers.base import common_rows
+from model_eval.heldout.readers.base import common_rows, pieces, within
 from model_eval.heldout.wording import one_line, shape_of
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
+
+_BLOCK = 1 << 20
+_NAME_LENGTH = 26
+"""Where an entry's header has the length of its name; that of its extra field follows."""
 
 _BROKEN = (
     OSError,
@@ -43,10 +49,16 @@ class _Header:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Member:
-    """One array: how to open its bytes, how many there are, and for which file to apologise."""
+    """One array: how to open its bytes, how many there are, and for which file to apologise.
+
+    Attributes:
+        open: for all of the bytes; a checksum that the file has is checked at the last one.
+        open_part: for some of them, where the checksum could not be checked on the way.
+    """
 
     ref: PathRef
     open: Callable[[], IO[bytes]]
+    open_part: Callable[[], IO[bytes]]
     size: int
 
 
@@ -62,25 +74,35 @@ class NumpyReader:
         self.rows = common_rows(ref, {name: h.shape for name, h in self._headers.items()})
         self.row_bytes = sum(header.row_bytes for header in self._headers.values())
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
+    def chunks(
+        self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Mapping[str, Column]]:
         """See `Reader.chunks`."""
+        start, stop = within(self.rows, start, stop)
+        whole = (start, stop) == (0, self.rows)
         with ExitStack() as stack:
             streams = {}
-            whole = {}
+            columns_first = {}
             for name in columns:
-                stream = stack.enter_context(_opened(self._members[name]))
-                _skip_header(name, self._members[name], stream)
-                if self._headers[name].fortran:
+                member, header = self._members[name], self._headers[name]
+                stream = stack.enter_context(
+                    _opened(
+                        name, member.open if whole or header.fortran else member.open_part, member
+                    )
+                )
+                _skip_header(name, member, stream)
+                if header.fortran:
                     # Columns first: no sample is complete before the last byte.
-                    whole[name] = self._read(name, stream, self.rows)
+                    columns_first[name] = self._read(name, stream, self.rows)
                 else:
+                    if start:
+                        _skip(name, member, stream, start * header.row_bytes)
                     streams[name] = stream
-            for start in range(0, self.rows, rows):
-                count = min(rows, self.rows - start)
+            for piece in pieces(self.rows, rows, start, stop):
                 yield {
-                    name: whole[name][start : start + count]
-                    if name in whole
-                    else self._read(name, streams[name], count)
+                    name: columns_first[name][piece]
+                    if name in columns_first
+                    else self._read(name, streams[name], piece.stop - piece.start)
                     for name in columns
                 }
 
@@ -128,7 +150,9 @@ def open_npz(ref: PathRef) -> NumpyReader:
                 remedy="write it again with numpy.savez",
                 location=ref.location,
             )
-        members[name] = _Member(ref=ref, open=_entry(ref, entry), size=entry.file_size)
+        members[name] = _Member(
+            ref=ref, open=_entry(ref, entry), open_part=_Part(ref, entry), size=entry.file_size
+        )
     check_expansion(
         ref,
         unpacked=sum(entry.file_size for entry in entries),
@@ -145,7 +169,8 @@ def open_npy(columns: Mapping[str, PathRef]) -> NumpyReader:
     """
     members = {}
     for name, ref in columns.items():
-        members[name] = _Member(ref=ref, open=_plain(ref), size=ref.path.stat().st_size)
+        size = ref.path.stat().st_size
+        members[name] = _Member(ref=ref, open=_plain(ref), open_part=_plain(ref), size=size)
     return NumpyReader(next(iter(columns.values())), members)
 
 
@@ -154,19 +179,55 @@ def _entry(ref: PathRef, entry: zipfile.ZipInfo) -> Callable[[], IO[bytes]]:
     return lambda: zipfile.ZipFile(ref.path).open(entry)
 
 
+class _Part:
+    """Opens an archive's entry for a part of its bytes, all of which were checked before.
+
+    A part alone says nothing of the checksum, so the first call reads the entry to its end.
+    """
+
+    def __init__(self, ref: PathRef, entry: zipfile.ZipInfo) -> None:
+        self._ref = ref
+        self._entry = entry
+        self._open = _entry(ref, entry)
+        self._checked = False
+
+    def __call__(self) -> IO[bytes]:
+        if not self._checked:
+            with self._open() as stream:
+                while stream.read(_BLOCK):
+                    pass
+            self._checked = True
+        return self._open() if self._entry.compress_type else self._stored()
+
+    def _stored(self) -> IO[bytes]:
+        """The file itself at the entry's first byte: in zipfile, to skip is to read."""
+        file = self._ref.path.open("rb")
+        file.seek(self._entry.header_offset + _NAME_LENGTH)
+        name, extra = struct.unpack("<HH", file.read(4))
+        file.seek(name + extra, os.SEEK_CUR)
+        return file
+
+
 def _plain(ref: PathRef) -> Callable[[], IO[bytes]]:
     return lambda: ref.path.open("rb")
 
 
-def _opened(member: _Member) -> IO[bytes]:
+def _opened(name: str, open_it: Callable[[], IO[bytes]], member: _Member) -> IO[bytes]:
     try:
-        return member.open()
+        return open_it()
+    except (*_BROKEN, struct.error) as error:
+        raise _broken(name, member, one_line(error)) from error
+
+
+def _skip(name: str, member: _Member, stream: IO[bytes], size: int) -> None:
+    try:
+        stream.seek(size, os.SEEK_CUR)
     except _BROKEN as error:
-        raise _broken("", member, one_line(error)) from error
+        raise _broken(name, member, one_line(error)) from error
 
 
 def _header(name: str, member: _Member) -> _Header:
-    with _opened(member) as stream:
+    with _opened("", member.open, member) as stream:
         header, offset = _skip_header(name, member, stream)
     if header.dtype.hasobject:
         raise HeldOutError(

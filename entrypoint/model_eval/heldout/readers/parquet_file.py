@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
 from model_eval.heldout.files import check_expansion
-from model_eval.heldout.readers.arrow import Place, no_duplicates, to_numpy
+from model_eval.heldout.readers.arrow import Place, cut, no_duplicates, to_numpy
+from model_eval.heldout.readers.base import within
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -33,27 +35,30 @@ class ParquetReader:
         check_expansion(ref, unpacked=unpacked, size=ref.path.stat().st_size)
         self.row_bytes = unpacked // max(self.rows, 1)
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
+    def chunks(
+        self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Mapping[str, Column]]:
         """See `Reader.chunks`."""
-        start = 0
+        start, stop = within(self.rows, start, stop)
         with self._open() as file:
-            batches = iter(file.iter_batches(batch_size=rows, columns=list(columns)))
-            while True:
-                try:
-                    batch = next(batches, None)
-                except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                    raise self._broken(error) from error
-                if batch is None:
-                    return
-                if batch.num_rows:
-                    yield {
-                        name: to_numpy(
-                            batch.column(name),
-                            Place(ref=self._ref, column=name, start=start),
-                        )
-                        for name in columns
-                    }
-                start += batch.num_rows
+            skipped, groups = _groups(file.metadata, start, stop)
+            batches = self._batches(file, columns, rows, groups)
+            for at, batch in cut(batches, start - skipped, stop - skipped):
+                yield {
+                    name: to_numpy(
+                        batch.column(name),
+                        Place(ref=self._ref, column=name, start=skipped + at),
+                    )
+                    for name in columns
+                }
+
+    def _batches(
+        self, file: Any, columns: Sequence[str], rows: int, groups: list[int]
+    ) -> Iterator[Any]:
+        try:
+            yield from file.iter_batches(batch_size=rows, columns=list(columns), row_groups=groups)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._broken(error) from error
 
     def _open(self) -> Any:
         try:
@@ -75,6 +80,17 @@ class ParquetReader:
             remedy="write or download the file again",
             location=self._ref.location,
         )
+
+
+def _groups(metadata: Any, start: int, stop: int) -> tuple[int, list[int]]:
+    """The row groups with rows of [start, stop), and how many rows are before them."""
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    ends = list(accumulate(sizes))
+    groups = [
+        i for i, (size, end) in enumerate(zip(sizes, ends, strict=True))
+        if size and end > start and end - size < stop
+    ]  # fmt: skip
+    return sum(sizes[: groups[0]]) if groups else 0, groups
 
 
 def _unpacked(file: Any) -> int:

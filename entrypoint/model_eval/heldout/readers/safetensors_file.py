@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
-from model_eval.heldout.readers.base import common_rows
+from model_eval.heldout.readers.base import common_rows, pieces
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -29,16 +29,18 @@ class SafetensorsReader:
         self.rows = common_rows(ref, shapes)
         self.row_bytes = ref.path.stat().st_size // max(self.rows, 1)
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
+    def chunks(
+        self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Mapping[str, Column]]:
         """See `Reader.chunks`."""
         with self._open() as file:
             slices = {name: file.get_slice(name) for name in columns}
-            for start in range(0, self.rows, rows):
-                yield {name: self._read(name, slices[name], start, rows) for name in columns}
+            for piece in pieces(self.rows, rows, start, stop):
+                yield {name: self._read(name, slices[name], piece) for name in columns}
 
-    def _read(self, name: str, source: Any, start: int, rows: int) -> torch.Tensor:
+    def _read(self, name: str, source: Any, piece: slice) -> torch.Tensor:
         try:
-            tensor: torch.Tensor = source[start : start + rows]
+            tensor: torch.Tensor = source[piece]
         except (
             SafetensorError,
             OSError,

@@ -10,7 +10,7 @@ import torch
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
-from model_eval.heldout.readers.base import common_rows
+from model_eval.heldout.readers.base import common_rows, pieces
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -65,11 +65,13 @@ class TorchReader:
         self.rows = common_rows(ref, {name: tuple(v.shape) for name, v in self._values.items()})
         self.row_bytes = sum(v.nbytes for v in self._values.values()) // max(self.rows, 1)
 
-    def chunks(self, columns: Sequence[str], rows: int) -> Iterator[Mapping[str, Column]]:
+    def chunks(
+        self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Mapping[str, Column]]:
         """See `Reader.chunks`."""
-        for start in range(0, self.rows, rows):
+        for piece in pieces(self.rows, rows, start, stop):
             # Copies: a model may change its inputs in place, and the next pass reads these again.
-            yield {name: _copy(self._values[name][start : start + rows]) for name in columns}
+            yield {name: _copy(self._values[name][piece]) for name in columns}
 
     def _column(self, name: str, value: Any) -> Column:
         if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
