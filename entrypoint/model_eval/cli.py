@@ -33,11 +33,13 @@ from model_eval.github.commands import (
     set_outputs,
     stopped_commands,
 )
+from model_eval.parts import MAX_SHARDS, Shard
 from model_eval.settings import Settings
 from model_eval.wording import place_in
 
 if TYPE_CHECKING:
     from model_eval.run import Evaluation
+    from model_eval.types import Report
 
 _EXITS = """\
 exit status:
@@ -71,14 +73,15 @@ def parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="evaluate a spec and leave a report and a verdict")
     _spec_arguments(run)
-    run.add_argument("--output", type=Path, metavar="DIR", help="write report.json, summary.md and ledger.parquet here")  # fmt: skip
-    base = run.add_mutually_exclusive_group()
-    base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
-    base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
-    run.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
-    run.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
-    run.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
-    run.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    _run_arguments(run)
+    run.add_argument("--shard", type=_shard, metavar="I/N", help="run only this part of the samples (1/8 to 8/8); `merge` judges all of them")  # fmt: skip
+    run.set_defaults(shards=None)
+
+    merge = commands.add_parser("merge", help="join the shards of a spec and leave a report and a verdict")  # fmt: skip
+    _spec_arguments(merge)
+    merge.add_argument("shards", type=Path, nargs="+", metavar="DIR", help="what `run --shard` left under --output; all of them")  # fmt: skip
+    _run_arguments(merge)
+    merge.set_defaults(shard=None)
 
     validate = commands.add_parser("validate", help="check a spec without loading anything")
     _spec_arguments(validate)
@@ -109,6 +112,29 @@ def _spec_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("spec", type=Path, metavar="SPEC", help="the YAML file")
     command.add_argument("--root", type=Path, metavar="DIR", help="the repository: files of the spec must be inside (default: the nearest folder above the spec with .git, else the spec's)")  # fmt: skip
     command.add_argument("--allow-path", type=Path, action="append", default=[], metavar="DIR", help="a further folder that they may be inside of; repeatable")  # fmt: skip
+
+
+def _run_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", type=Path, metavar="DIR", help="write report.json, summary.md and ledger.parquet here")  # fmt: skip
+    base = command.add_mutually_exclusive_group()
+    base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
+    base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
+    command.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
+    command.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
+    command.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
+    command.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+
+
+def _shard(text: str) -> Shard:
+    index, slash, of = text.partition("/")
+    if not (slash and index.isdecimal() and of.isdecimal() and len(text) < 12):
+        raise argparse.ArgumentTypeError(f"`{text}` is not I/N, such as 2/8")
+    shard = Shard(int(index), int(of))
+    if not 1 <= shard.index <= shard.of <= MAX_SHARDS:
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no shard: the first of {of} is 1/{of}; at most {MAX_SHARDS:,} are possible"
+        )
+    return shard
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -175,7 +201,7 @@ def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
     report = _evaluate(args).report
     stdout.write(render_terminal(report))
     stdout.flush()
-    return report.exit_code
+    return _status(report)
 
 
 def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
@@ -218,6 +244,8 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
         base=BaseBranch(spec=args.base_spec, allow_loosening=args.allow_loosening)
         if args.base_spec or args.new_spec
         else None,
+        shard=args.shard,
+        shards=args.shards,
     )
     if args.output is not None:
         save(evaluation, args.output)
@@ -244,18 +272,25 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
     from model_eval.supervise import supervise
 
     roots = _roots(args)
+    if args.shard is not None:
+        _require_alone(args)
+    if args.shards and args.output:
+        _require_elsewhere(args)
     with ExitStack() as stack:
         output = _writable(args.output or _scratch(stack)).absolute()
         remove_stale(output)  # before anything can be wrong: an old pass must not outlive an error
         settings = read_settings(environ)
         arguments = [
-            str(args.spec), "--output", str(output), "--root", str(roots[0]),
+            args.command, str(args.spec), *(str(path.absolute()) for path in args.shards or ()),
+            "--output", str(output), "--root", str(roots[0]),
+            *(["--shard", f"{args.shard.index}/{args.shard.of}"] if args.shard else []),
             *(word for path in roots[1:] for word in ("--allow-path", str(path))),
             *(["--base-spec", str(args.base_spec.absolute())] if args.base_spec else []),
             *(["--new-spec"] if args.new_spec else []),
             *(["--allow-loosening"] if args.allow_loosening else []),
         ]  # fmt: skip
-        with _untrusted_output(settings, stdout, title=f"model-eval run {args.spec}"):
+        title = f"model-eval {args.command} {args.spec}"
+        with _untrusted_output(settings, stdout, title=title):
             report = supervise(
                 arguments, name=place_in(args.spec, roots[0]), output=output, environ=environ
             )
@@ -269,7 +304,38 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
             stderr=sys.stderr,
         )
     stdout.flush()
-    return report.exit_code
+    return _status(report)
+
+
+def _require_alone(args: argparse.Namespace) -> None:
+    """A shard is not judged, so that what has a say in the verdict has none in it."""
+    if args.output is None:
+        raise UsageError(
+            "a shard needs `--output`: without its ledgers nothing can be judged",
+            remedy="name a folder, and give it to `model-eval merge` with those of all shards",
+        )
+    if args.base_spec or args.new_spec or args.allow_loosening:
+        raise UsageError(
+            "a shard is not judged, so that the base branch's spec has no say in it",
+            remedy="give `--base-spec`, `--new-spec` and `--allow-loosening` to `model-eval merge`",
+        )
+
+
+def _require_elsewhere(args: argparse.Namespace) -> None:
+    """The output folder is emptied first."""
+    if args.output.resolve() in {path.resolve() for path in args.shards}:
+        raise UsageError(
+            f"`{args.output}` is a shard's folder, and would be overwritten",
+            remedy="name another folder with --output",
+        )
+
+
+def _status(report: "Report") -> int:
+    """Of this process. A shard that came to its end is a success, or a workflow would go no further.
+
+    That is said here alone: its report is undecided, with exit code 4, wherever else it is shown.
+    """
+    return report.exit_code if report.shard is None else 0
 
 
 def _scratch(stack: ExitStack) -> Path:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 import torch
@@ -14,9 +13,10 @@ from model_eval.checkpoint import load_model, unchanged
 from model_eval.errors import EvaluationError, HeldOutError, ModelEvalError, UserCodeError
 from model_eval.heldout import HeldOut, open_heldout
 from model_eval.ledger import Ledger
+from model_eval.parts import Range
 from model_eval.spec.eval_spec import BaselineSpec, CheckpointSpec, CodeRef, EvalSpec, HeldOutSpec
 from model_eval.tasks import Scorer
-from model_eval.types import MAIN_HELDOUT, CheckpointInfo, Location, Task
+from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, Location, Task
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
@@ -34,6 +34,12 @@ class Sets:
 
     heldouts: Mapping[str, HeldOut]
     golden: HeldOut | None
+
+    @property
+    def all(self) -> Mapping[str, HeldOut]:
+        """The held-out sets and the golden cases, by name."""
+        golden = {} if self.golden is None else {GOLDEN_HELDOUT: self.golden}
+        return {**self.heldouts, **golden}
 
 
 def open_sets(spec: EvalSpec, resolve: Resolve) -> Sets:
@@ -155,21 +161,48 @@ class Evaluator:
         """
         found = {}
         for name, heldout in sets.items():
-            with placed(_places(self.spec, self.spec.heldouts[name])):
-                rows = self._run(
-                    self._predict_for(loaded, self.spec.heldouts[name]),
-                    (sources or {}).get(name, heldout),
-                    heldout.expected,
-                    self.scorer(
-                        heldout.classes or sets[MAIN_HELDOUT].classes,
-                        ignore_index=self.spec.heldouts[name].ignore_index,
-                    ),
-                    causal=self.spec.heldouts[name].shift,
-                )
+            with placed(self.places(name)):
+                source = (sources or {}).get(name, heldout)
+                rows = self._rows(loaded, name, sets, source, heldout.expected).whole()
                 found[name] = replace(
-                    rows, heldout=heldout.info().sha256, checkpoint=digest_of(loaded.checkpoint)
+                    rows, heldout=heldout.info().sha256, checkpoint=loaded.checkpoint.digest
                 )
         return found
+
+    def parts(
+        self, loaded: Loaded, sets: Mapping[str, HeldOut], ranges: Mapping[str, Range]
+    ) -> dict[str, tuple[Ledger, bool]]:
+        """Of each range that is not empty its ledger, and what `engine.Rows.part` says beside it.
+
+        Args:
+            loaded: the checkpoint.
+            sets: the held-out sets.
+            ranges: which samples of each.
+        """
+        found = {}
+        for name, (start, stop) in ranges.items():
+            if start == stop:
+                continue
+            with placed(self.places(name)):
+                rows = self._rows(loaded, name, sets, sets[name].part(start, stop), stop - start)
+                ledger, like = rows.part()
+                digest = sets[name].info(whole=False).sha256 or None
+                found[name] = (
+                    replace(ledger, heldout=digest, checkpoint=loaded.checkpoint.digest),
+                    like,
+                )
+        return found
+
+    def places(self, name: str) -> Mapping[type[ModelEvalError], Location]:
+        """Where the spec says what an error about this held-out set is about."""
+        return _places(self.spec, self.spec.heldouts[name])
+
+    def scorer_of(self, name: str, sets: Mapping[str, HeldOut]) -> Scorer:
+        """The scoring side of a held-out set."""
+        return self.scorer(
+            sets[name].classes or sets[MAIN_HELDOUT].classes,
+            ignore_index=self.spec.heldouts[name].ignore_index,
+        )
 
     def golden(self, loaded: Loaded, cases: HeldOut) -> Ledger:
         """The ledger of the golden cases, a regression's on the recorded outputs."""
@@ -184,7 +217,7 @@ class Evaluator:
             outputs=cases_spec.heldout.targets,
         )
         with placed(_places(self.spec, cases_spec.heldout)):
-            return self._run(loaded.predict, cases, cases.expected, scorer)
+            return self._run(loaded.predict, cases, cases.expected, scorer).whole()
 
     def baseline(
         self, sets: Mapping[str, HeldOut], wanted: BaselineSpec
@@ -201,6 +234,23 @@ class Evaluator:
         with loaded.unchanged():
             return self.ledgers(loaded, sets), loaded.checkpoint
 
+    def _rows(
+        self,
+        loaded: Loaded,
+        name: str,
+        sets: Mapping[str, HeldOut],
+        source: engine.Source,
+        expected: int,
+    ) -> engine.Rows:
+        heldout = self.spec.heldouts[name]
+        return self._run(
+            self._predict_for(loaded, heldout),
+            source,
+            expected,
+            self.scorer_of(name, sets),
+            causal=heldout.shift,
+        )
+
     def _run(
         self,
         predict: engine.Predict,
@@ -209,14 +259,14 @@ class Evaluator:
         scorer: Scorer,
         *,
         causal: bool = False,
-    ) -> Ledger:
+    ) -> engine.Rows:
         with self.progress(expected) as advance:
 
             def count(rows: int) -> None:
                 self.count(rows)
                 advance(rows)
 
-            return engine.evaluate(
+            return engine.evaluate_rows(
                 predict,
                 source,
                 scorer,
@@ -245,12 +295,6 @@ class Evaluator:
             outputs=spec.heldout.targets if spec.task is Task.REGRESSION else (),
             ignore_index=spec.heldout.ignore_index if ignore_index is None else ignore_index,
         )
-
-
-def digest_of(checkpoint: CheckpointInfo) -> str:
-    """One digest of all files of a checkpoint: the file's own where there is one."""
-    digests = [file.sha256 for file in checkpoint.files]
-    return digests[0] if len(digests) == 1 else sha256(",".join(digests).encode()).hexdigest()
 
 
 def _builder(factory: CodeRef, resolve: Resolve) -> Callable[[], Any]:

@@ -14,9 +14,11 @@ from model_eval.baseline import find_baseline
 from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
+from model_eval.joining import Joined, join, require_same
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
 from model_eval.loosening import loosenings
+from model_eval.parts import Shard
 from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
@@ -69,6 +71,8 @@ def evaluate(
     clock: Callable[[], float],
     base: BaseBranch | None = None,
     compare: bool = True,
+    shard: Shard | None = None,
+    shards: Sequence[Path] | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -79,6 +83,8 @@ def evaluate(
         clock: seconds, monotonic.
         base: what the spec is compared with; None compares it with nothing.
         compare: whether the baseline is looked at; a baseline itself is evaluated without.
+        shard: which part of the samples is run, which is not judged then; None is all of them.
+        shards: folders with the ledgers of all parts, which are joined in place of a run.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
@@ -93,6 +99,8 @@ def evaluate(
             base=base,
             draft=draft,
             compare=compare,
+            shard=shard,
+            shards=shards,
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
@@ -140,6 +148,8 @@ def _evaluate(
     base: BaseBranch | None,
     draft: Draft,
     compare: bool,
+    shard: Shard | None,
+    shards: Sequence[Path] | None,
 ) -> Evaluation:
     spec = load_spec(path, roots=roots)
     if not compare:
@@ -160,16 +170,21 @@ def _evaluate(
         ),
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
+    joined = None if shards is None else _joined(shards, draft)
     # torch comes in here: a wrong spec is answered without it.
     from model_eval.session import Session
 
-    session = Session(spec, draft, progress=progress, clock=clock)
+    in_parts = shard is not None or joined is not None
+    session = Session(spec, draft, progress=progress, clock=clock, in_parts=in_parts)
     brought = bring_metrics(spec)  # what cannot be is said before the model runs
     power = power_of(spec, {name: one.expected for name, one in session.sets.heldouts.items()})
     draft.learn(power=power)
     if spec.decisions.refuse_underpowered:
         require_power(spec, power)
-    measured = session.measure()
+    if shard is not None:
+        known, ledgers = session.measure_part(shard)
+        return Evaluation(report=replace(known, timings=_timings(draft, clock())), ledgers=ledgers)
+    measured = session.measure(joined)
     _look_up(spec, draft)
     baselines, baseline = find_baseline(spec, measured.ledgers, evaluate=session.baseline)
     report = judged(
@@ -188,6 +203,14 @@ def _evaluate(
     )
     report = replace(report, timings=_timings(draft, clock()))
     return Evaluation(report=report, ledgers=measured.ledgers)
+
+
+def _joined(shards: Sequence[Path], draft: Draft) -> Joined:
+    """The shards' ledgers, which must be of this spec."""
+    joined = join(shards)
+    require_same(draft.report, joined.report, who="this run")
+    draft.note(*joined.notes)
+    return joined
 
 
 def _timings(draft: Draft, now: float) -> Timings:

@@ -11,11 +11,36 @@ from functools import cached_property, partial
 
 from model_eval import after, engine, usercode
 from model_eval.draft import Draft
-from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets
+from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets, placed
+from model_eval.joining import (
+    Joined,
+    completion_of_part,
+    marked,
+    part_report,
+    require_digest,
+    require_labels,
+    require_same,
+)
 from model_eval.ledger import Ledger
 from model_eval.measured import Measured
+from model_eval.parts import BATCH_SIZE, Range, Shard, range_of
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
-from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, SetInfo
+from model_eval.tasks import COUNTED_UP
+from model_eval.types import (
+    GOLDEN_HELDOUT,
+    MAIN_HELDOUT,
+    BatchSizeFrom,
+    CheckpointInfo,
+    PartInfo,
+    Report,
+    SetInfo,
+    ShardInfo,
+)
+
+FIXED_NOTE = (
+    f"`run.batch_size: auto` is {BATCH_SIZE} in a run in parts: parts that measured it would not have "
+    "the same batches"
+)
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
@@ -29,12 +54,20 @@ class Session:
         draft: learns of the device, the checkpoint and the sets as they are found.
         progress: shows how far an evaluation is.
         clock: seconds, monotonic.
+        in_parts: whether the samples are shared out, so that the size of batches is not measured.
     """
 
     def __init__(
-        self, spec: EvalSpec, draft: Draft, *, progress: Progress, clock: Callable[[], float]
+        self,
+        spec: EvalSpec,
+        draft: Draft,
+        *,
+        progress: Progress,
+        clock: Callable[[], float],
+        in_parts: bool = False,
     ) -> None:
         self._spec, self._draft, self._progress, self._clock = spec, draft, progress, clock
+        self._in_parts = in_parts
         run = spec.run
         self._resolve = partial(usercode.resolve, base=spec.source.path.parent)
         self.device = engine.resolve_device(run.device, location=run.device_location)
@@ -61,37 +94,150 @@ class Session:
             resolve=self._resolve,
             progress=self._progress,
             count=self._draft.count,
-            batch_size=engine.batch_size_of(
-                self._spec.run.batch_size, free=partial(engine.free, self.device)
-            ),
+            batch_size=self._batch_size(),
         )
 
-    def measure(self) -> Measured:
-        """Runs the checkpoint on every set, and then what is measured after that.
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The checkpoint in its model.
 
         Raises:
+            CheckpointError, UserCodeError: it cannot be loaded.
+        """
+        loaded = self.evaluator.load(self._spec.checkpoint, self._spec.model.factory)
+        self._draft.learn(checkpoint=loaded.checkpoint)
+        self._draft.ready = self._clock()
+        return loaded
+
+    def measure(self, joined: Joined | None = None) -> Measured:
+        """Runs the checkpoint on every set, and then what is measured after that.
+
+        Args:
+            joined: the ledgers of shards, in place of the run on every set.
+
+        Raises:
+            PartsError: these are not ledgers of this checkpoint on these sets.
             ModelEvalError: it cannot be done.
         """
-        spec, draft, sets = self._spec, self._draft, self.sets
-        loaded = self.evaluator.load(spec.checkpoint, spec.model.factory)
-        draft.learn(checkpoint=loaded.checkpoint)
-        draft.ready = self._clock()
+        spec, draft, sets, loaded = self._spec, self._draft, self.sets, self.loaded
         main = sets.heldouts[MAIN_HELDOUT]
         kept = engine.Keeping(main, main.expected, spec.run.seed)
         with loaded.unchanged():
-            ledgers = self.evaluator.ledgers(loaded, sets.heldouts, {MAIN_HELDOUT: kept})
-            golden = self.evaluator.golden(loaded, sets.golden) if sets.golden else None
+            if joined is not None:
+                ledgers, golden = self._held_against(joined, kept), joined.golden
+            else:
+                ledgers = self.evaluator.ledgers(loaded, sets.heldouts, {MAIN_HELDOUT: kept})
+                golden = self.evaluator.golden(loaded, sets.golden) if sets.golden else None
         draft.evaluated = self._clock()
         self._learn_of_sets(ledgers, golden)
         self._measure_after(loaded, kept.sample(), ledgers[MAIN_HELDOUT])
         return Measured(report=draft.report, ledgers=ledgers, golden=golden)
 
+    def measure_part(self, shard: Shard) -> tuple[Report, Mapping[str, Ledger]]:
+        """Runs the checkpoint on one part of every set; golden cases are the first shard's.
+
+        Returns:
+            A report without a verdict, and the ledgers of what is not empty.
+
+        Raises:
+            ModelEvalError: it cannot be done.
+        """
+        draft, sets, loaded = self._draft, self.sets, self.loaded
+        grid = self.evaluator.batch_size.size
+        ranges = {n: range_of(h.expected, shard, grid=grid) for n, h in sets.heldouts.items()}
+        draft.expected = sum(stop - start for start, stop in ranges.values())
+        with loaded.unchanged():
+            found = self.evaluator.parts(loaded, sets.heldouts, ranges)
+            if sets.golden is not None:
+                cases = sets.golden.expected if shard.index == 1 else 0
+                ranges[GOLDEN_HELDOUT] = Range(0, cases)
+                if cases:
+                    ledger = self.evaluator.golden(loaded, sets.golden)
+                    found[GOLDEN_HELDOUT] = (
+                        replace(ledger, checkpoint=loaded.checkpoint.digest),
+                        False,
+                    )
+        draft.evaluated = self._clock()
+        expected = {name: one.expected for name, one in sets.all.items()}
+        ledgers = {name: ledger for name, (ledger, _) in found.items()}
+        self._learn_run()
+        draft.learn(
+            heldout=sets.heldouts[MAIN_HELDOUT].info(whole=False),
+            completion=completion_of_part(ledgers.get(MAIN_HELDOUT), expected[MAIN_HELDOUT]),
+            more_heldout=tuple(
+                SetInfo(
+                    name=name,
+                    heldout=heldout.info(whole=False),
+                    completion=completion_of_part(ledgers.get(name), heldout.expected),
+                )
+                for name, heldout in sets.all.items()
+                if name != MAIN_HELDOUT
+            ),
+        )
+        parts = tuple(
+            PartInfo(
+                heldout=name,
+                start=start,
+                stop=stop,
+                of=expected[name],
+                like_probabilities=name not in found or found[name][1],
+            )
+            for name, (start, stop) in ranges.items()
+        )
+        info = ShardInfo(index=shard.index, of=shard.of, grid=grid, parts=parts)
+        return part_report(draft.report, info), marked(ledgers, draft.report, info)
+
     def baseline(self, wanted: BaselineSpec) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
         """The ledgers of a baseline's checkpoint; see `Evaluator.baseline`."""
         return self.evaluator.baseline(self.sets.heldouts, wanted)
 
+    def _batch_size(self) -> engine.BatchSize:
+        stated = self._spec.run.batch_size
+        if stated is None and self._in_parts:
+            self._draft.note(FIXED_NOTE)
+            return engine.BatchSize(BATCH_SIZE, BatchSizeFrom.PARTS)
+        return engine.batch_size_of(stated, free=partial(engine.free, self.device))
+
+    def _held_against(self, joined: Joined, kept: engine.Keeping) -> Mapping[str, Ledger]:
+        """The ledgers of shards, after every row was compared with its sample's labels.
+
+        That reads the sets once, without the model; of the main set a sample is kept.
+        """
+        sets, size = self.sets, self.evaluator.batch_size
+        require_same(self._draft.report, joined.report, who="this run")
+        if joined.batch_size < size.size:
+            size.lower(joined.batch_size)
+        total = sum(one.expected for one in sets.all.values())
+        with self._progress(total) as advance:
+            for name, heldout in sets.all.items():
+                rows = joined.golden if name == GOLDEN_HELDOUT else joined.ledgers.get(name)
+                labels = (
+                    (block.labels for block in kept.blocks(size.multiple))
+                    if name == MAIN_HELDOUT
+                    else heldout.labels(size.multiple)
+                )
+                targets = rows is None or rows.task not in COUNTED_UP
+                columns = (engine.label_columns(one, target=targets) for one in labels)
+                require_labels(name, rows, columns, expected=heldout.expected, progress=advance)
+                require_digest(name, joined.report, heldout.info().sha256)
+        for name, rows in joined.ledgers.items():
+            scorer = self.evaluator.scorer_of(name, sets.heldouts)
+            with placed(self.evaluator.places(name)):
+                scorer.require_logits(name in joined.like_probabilities, rows["finite"])
+                scorer.require_counted(rows.columns)
+        return {
+            name: replace(rows, heldout=sets.heldouts[name].info().sha256)
+            for name, rows in joined.ledgers.items()
+        }
+
+    def _learn_run(self) -> None:
+        settings, size = self._draft.report.run, self.evaluator.batch_size
+        if settings is not None:
+            known = replace(settings, batch_size=size.size, batch_size_from=size.origin)
+            self._draft.learn(run=known)
+
     def _learn_of_sets(self, ledgers: Mapping[str, Ledger], golden: Ledger | None) -> None:
-        draft, sets, size = self._draft, self.sets, self.evaluator.batch_size
+        draft, sets = self._draft, self.sets
         main = sets.heldouts[MAIN_HELDOUT]
         further = [
             (name, sets.heldouts[name], rows)
@@ -100,9 +246,7 @@ class Session:
         ]
         if golden is not None and sets.golden is not None:
             further.append((GOLDEN_HELDOUT, sets.golden, golden))
-        if draft.report.run is not None:
-            settings = replace(draft.report.run, batch_size=size.size, batch_size_from=size.origin)
-            draft.learn(run=settings)
+        self._learn_run()
         draft.learn(
             heldout=main.info(),
             completion=ledgers[MAIN_HELDOUT].completion(main.expected),

@@ -42,17 +42,17 @@ class _Ending:
 def supervise(
     arguments: Sequence[str], *, name: str, output: Path, environ: Mapping[str, str]
 ) -> Report:
-    """Runs `model-eval run … --supervised` and returns the report it left.
+    """Runs `model-eval … --supervised` and returns the report it left.
 
     Args:
-        arguments: of the child's command line, after `run`.
+        arguments: the child's command line, which begins with the command.
         name: what a report made here is called, where the child leaves none.
         output: the folder of the three files; files of an earlier run are removed first.
         environ: the parent's environment, from which the child's is taken.
     """
     remove_stale(output)
     ending = _run(
-        [sys.executable, "-I", "-m", "model_eval", "run", *arguments, "--supervised"],
+        [sys.executable, "-I", "-m", "model_eval", *arguments, "--supervised"],
         environ=child_environ(environ),
     )
     try:
