@@ -298,7 +298,7 @@ def test_a_token_outside_of_the_vocabulary():
 def test_a_set_of_which_no_token_is_counted_is_refused():
     got = columns(Task.LANGUAGE_MODELING, np.zeros((2, 3, 4)), np.full((2, 3), IGNORED))
     with pytest.raises(HeldOutError) as caught:
-        scorer(Task.LANGUAGE_MODELING).ledger({"id": np.arange(2), **got})
+        scorer(Task.LANGUAGE_MODELING).require_counted({"id": np.arange(2), **got})
     assert caught.value.message == "no token of the held-out set is counted: every target is 255"
 
 
