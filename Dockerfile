@@ -25,13 +25,14 @@ SHELL ["/bin/sh", "-euc"]
 
 # The wheels are mounted, never a layer. pip lives in /opt/build and installs into /opt/venv. CUDA's
 # libraries are torch's own dependencies, pinned by its metadata; all else is in requirements.lock.
-# Removed is what evaluation never uses: torch's C++ tests, headers and protoc (torch.compile needs a
-# compiler, which the image does not have). torch_shm_manager shares tensors between DataLoader
-# workers and stays. Bytecode is compiled here, because the image runs read-only.
+# image/slim.py removes what no evaluation uses, and says of each why. Bytecode is compiled here, because
+# the image runs read-only: without it every run would compile torch again. What cannot work without a
+# C++ compiler is not: torch._inductor, setuptools.
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=bind,source=wheels,target=/wheels \
     --mount=type=bind,source=requirements.lock,target=/requirements.lock \
     --mount=type=bind,source=requirements-build.lock,target=/requirements-build.lock \
+    --mount=type=bind,source=image/slim.py,target=/slim.py \
     case "$VARIANT" in \
         cpu|cuda) ;; \
         *) echo "VARIANT is '$VARIANT'; it is cpu or cuda" >&2; exit 2 ;; \
@@ -55,9 +56,9 @@ RUN --mount=type=bind,source=wheels,target=/wheels \
     $pip --python /opt/venv/bin/python install $torch_from $no_deps "torch==$TORCH_VERSION"; \
     $pip --python /opt/venv/bin/python install $from --no-deps --require-hashes -r /requirements.lock; \
     site="$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"; \
-    rm -rf "$site/torch/test" "$site/torch/include" /opt/venv/bin/activate* /opt/venv/bin/Activate.ps1; \
-    find "$site/torch/bin" -type f ! -name torch_shm_manager -delete; \
-    /opt/venv/bin/python -m compileall -q -j 0 -x torch/testing/_internal \
+    rm -rf /opt/venv/bin/activate* /opt/venv/bin/Activate.ps1; \
+    python3 -I /slim.py "$site"; \
+    /opt/venv/bin/python -m compileall -q -j 0 -x 'torch/testing/_internal|torch/_inductor|site-packages/setuptools' \
         --invalidation-mode unchecked-hash "$site"
 
 # ---- package: model_eval alone, a layer of its own, so that a change of it moves kilobytes -------

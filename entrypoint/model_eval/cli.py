@@ -1,7 +1,6 @@
 """`model-eval`: arguments, the real clock and screen, and the one place that catches and prints."""
 
 import argparse
-import ctypes
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from model_eval import __version__
 from model_eval.errors import (
+    DeadlineReached,
     Interrupted,
     ModelEvalError,
     OutputError,
@@ -25,20 +25,12 @@ from model_eval.errors import (
     SpecError,
     UsageError,
 )
-from model_eval.github.commands import (
-    Annotation,
-    Level,
-    annotate,
-    group,
-    set_outputs,
-    stopped_commands,
-)
 from model_eval.parts import MAX_SHARDS, Shard
-from model_eval.settings import Settings
 from model_eval.wording import place_in
 
 if TYPE_CHECKING:
     from model_eval.run import Evaluation
+    from model_eval.settings import Settings
     from model_eval.types import Report
 
 _EXITS = """\
@@ -52,6 +44,7 @@ exit status:
 
 _BUG = "this is a bug in model-eval; please report it with the lines above\n"
 _PR_SET_PDEATHSIG = 1
+_LONGEST_SECONDS = 1e8  # more than three years; timers overflow somewhere above
 _OWN_FILES = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")
 
 
@@ -108,6 +101,16 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < _LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"`{text}` is no number of seconds above 0")
+    return seconds
+
+
 def _spec_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("spec", type=Path, metavar="SPEC", help="the YAML file")
     command.add_argument("--root", type=Path, metavar="DIR", help="the repository: files of the spec must be inside (default: the nearest folder above the spec with .git, else the spec's)")  # fmt: skip
@@ -120,6 +123,7 @@ def _run_arguments(command: argparse.ArgumentParser) -> None:
     base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
     base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
     command.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
+    command.add_argument("--deadline", type=_seconds, metavar="SECONDS", help="stop after so long, with a report that says how far it came")  # fmt: skip
     command.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
     command.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
     command.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
@@ -233,6 +237,9 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGALRM, _deadline)
+    if args.deadline is not None:
+        signal.setitimer(signal.ITIMER_REAL, args.deadline)
     if args.output is not None:
         remove_stale(_writable(args.output))
     evaluation = evaluate(
@@ -253,21 +260,31 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the report is being written now
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _ignore_signals()
     raise Interrupted
+
+
+def _deadline(_number: int, _frame: object) -> NoReturn:
+    _ignore_signals()
+    raise DeadlineReached
+
+
+def _ignore_signals() -> None:
+    """From here on the report is being written."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _die_with_parent() -> None:
     """Asks Linux to end this process with its parent, however that ends."""
+    import ctypes
+
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -> int:
     from model_eval.output import REPORT, remove_stale
-    from model_eval.publish import publish
-    from model_eval.report import render_terminal
     from model_eval.settings import read_settings
     from model_eval.supervise import supervise
 
@@ -292,8 +309,16 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
         title = f"model-eval {args.command} {args.spec}"
         with _untrusted_output(settings, stdout, title=title):
             report = supervise(
-                arguments, name=place_in(args.spec, roots[0]), output=output, environ=environ
+                arguments,
+                name=place_in(args.spec, roots[0]),
+                output=output,
+                environ=environ,
+                meanwhile=_import_readers,
+                deadline=args.deadline,
             )
+        from model_eval.publish import publish
+        from model_eval.report import render_terminal
+
         stdout.write(render_terminal(report))
         publish(
             report,
@@ -338,6 +363,14 @@ def _status(report: "Report") -> int:
     return report.exit_code if report.shard is None else 0
 
 
+def _import_readers() -> None:
+    """What reads and shows a report, imported while the child works: nobody waits for it then."""
+    import jsonschema  # noqa: F401 — a report is held against its schema
+
+    import model_eval.publish
+    import model_eval.report  # noqa: F401
+
+
 def _scratch(stack: ExitStack) -> Path:
     try:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-eval-")))
@@ -349,16 +382,19 @@ def _scratch(stack: ExitStack) -> Path:
 
 
 @contextmanager
-def _untrusted_output(settings: Settings, stdout: TextIO, *, title: str) -> Iterator[None]:
+def _untrusted_output(settings: "Settings", stdout: TextIO, *, title: str) -> Iterator[None]:
     """In GitHub Actions: folds what the model's code prints, and makes commands in it inert."""
     if not settings.in_actions:
         yield
         return
+    from model_eval.github.commands import group, stopped_commands
+
     with group(stdout, title), stopped_commands(stdout):
         yield
 
 
 def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
+    from model_eval.github.commands import Annotation, Level, annotate
     from model_eval.output import read_report
     from model_eval.publish import publish, sticky_comment
     from model_eval.report import error_report
@@ -396,6 +432,7 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
 def _base_spec(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
     """Says `found` or `absent`, also as the step's output `state`; anything else is an error."""
     from model_eval.github.base_file import read_base_file
+    from model_eval.github.commands import Annotation, Level, annotate
     from model_eval.output import whole
     from model_eval.settings import read_settings
 
@@ -419,6 +456,8 @@ def _base_spec(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: 
 
 
 def _say(path: Path, state: str) -> None:
+    from model_eval.github.commands import set_outputs
+
     try:
         set_outputs(path, {"state": state})
     except PublishError as error:  # whose exit status is 0

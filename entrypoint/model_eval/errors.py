@@ -35,6 +35,10 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
+class DeadlineReached(Interrupted):
+    """The time that the run was given is over."""
+
+
 class ModelEvalError(Exception):
     """Says what is wrong, where, and what to do next.
 

@@ -151,19 +151,28 @@ class Evaluator:
         loaded: Loaded,
         sets: Mapping[str, HeldOut],
         sources: Mapping[str, engine.Source] | None = None,
+        predicts: Mapping[str, engine.Predict] | None = None,
     ) -> dict[str, Ledger]:
         """One ledger for each held-out set, in the same order.
 
         Args:
             loaded: the checkpoint.
             sets: the held-out sets.
+            predicts: the model's side for a set, where it is not the checkpoint's own.
             sources: what gives a set's samples in its place, such as one that keeps some of them.
         """
         found = {}
         for name, heldout in sets.items():
             with placed(self.places(name)):
                 source = (sources or {}).get(name, heldout)
-                rows = self._rows(loaded, name, sets, source, heldout.expected).whole()
+                rows = self._rows(
+                    loaded,
+                    name,
+                    source,
+                    expected=heldout.expected,
+                    scorer=self.scorer_of(name, sets),
+                    predict=(predicts or {}).get(name),
+                ).whole()
                 found[name] = replace(
                     rows, heldout=heldout.info().sha256, checkpoint=loaded.checkpoint.digest
                 )
@@ -184,8 +193,13 @@ class Evaluator:
             if start == stop:
                 continue
             with placed(self.places(name)):
-                rows = self._rows(loaded, name, sets, sets[name].part(start, stop), stop - start)
-                ledger, like = rows.part()
+                ledger, like = self._rows(
+                    loaded,
+                    name,
+                    sets[name].part(start, stop),
+                    expected=stop - start,
+                    scorer=self.scorer_of(name, sets),
+                ).part()
                 digest = sets[name].info(whole=False).sha256 or None
                 found[name] = (
                     replace(ledger, heldout=digest, checkpoint=loaded.checkpoint.digest),
@@ -238,16 +252,18 @@ class Evaluator:
         self,
         loaded: Loaded,
         name: str,
-        sets: Mapping[str, HeldOut],
         source: engine.Source,
+        *,
         expected: int,
+        scorer: Scorer,
+        predict: engine.Predict | None = None,
     ) -> engine.Rows:
         heldout = self.spec.heldouts[name]
         return self._run(
-            self._predict_for(loaded, heldout),
+            predict or self._predict_for(loaded, heldout),
             source,
             expected,
-            self.scorer_of(name, sets),
+            scorer,
             causal=heldout.shift,
         )
 
@@ -276,6 +292,16 @@ class Evaluator:
                 causal=causal,
                 expected=expected,
             )
+
+    def compiling(self, loaded: Loaded, expected: int) -> engine.Compiling:
+        """The model's side for the main set, which is compiled where that pays."""
+
+        def compiled() -> engine.Predict:
+            import torch._dynamo  # which `import torch` leaves out, and takes a second
+
+            return loaded.bind(torch.compile(loaded.model, dynamic=False), device=self.device)
+
+        return engine.Compiling(loaded.predict, compiled, expected=expected, device=self.device)
 
     def _predict_for(self, loaded: Loaded, heldout: HeldOutSpec) -> engine.Predict:
         """The model's side for a set, which may transform its inputs in its own way."""

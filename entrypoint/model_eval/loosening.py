@@ -131,6 +131,7 @@ RULES: Mapping[str, Looser] = {
     "run.device": _free,
     "run.batch_size": _free,
     "run.memory_format": _free,
+    "run.compile": _free,
     # Pins and checks may be added.
     "heldout.id": _unless_added,
     "heldout.count": _unless_added,

@@ -6,9 +6,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model_eval.errors import OutputError, ReportError
-from model_eval.report import from_json, render, to_json
-from model_eval.report.document import MAX_BYTES
 from model_eval.types import Report
+
+# `model_eval.report` is imported where it is used, because `supervise` clears the folder before its
+# child starts, and reads reports after.
 
 REPORT, SUMMARY, LEDGER = "report.json", "summary.md", "ledger.parquet"
 
@@ -24,6 +25,8 @@ def save_report(report: Report, folder: Path) -> None:
     Raises:
         OutputError: the folder cannot be written, or is full.
     """
+    from model_eval.report import render, to_json
+
     for name, data in [(SUMMARY, render(report).encode()), (REPORT, to_json(report))]:
         with whole(folder / name) as part:
             part.write_bytes(data)
@@ -75,6 +78,9 @@ def read_report(path: Path, *, exit_status: int | None = None) -> Report:
     Raises:
         ReportError: it is missing, is no regular file, is too large, or does not hold together.
     """
+    from model_eval.report import from_json
+    from model_eval.report.document import MAX_BYTES
+
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:

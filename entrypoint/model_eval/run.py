@@ -13,7 +13,14 @@ from model_eval import ledger, lookups, output, usercode
 from model_eval.baseline import find_baseline
 from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
-from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, SpecError
+from model_eval.errors import (
+    DeadlineReached,
+    EvaluationError,
+    Interrupted,
+    ModelEvalError,
+    SpecError,
+)
+from model_eval.imports import uncollected
 from model_eval.joining import Joined, join, require_same
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
@@ -104,9 +111,14 @@ def evaluate(
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
-    except Interrupted:
+    except Interrupted as reason:
+        what = (
+            "the deadline came"
+            if isinstance(reason, DeadlineReached)
+            else "the run was interrupted"
+        )
         stopped = EvaluationError(
-            f"the run was interrupted after {draft.done} of {draft.expected} samples",
+            f"{what} after {draft.done} of {draft.expected} samples",
             remedy="run it again, with more time",
         )
         return _refused(draft.report, stopped)
@@ -172,7 +184,8 @@ def _evaluate(
     base_spec = _compared(spec, path, base, draft) if base is not None else None
     joined = None if shards is None else _joined(shards, draft)
     # torch comes in here: a wrong spec is answered without it.
-    from model_eval.session import Session
+    with uncollected():
+        from model_eval.session import Session
 
     in_parts = shard is not None or joined is not None
     session = Session(spec, draft, progress=progress, clock=clock, in_parts=in_parts)

@@ -44,6 +44,7 @@ FIXED_NOTE = (
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
+NOT_COMPILED_NOTE = "not compiled: parts of a run would not agree on whether that pays, and differ in their last digits"
 
 
 class Session:
@@ -122,14 +123,24 @@ class Session:
         spec, draft, sets, loaded = self._spec, self._draft, self.sets, self.loaded
         main = sets.heldouts[MAIN_HELDOUT]
         kept = engine.Keeping(main, main.expected, spec.run.seed)
+        compiles = spec.run.compile and not self._in_parts
+        compiling = self.evaluator.compiling(loaded, main.expected) if compiles else None
         with loaded.unchanged():
             if joined is not None:
                 ledgers, golden = self._held_against(joined, kept), joined.golden
             else:
-                ledgers = self.evaluator.ledgers(loaded, sets.heldouts, {MAIN_HELDOUT: kept})
+                ledgers = self.evaluator.ledgers(
+                    loaded,
+                    sets.heldouts,
+                    {MAIN_HELDOUT: kept},
+                    {MAIN_HELDOUT: compiling} if compiling else None,
+                )
                 golden = self.evaluator.golden(loaded, sets.golden) if sets.golden else None
         draft.evaluated = self._clock()
         self._learn_of_sets(ledgers, golden)
+        if compiling is not None and draft.report.run is not None:
+            draft.learn(run=replace(draft.report.run, compiled=compiling.used))
+            draft.note(compiling.why or "not compiled: there were too few batches")
         self._measure_after(loaded, kept.sample(), ledgers[MAIN_HELDOUT])
         return Measured(report=draft.report, ledgers=ledgers, golden=golden)
 
@@ -193,6 +204,8 @@ class Session:
 
     def _batch_size(self) -> engine.BatchSize:
         stated = self._spec.run.batch_size
+        if self._in_parts and self._spec.run.compile:
+            self._draft.note(NOT_COMPILED_NOTE)
         if stated is None and self._in_parts:
             self._draft.note(FIXED_NOTE)
             return engine.BatchSize(BATCH_SIZE, BatchSizeFrom.PARTS)

@@ -10,17 +10,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
-from time import monotonic
 from types import FrameType
 
+from model_eval.cores import cores
 from model_eval.errors import EvaluationError, ReportError
 from model_eval.output import REPORT, read_report, remove_stale, save_report
-from model_eval.report import error_report
 from model_eval.types import Fault, Report
 
 _GRACE_SECONDS = 8
@@ -40,7 +38,13 @@ class _Ending:
 
 
 def supervise(
-    arguments: Sequence[str], *, name: str, output: Path, environ: Mapping[str, str]
+    arguments: Sequence[str],
+    *,
+    name: str,
+    output: Path,
+    environ: Mapping[str, str],
+    meanwhile: Callable[[], None],
+    deadline: float | None = None,
 ) -> Report:
     """Runs `model-eval … --supervised` and returns the report it left.
 
@@ -49,62 +53,88 @@ def supervise(
         name: what a report made here is called, where the child leaves none.
         output: the folder of the three files; files of an earlier run are removed first.
         environ: the parent's environment, from which the child's is taken.
+        meanwhile: called once the child has started, which is what takes the time.
+        deadline: seconds after which the child is asked to stop; None for as long as it takes.
     """
     remove_stale(output)
     ending = _run(
         [sys.executable, "-I", "-m", "model_eval", *arguments, "--supervised"],
         environ=child_environ(environ),
+        meanwhile=meanwhile,
+        deadline=deadline,
     )
     try:
         return read_report(output / REPORT, exit_status=ending.status)
     except ReportError as error:
+        from model_eval.report import error_report
+
         report = error_report(name, _faults(ending, error), exit_code=4)
         save_report(report, output)
         return report
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without GitHub's variables and without what is named like a secret.
+    """The environment without GitHub's variables and what is named like a secret, with the cores.
 
     This keeps secrets out of logs and reports, not from code that looks for them: a process can read
     its parent's environment. Only the action's sandbox has none.
     """
-    return {
+    kept = {
         name: value
         for name, value in environ.items()
         if not name.startswith(_HIDDEN_PREFIXES)
         and not any(word in name.upper() for word in _HIDDEN_WORDS)
     }
+    # torch counts the machine's cores, not those that a container was given.
+    return {"OMP_NUM_THREADS": str(cores()), **kept}
 
 
-def _run(command: Sequence[str], *, environ: Mapping[str, str]) -> _Ending:
-    kill_at, killed = inf, False
+def _run(
+    command: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    meanwhile: Callable[[], None],
+    deadline: float | None = None,
+) -> _Ending:
+    asked, killed = False, False
     child: subprocess.Popen[bytes] | None = None
 
     def forward(number: int, _frame: FrameType | None) -> None:
-        nonlocal kill_at
-        kill_at = min(kill_at, monotonic() + _GRACE_SECONDS)
+        nonlocal asked
+        if not asked:
+            asked = True
+            signal.alarm(_GRACE_SECONDS)
         if child is not None:
             child.send_signal(number)
 
-    before = {s: signal.signal(s, forward) for s in (signal.SIGINT, signal.SIGTERM)}
+    def time_is_up(_number: int, _frame: FrameType | None) -> None:
+        nonlocal killed
+        if child is None:
+            signal.alarm(1)  # it is only being started
+        elif not asked:
+            forward(signal.SIGALRM, None)  # which is how the child knows its deadline from a stop
+        elif child.returncode is None:
+            killed = True
+            child.kill()
+
+    handlers = {signal.SIGINT: forward, signal.SIGTERM: forward, signal.SIGALRM: time_is_up}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         child = subprocess.Popen(  # noqa: S603 — our own interpreter and arguments
             command, env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True
         )
-        while True:
-            try:
-                status = child.wait(timeout=1)
-                break
-            except subprocess.TimeoutExpired:
-                if monotonic() >= kill_at:
-                    killed = True
-                    child.kill()
+        if asked:  # before there was anything to pass it on to
+            child.terminate()
+        elif deadline is not None:
+            signal.setitimer(signal.ITIMER_REAL, deadline)
+        meanwhile()
+        status = child.wait()  # without a timeout, because Python would look only every 50 ms
         # What the user's code left running must not print into the steps that follow.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        return _Ending(status=status, asked=kill_at < inf, killed=killed)
+        return _Ending(status=status, asked=asked, killed=killed)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -1,6 +1,8 @@
 """The command line: what it prints, and the status it ends with."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import pytest
 
 from builders.projects import make_project
 from builders.reports import ROOT, estimate, report
-from model_eval import __version__
+from model_eval import __version__, supervise
 from model_eval.cli import main
 from model_eval.output import REPORT, save_report
 
@@ -178,3 +180,33 @@ def test_the_repository_is_the_root(tmp_path):
 
 def test_examples_are_inside_this_repository():
     assert cli("validate", ROOT / "examples/digits/model-eval.yaml").returncode == 0
+
+
+@pytest.mark.parametrize("actions", ["", "true"])
+def test_nothing_slow_is_imported_before_the_child_starts(tmp_path, actions):
+    project = make_project(tmp_path)
+    code = (
+        "import os, sys; from model_eval import supervise\n"
+        "def started(*_, **__):\n"
+        "    slow = {'torch', 'numpy', 'pyarrow', 'yaml', 'jsonschema', 'msgspec', 'tabulate'}\n"
+        "    print('imported', *sorted(slow & sys.modules.keys()), flush=True)\n"
+        "    os._exit(0)\n"
+        "supervise.supervise = started\n"
+        f"from model_eval.cli import main; main(['run', {str(project.spec)!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, check=True, text=True,
+        env={"GITHUB_ACTIONS": actions},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "imported"
+
+
+def test_a_signal_that_comes_while_the_child_starts_reaches_it():
+    alarm = signal.getsignal(signal.SIGALRM)
+    ending = supervise._run(
+        [sys.executable, "-c", "import time; time.sleep(60)"],
+        environ={},
+        meanwhile=lambda: os.kill(os.getpid(), signal.SIGTERM),
+    )
+    assert (ending.status, ending.asked, ending.killed) == (-signal.SIGTERM, True, False)
+    assert signal.getsignal(signal.SIGALRM) is alarm

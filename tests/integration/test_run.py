@@ -1,6 +1,7 @@
 """The main job with real files and real processes: every way to end, and what it leaves."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -138,6 +139,30 @@ def test_an_interrupted_run_says_how_far_it_came(tmp_path, number):
     [fault] = read_report(project.output / REPORT).faults
     assert fault.message.startswith("the run was interrupted after ")
     assert fault.message.endswith(" of 400 samples")
+
+
+@pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["supervised", "in-process"])
+def test_a_run_ends_at_its_deadline_and_says_how_far_it_came(tmp_path, options):
+    slow = hostile("time.sleep(0.5); " + FORWARD)
+    project = make_project(tmp_path, model=slow, rows=4000)
+    started = time.monotonic()
+    done = project.run("--deadline", "7", *options)
+    assert 7 <= time.monotonic() - started < 25
+    assert done.returncode == 4
+    report = read_report(project.output / REPORT)
+    [fault] = report.faults
+    counted = re.fullmatch(r"the deadline came after (\d+) of 4000 samples", fault.message)
+    assert 0 < int(counted[1]) < 4000
+    assert (report.verdict, report.estimates) == (Verdict.ERROR, ())
+
+
+def test_a_run_that_does_not_heed_its_deadline_is_killed(tmp_path):
+    ignoring = "signal.signal(signal.SIGALRM, signal.SIG_IGN); print('ready', flush=True); "
+    project = make_project(tmp_path, model=hostile(ignoring + "time.sleep(600)"))
+    done = project.run("--deadline", "5")
+    assert done.returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message.startswith("the run was asked to stop and did not within 8 seconds")
 
 
 def test_a_run_that_ignores_signals_is_killed(tmp_path):

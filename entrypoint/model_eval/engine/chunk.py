@@ -50,28 +50,34 @@ class Kept:
 
 
 class Chunk:
-    """Outputs that are not scored yet.
+    """Outputs that are not scored yet, and their targets.
 
     Args:
         scorer: of the task.
         kept: where all outputs are kept for the ledger; None where none are.
+        waits: whether it waits for several pieces, so that a device is seldom waited for.
 
     Attributes:
         rows: how many samples it should have at most; 0 before there was an output.
     """
 
-    def __init__(self, scorer: Scorer, kept: Kept | None) -> None:
+    def __init__(self, scorer: Scorer, kept: Kept | None, *, waits: bool) -> None:
         self.rows = 0
-        self._scorer = scorer
-        self._kept = kept
+        self._scorer, self._kept, self._waits = scorer, kept, waits
+        self._targets: list[Array] = []
         self._expected = self._used = 0
         self._memory: Tensor | None = None
         self._outputs: Tensor | None = None
         self._first: torch.Size | None = None
 
-    def begin(self, rows: int) -> None:
-        """Empties the chunk for so many samples."""
-        self._expected, self._used, self._outputs = rows, 0, None
+    def has_room(self, rows: int) -> bool:
+        """Whether so many samples can come before it is scored."""
+        return not self._expected or (self._waits and self._expected + rows <= self.rows)
+
+    def begin(self, target: Array) -> None:
+        """Makes ready for the outputs of samples with these targets, for which there must be room."""
+        self._targets.append(target)
+        self._expected += len(target)
 
     def add(self, outputs: Tensor, rows: int) -> None:
         """Takes in the outputs of the next samples.
@@ -88,31 +94,28 @@ class Chunk:
                 f"the model returned shape {tuple(outputs.shape)} after {tuple(self._first)}",
                 remedy="an output must have the same shape for every batch",
             )
-        if rows == self._expected and (self._kept is None or not outputs.is_cpu):
-            # The chunk is this batch: it is scored before the model runs again, and so before a
-            # model that writes every output into the same memory does.
+        if self._used == 0 and self._is_whole(outputs, rows):
+            # It is scored before the model runs again, and so before a model that writes every
+            # output into the same memory does.
             self._outputs = outputs
         else:
             if self._outputs is None:
                 self._outputs = self._room(outputs)
-            end = self._used + rows
-            self._outputs[self._used : end] = outputs
+            self._outputs[self._used : self._used + rows] = outputs
         self._used += rows
 
-    def score(self, target: Array) -> dict[str, Array]:
-        """The ledger's columns of the chunk: few large kernels, and one wait for the device.
-
-        Args:
-            target: of its samples, see `Scorer.columns`.
-        """
-        outputs = self._outputs
-        if outputs is None or self._used != self._expected:
+    def score(self) -> dict[str, Array]:
+        """Empties the chunk into the ledger's columns: few large kernels, one wait for the device."""
+        if self._outputs is None or self._used != self._expected:
             raise ValueError(f"{self._used} of {self._expected} samples have outputs")
-        scored = self._scorer.columns(outputs, target)
+        outputs = self._outputs[: self._used]
+        whole = self._targets[0] if len(self._targets) == 1 else np.concatenate(self._targets)
+        scored = self._scorer.columns(outputs, whole)
         columns = {name: _own(column, outputs) for name, column in scored.items()}
-        if self._kept is not None and not outputs.is_cpu:
+        if self._kept is not None and (self._waits or not outputs.is_cpu):
             self._kept.next(len(outputs), outputs).copy_(outputs)
-        self._outputs = None
+        self._targets, self._outputs = [], None
+        self._expected = self._used = 0
         return columns
 
     def _learn(self, outputs: Tensor) -> None:
@@ -120,14 +123,19 @@ class Chunk:
         elements = ELEMENTS_PER_CHUNK if outputs.is_cpu else ELEMENTS_ON_ACCELERATOR
         self.rows = elements // max(1, outputs[0].numel()) if len(outputs) else 0
 
+    def _is_whole(self, outputs: Tensor, rows: int) -> bool:
+        """Whether the chunk is this batch, whose outputs need not be copied together."""
+        kept_here = self._kept is not None and outputs.is_cpu and not self._waits
+        return rows == self._expected and not kept_here and not self.has_room(1)
+
     def _room(self, like: Tensor) -> Tensor:
         """Memory for the chunk on the outputs' device, used again for each."""
-        if self._kept is not None and like.is_cpu:
+        if self._kept is not None and like.is_cpu and not self._waits:
             return self._kept.next(self._expected, like)
         if self._memory is None or len(self._memory) < self._expected:
             shape = (max(self.rows, self._expected), *like.shape[1:])
             self._memory = torch.empty(shape, dtype=like.dtype, device=like.device)
-        return self._memory[: self._expected]
+        return self._memory
 
 
 def _own(column: Tensor, outputs: Tensor) -> Array:

@@ -15,6 +15,7 @@ from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
 from model_eval.engine.sample import Source
+from model_eval.engine.staging import staged
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 from model_eval.heldout.feed import Feed
@@ -116,19 +117,28 @@ def evaluate_rows(
     labels: list[dict[str, Array]] = []
     columns: list[dict[str, Array]] = []
     kept = Kept(expected) if scorer.keeps_outputs else None
-    chunk = Chunk(scorer, kept)
+    chunk = Chunk(scorer, kept, waits=device.type != "cpu")
     runner = _Runner(predict, batch_size, device, progress)
     feed = Feed(heldout.blocks(batch_size.multiple))
-    while piece := feed.take(batch_size.size, 0 if batch_size.measuring else chunk.rows):
-        if not labels:
-            require_repeatable(predict, piece)
-            if causal:
-                require_causal(predict, piece, ignore_index=scorer.ignore_index)
+
+    def following() -> Batch | None:
+        most = 0 if batch_size.measuring else chunk.rows
+        return staged(feed.take(batch_size.size, most), device)
+
+    piece = following()
+    if piece is not None:
+        require_repeatable(predict, piece)
+        if causal:
+            require_causal(predict, piece, ignore_index=scorer.ignore_index)
+    while piece is not None:
         with torch.inference_mode():
-            chunk.begin(len(piece))
+            chunk.begin(piece.labels.target)
             runner.run(piece, chunk)
-            columns.append(chunk.score(piece.labels.target))
         labels.append(label_columns(piece.labels, target=scorer.keeps_targets))
+        piece = following()  # while a device still works on the one before
+        if piece is None or not chunk.has_room(len(piece)):
+            with torch.inference_mode():
+                columns.append(chunk.score())
     if not columns:
         raise EvaluationError("the held-out set gave no samples")
     joined = {**_joined(labels), **_joined(columns)}
@@ -185,6 +195,23 @@ class _Runner:
     ) -> None:
         """Runs a batch into the chunk; where memory ends, its halves, one after the other."""
         rows = len(args[0]) if args else len(next(iter(kwargs.values())))
+        if rows <= self._batch_size.size and self._fits(chunk, args, kwargs, rows):
+            return
+        half = (rows + 1) // 2
+        for part in (slice(half), slice(half, None)):
+            self._fill(
+                chunk,
+                tuple(value[part] for value in args),
+                {name: value[part] for name, value in kwargs.items()},
+            )
+
+    def _fits(
+        self,
+        chunk: Chunk,
+        args: tuple[torch.Tensor, ...],
+        kwargs: Mapping[str, torch.Tensor],
+        rows: int,
+    ) -> bool:
         try:
             outputs = self._predict(args, kwargs)
         except OutOfMemoryError:
@@ -192,17 +219,11 @@ class _Runner:
                 raise
         else:
             chunk.add(outputs, rows)
-            return
+            return True
         # Only here: inside of `except`, the error's traceback would hold the batch's tensors.
         release(self._device)
-        half = (rows + 1) // 2
-        self._batch_size.lower(half)
-        for part in (slice(half), slice(half, None)):
-            self._fill(
-                chunk,
-                tuple(value[part] for value in args),
-                {name: value[part] for name, value in kwargs.items()},
-            )
+        self._batch_size.lower((rows + 1) // 2)
+        return False
 
 
 def label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:

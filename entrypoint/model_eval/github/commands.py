@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TextIO
 
 from model_eval.errors import PublishError
-from model_eval.gates import label
 from model_eval.types import GateResult, GateStatus, Location, Report
 
 ANNOTATIONS_PER_LEVEL = 10
@@ -204,6 +203,8 @@ def clip(text: str, limit: int) -> str:
 
 
 def _of_gate(gate: GateResult) -> Annotation:
+    from model_eval.gates import label  # not before: it brings the catalogue of metrics with it
+
     advisory = not gate.blocks
     return Annotation(
         level=Level.WARNING if advisory else Level.ERROR,

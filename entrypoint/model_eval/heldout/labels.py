@@ -18,6 +18,8 @@ from model_eval.wording import quote
 
 _EXACT = 2**53
 _INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
+_FEW = 100_000
+"""So many ids are looked through in Python in a few milliseconds."""
 
 
 class LabelReader:
@@ -357,11 +359,11 @@ class UniqueIds:
 
     def check(self) -> None:
         """Raises `HeldOutError` where an id occurs more than once."""
+        if not self._parts or self._few_and_different():
+            return
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        if not self._parts:
-            return
         ids = pa.chunked_array([pa.array(part) for part in self._parts])
         counts = pc.value_counts(ids)
         repeated = counts.filter(pc.greater(counts.field("counts"), 1))
@@ -375,6 +377,13 @@ class UniqueIds:
             remedy="give each sample its own id, or leave `id` out",
             location=self._location,
         )
+
+    def _few_and_different(self) -> bool:
+        """Whether a plain set shows it, which it does sooner than pyarrow's functions are imported."""
+        if sum(map(len, self._parts)) > _FEW:
+            return False
+        values = [value for part in self._parts for value in part.tolist()]
+        return len(set(values)) == len(values)
 
 
 def _misplaced(classes: Sequence[str], *, binary: bool) -> tuple[int, str] | None:

@@ -189,6 +189,7 @@ class RunSpec:
         precision: fp32, tf32, bf16 or fp16.
         batch_size: samples a batch; None where it is to be measured.
         memory_format: contiguous or channels_last.
+        compile: whether torch.compile is tried.
     """
 
     device: str
@@ -197,6 +198,7 @@ class RunSpec:
     seed: int
     device_location: Location
     memory_format: str = "contiguous"
+    compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator, ValidationError, validators
+from typing import TYPE_CHECKING, Any
 
 from model_eval.errors import SpecError
 from model_eval.spec.source import MAX_FAULTS, Node, Path_, dotted
 from model_eval.spec.suggest import closest, did_you_mean, listed, synonym
 from model_eval.types import Fault, Location
 from model_eval.wording import printable
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 _SCHEMA_FILE = Path(__file__).parent.parent / "schemas" / "spec.schema.json"
 
@@ -32,7 +33,7 @@ _NOUNS = {
     "null": "nothing",
 }
 
-_Check = Callable[..., Iterator[ValidationError] | None]
+_Check = Callable[..., "Iterator[ValidationError] | None"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +74,9 @@ def check(root: Node) -> list[SchemaFault]:
 
 @cache
 def _validator() -> Any:
+    # Here, because whatever needs the catalogue of metrics imports this package.
+    from jsonschema import Draft202012Validator, validators
+
     # A list of wrong items would cost time for each; after the first few nobody reads on.
     few: dict[str, _Check] = {
         keyword: _first(Draft202012Validator.VALIDATORS[keyword])
@@ -89,7 +93,7 @@ def _validator() -> Any:
 
 
 def _first(check: _Check) -> _Check:
-    def limited(validator: Any, value: Any, instance: Any, of: Any) -> Iterator[ValidationError]:
+    def limited(validator: Any, value: Any, instance: Any, of: Any) -> "Iterator[ValidationError]":
         limit = of.get("maxItems", of.get("maxProperties"))
         if limit is not None and isinstance(instance, (list, dict)) and len(instance) > limit:
             return iter(())  # that it is too long is a fault of its own
@@ -107,7 +111,7 @@ def _is_integer(_: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _leaves(error: ValidationError) -> Iterator[ValidationError]:
+def _leaves(error: "ValidationError") -> "Iterator[ValidationError]":
     """The errors worth telling: of alternatives, those of the one that was meant."""
     if error.validator != "anyOf" or "$comment" in _schema_of(error):
         yield error
@@ -124,7 +128,7 @@ def _leaves(error: ValidationError) -> Iterator[ValidationError]:
         yield from _leaves(inner)
 
 
-def _is_of_other_type(error: ValidationError) -> bool:
+def _is_of_other_type(error: "ValidationError") -> bool:
     if error.relative_path:
         return False
     if error.validator == "anyOf":
@@ -133,12 +137,12 @@ def _is_of_other_type(error: ValidationError) -> bool:
     return wrong_enum or error.validator == "type"
 
 
-def _schema_of(error: ValidationError) -> dict[str, Any]:
+def _schema_of(error: "ValidationError") -> dict[str, Any]:
     """The schema that was not met; none of ours is a bare `true` or `false`."""
     return error.schema if isinstance(error.schema, dict) else {}
 
 
-def _describe(root: Node, error: ValidationError) -> Iterator[SchemaFault]:
+def _describe(root: Node, error: "ValidationError") -> Iterator[SchemaFault]:
     """An error in our words; several where jsonschema counts several slips as one."""
     path: Path_ = tuple(error.absolute_path)
     node = _at(root, path)
@@ -241,7 +245,7 @@ def _homes(key: str) -> list[str]:
     ]
 
 
-def _value_fault(node: Node, error: ValidationError) -> tuple[str, str]:
+def _value_fault(node: Node, error: "ValidationError") -> tuple[str, str]:
     """Message and remedy for a value that is there and wrong."""
     rule, of, value = error.validator, _schema_of(error), node.value
     limit: Any = error.validator_value
@@ -269,7 +273,7 @@ def _value_fault(node: Node, error: ValidationError) -> tuple[str, str]:
     return f"{name} is {shown}, which is not allowed", "see docs/spec.md"
 
 
-def _wrong_type(node: Node, error: ValidationError) -> tuple[str, str]:
+def _wrong_type(node: Node, error: "ValidationError") -> tuple[str, str]:
     wanted = list(dict.fromkeys(_types(error)))
     value = node.value
     message = f"`{node.name}` is {show(value)} and must be {' or '.join(_NOUNS[t] for t in wanted)}"
@@ -289,7 +293,7 @@ def _wrong_type(node: Node, error: ValidationError) -> tuple[str, str]:
     return message, f"for example `{example}`" if example else "see docs/spec.md"
 
 
-def _types(error: ValidationError) -> Iterator[str]:
+def _types(error: "ValidationError") -> Iterator[str]:
     if error.validator == "type":
         yield str(error.validator_value)
     elif error.validator == "enum":

@@ -251,6 +251,7 @@ def _run(root: Node, node: Node | None) -> RunSpec:
         precision=given.get("precision", "fp32"),
         batch_size=None if size == "auto" else size,
         memory_format=given.get("memory_format", "contiguous"),
+        compile=given.get("compile", False),
         seed=given.get("seed", 0),
         device_location=device.location if device else (node or root).key_location,
     )

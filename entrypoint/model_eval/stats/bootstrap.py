@@ -1,11 +1,12 @@
 """Bootstrap intervals of any function of weighted rows."""
 
 from collections.abc import Callable
-from math import isfinite
+from math import isfinite, sqrt
 
 import numpy as np
 
 from model_eval.metrics.rows import FloatArray, Resample
+from model_eval.stats.distributions import normal_cdf, normal_quantile, student_quantile
 from model_eval.stats.resample import Plan
 from model_eval.types import Interval
 
@@ -59,10 +60,8 @@ class NoVariationError(NoIntervalError):
 
 def expanded_tail(units: int, confidence: float) -> float:
     """The tail probability that makes a bootstrap's tails as wide as Student's t."""
-    from scipy.special import ndtr, stdtrit
-
-    t = float(stdtrit(units - 1, (1 + confidence) / 2))
-    return float(ndtr(-np.sqrt(units / (units - 1)) * t))
+    t = student_quantile((1 + confidence) / 2, units - 1)
+    return normal_cdf(-sqrt(units / (units - 1)) * t)
 
 
 def _levels(
@@ -72,11 +71,9 @@ def _levels(
     weights: FloatArray,
     tail: float,
 ) -> FloatArray:
-    from scipy.special import ndtr, ndtri
-
-    z = ndtri(np.array([tail, 1 - tail]))
+    z = np.array([normal_quantile(tail), normal_quantile(1 - tail)])
     below = np.mean(replicates < value) + np.mean(replicates == value) / 2
-    bias = ndtri(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates)))
+    bias = normal_quantile(float(np.clip(below, 1 / len(replicates), 1 - 1 / len(replicates))))
     influence = np.average(jackknife, weights=weights) - jackknife
     influence /= np.abs(influence).max() or 1.0  # the acceleration has no unit
     spread = float((weights * influence**2).sum())
@@ -86,5 +83,5 @@ def _levels(
     # Where the scale comes to 0 the level has come to its end; beyond, the formula turns round.
     levels: FloatArray = np.where(shifted > 0, 1.0, 0.0)
     sound = scale > 0
-    levels[sound] = ndtr(bias + shifted[sound] / scale[sound])
+    levels[sound] = [normal_cdf(float(x)) for x in bias + shifted[sound] / scale[sound]]
     return levels

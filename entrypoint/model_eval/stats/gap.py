@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from model_eval.metrics.rows import FloatArray
+from model_eval.stats.distributions import normal_quantile
 from model_eval.types import Estimate, Gap, Interval
 
 MOVER = "mover"
@@ -61,14 +62,12 @@ def gap_interval(
         intervals: of each value, at this confidence.
         confidence: of both sides together.
     """
-    from scipy.special import ndtri
-
     tail = (1 - confidence) / 2
     below = np.maximum(values - [one.low for one in intervals], 0)
     above = np.maximum([one.high for one in intervals] - values, 0)
     difference = values[:, None] - values
     pairs = ~np.eye(len(values), dtype=bool)
-    wider = float(ndtri(tail / pairs.sum()) / ndtri(tail))
+    wider = normal_quantile(tail / int(pairs.sum())) / normal_quantile(tail)
     upper = difference + np.hypot(above[:, None], below)
     lower = difference - wider * np.hypot(below[:, None], above)
     return Interval(

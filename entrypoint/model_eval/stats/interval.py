@@ -20,6 +20,7 @@ from model_eval.stats.bootstrap import (
     Statistic,
     bca_interval,
 )
+from model_eval.stats.distributions import student_quantile
 from model_eval.stats.resample import Plan, plan_cells, plan_rows
 from model_eval.stats.shares import share_interval
 from model_eval.stats.unseen import unseen_interval
@@ -324,9 +325,7 @@ def normal_interval(
     value: float, error: float, *, units: int, confidence: float, method: str, odds: bool = False
 ) -> Interval:
     """`value` and so many standard errors to each side, by Student's t; on log-odds for a share."""
-    from scipy.special import stdtrit
-
-    t = float(stdtrit(units - 1, (1 + confidence) / 2))
+    t = student_quantile((1 + confidence) / 2, units - 1)
     if odds and 0 < value < 1:
         centre, half = np.log(value / (1 - value)), t * error / (value * (1 - value))
         low, high = (float(1 / (1 + np.exp(-x))) for x in (centre - half, centre + half))

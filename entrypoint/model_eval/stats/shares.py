@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from model_eval.stats.distributions import beta_quantile, half_binomial_cdf, normal_quantile
 from model_eval.types import Interval
 
 FloatArray = npt.NDArray[np.float64]
@@ -26,14 +27,12 @@ def share_interval(successes: float, trials: float, *, confidence: float) -> Int
     Raises:
         ValueError: the counts are none.
     """
-    from scipy.special import betaincinv
-
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"{successes} of {trials} is no share")
     tail = (1 - confidence) / 2
     failures = trials - successes
-    low = 0.0 if successes == 0 else float(betaincinv(successes + 0.5, failures + 0.5, tail))
-    high = 1.0 if failures == 0 else float(betaincinv(successes + 0.5, failures + 0.5, 1 - tail))
+    low = 0.0 if successes == 0 else beta_quantile(tail, successes + 0.5, failures + 0.5)
+    high = 1.0 if failures == 0 else beta_quantile(1 - tail, successes + 0.5, failures + 0.5)
     if successes == 0:
         high = 1 - tail ** (1 / trials)
     if failures == 0:
@@ -50,11 +49,9 @@ def share_difference(gained: int, lost: int, trials: int, *, confidence: float) 
     Raises:
         ValueError: the counts are none.
     """
-    from scipy.special import ndtri
-
     if min(gained, lost) < 0 or trials < 1 or gained + lost > trials:
         raise ValueError(f"{gained} gained and {lost} lost of {trials} are no counts")
-    z = float(ndtri((1 + confidence) / 2))
+    z = normal_quantile((1 + confidence) / 2)
     up, down = (gained + 1) / (trials + 2), (lost + 1) / (trials + 2)
     half = z * float(np.sqrt((up + down - (up - down) ** 2) / (trials + 2)))
     centre = up - down
@@ -71,10 +68,8 @@ def mcnemar(gained: int, lost: int) -> float:
 
     A sign test of the samples on which the two models disagree; 1 where there are none.
     """
-    from scipy.special import bdtr
-
     count = gained + lost
-    return min(1.0, 2 * float(bdtr(min(gained, lost), count, 0.5))) if count else 1.0
+    return min(1.0, 2 * half_binomial_cdf(min(gained, lost), count)) if count else 1.0
 
 
 def holm(p_values: FloatArray) -> FloatArray:

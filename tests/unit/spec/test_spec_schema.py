@@ -121,6 +121,7 @@ def test_defaults_are_those_of_the_program(shared_workspace):
         "precision": spec.run.precision,
         "batch_size": spec.run.batch_size or "auto",
         "memory_format": spec.run.memory_format,
+        "compile": spec.run.compile,
         "seed": spec.run.seed,
     }
     cost = {key: value["default"] for key, value in DEFS["cost"]["properties"].items()}

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array
@@ -56,6 +55,8 @@ def to_numpy(array: Any, place: Place, *, missing: str = "null", per_row: int = 
         shape = _tensor_shape(array.type, place)
         array = array.storage
     if array.null_count:
+        import pyarrow.compute as pc  # here, because it takes as long to import as a small set to read
+
         row = int(pc.index(array.is_null(), value=True).as_py()) // per_row
         raise place.error(
             f"is {missing} in {place.row(row)}",
@@ -85,7 +86,7 @@ def to_numpy(array: Any, place: Place, *, missing: str = "null", per_row: int = 
 
 
 def _rectangle(array: Any, place: Place, missing: str, per_row: int) -> Array:
-    lengths = pc.list_value_length(array).to_numpy(zero_copy_only=False)
+    lengths = _lengths(array)
     size = int(lengths[0])
     ragged = lengths != size
     if ragged.any():
@@ -99,8 +100,22 @@ def _rectangle(array: Any, place: Place, missing: str, per_row: int) -> Array:
         raise place.error(
             f"is an empty list in {place.row(0)}", "leave the sample out, or repair it"
         )
-    inner = to_numpy(array.flatten(), place, missing=missing, per_row=per_row * size)
+    inner = to_numpy(_values(array, size), place, missing=missing, per_row=per_row * size)
     return inner.reshape(len(array), size, *inner.shape[1:])
+
+
+def _lengths(array: Any) -> Array:
+    """(n,) whole numbers: of each list; none of them is null."""
+    if pa.types.is_fixed_size_list(array.type):
+        return np.full(len(array), array.type.list_size)
+    return np.diff(array.offsets.to_numpy())
+
+
+def _values(array: Any, size: int) -> Any:
+    """The values of lists of one length, none of them null: `flatten` without pyarrow's functions."""
+    fixed = pa.types.is_fixed_size_list(array.type)
+    first = array.offset * size if fixed else array.offsets[0].as_py()
+    return array.values.slice(first, len(array) * size)
 
 
 def _tensor_shape(kind: Any, place: Place) -> tuple[int, ...]:

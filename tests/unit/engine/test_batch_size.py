@@ -1,0 +1,255 @@
+"""The size of batches: what is tried, what is chosen, and what memory takes away."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_eval.engine import BatchSize, MeasuredBatchSize, batch_size_of, evaluate
+from model_eval.engine import chunk as chunks
+from model_eval.errors import EvaluationError, OutOfMemoryError
+from model_eval.heldout import Batch, Labels
+from model_eval.tasks import Scorer
+from model_eval.types import BatchSizeFrom, OutputKind, Task
+
+ENDLESS = 10_000
+
+
+def measured(seconds, *, free=lambda: None, bytes_a_row=0):
+    """Feeds a policy batches that take `seconds(size)` until it is content; gives it, and sizes."""
+    policy, tried = MeasuredBatchSize(free=free), []
+    while policy.measuring:
+        tried.append(policy.size)
+        assert len(tried) < ENDLESS
+        policy.record(policy.size, seconds(policy.size), bytes_a_row * policy.size)
+    return policy, tried
+
+
+@pytest.mark.parametrize("best", [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192])
+def test_the_fastest_size_is_found(best):
+    def seconds(size):
+        return size * 1e-6 * (1 + abs(np.log2(size / best)))
+
+    policy, _ = measured(seconds)
+    assert (policy.size, policy.origin) == (best, BatchSizeFrom.MEASURED)
+
+
+def test_of_sizes_that_are_as_fast_the_smallest_is_taken():
+    policy, tried = measured(lambda size: size * 1e-6)
+    assert policy.size == 16
+    assert max(tried) == 128  # a larger one did not pay, so that none after it is tried
+
+
+def test_slow_batches_are_tried_less_often():
+    _, quick = measured(lambda size: size * 1e-6)
+    _, slow = measured(lambda size: size * 1e-1)
+    assert sum(slow) < sum(quick)
+    assert slow.count(32) == 2
+
+
+def test_the_shortest_of_several_counts():
+    """The first batch of a size pays for what is set up, and any may be disturbed."""
+    seen = {}
+
+    def seconds(size):
+        seen[size] = seen.get(size, 0) + 1
+        return size * 1e-6 / size**0.5 + (10 if seen[size] == 1 else 0)
+
+    policy, _ = measured(seconds)
+    assert policy.size == 8192
+
+
+@pytest.mark.parametrize(("free", "largest"), [(10**12, 8192), (1_000_000, 256), (10_000, 32)])
+def test_a_size_that_might_not_fit_is_not_tried(free, largest):
+    policy, tried = measured(lambda size: size**0.5, free=lambda: free, bytes_a_row=1000)
+    assert max(tried) == largest
+    assert policy.size <= largest
+
+
+def test_a_batch_of_another_size_tells_nothing():
+    policy = MeasuredBatchSize(free=lambda: None)
+    policy.record(7, 1e-9, None)
+    assert (policy.size, policy.measuring) == (32, True)
+
+
+@given(st.lists(st.floats(1e-6, 10), min_size=40, max_size=40), st.integers(0, 39))
+def test_whatever_is_measured_it_ends_with_a_size_it_tried(times, start):
+    given_times = iter(times[start:] + times * 10)
+    policy, tried = measured(lambda _size: next(given_times))
+    assert policy.size in tried
+    assert 16 <= policy.size <= 8192
+    assert len(tried) <= 40
+
+
+def test_a_stated_size_stays():
+    policy = batch_size_of(48, free=lambda: None)
+    policy.record(48, 1.0, None)
+    assert (policy.size, policy.multiple, policy.origin) == (48, 48, BatchSizeFrom.SPEC)
+    assert isinstance(batch_size_of(None, free=lambda: None), MeasuredBatchSize)
+
+
+def test_memory_ends_the_measurement():
+    policy = MeasuredBatchSize(free=lambda: None)
+    policy.lower(8)
+    assert (policy.size, policy.measuring, policy.origin) == (8, False, BatchSizeFrom.MEMORY)
+    policy.lower(0)
+    assert policy.size == 1
+
+
+# --- with the engine -------------------------------------------------------------------------
+
+N, CLASSES = 101, 4
+
+
+class Memory:
+    """Inputs that are their own logits, in blocks of any sizes."""
+
+    def __init__(self, sizes=(N,)):
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn((N, CLASSES), generator=generator)
+        self.sizes = sizes
+
+    def blocks(self, _multiple):
+        start = 0
+        for size in self.sizes:
+            part = slice(start, start + size)
+            ids = np.arange(N)[part]
+            labels = Labels(ids=ids, target=ids % CLASSES, cluster=None, slices={})
+            yield Batch(args=(self.x[part],), kwargs={}, labels=labels)
+            start += size
+
+
+SCORER = Scorer(
+    task=Task.MULTICLASS, kind=OutputKind.LOGITS, threshold=None, classes=None, outputs=()
+)
+
+
+class Device:
+    """A model's side on which only so many samples fit; it remembers what it was given."""
+
+    def __init__(self, fits):
+        self.fits, self.seen, self.failed = fits, [], 0
+
+    def __call__(self, args, _kwargs):
+        (x,) = args
+        if len(x) > self.fits:
+            self.failed += 1
+            raise OutOfMemoryError(f"a batch of {len(x)} samples does not fit in memory")
+        self.seen.append(x.clone())
+        return x.clone()
+
+
+def run(device, batch_size, sizes=(N,), seen=None):
+    progress = (lambda _rows: None) if seen is None else seen.append
+    return evaluate(
+        device, Memory(sizes), SCORER, batch_size=batch_size, progress=progress, expected=N
+    )
+
+
+def check_same(found, expected):
+    assert set(found.columns) == set(expected.columns)
+    for name, column in expected.columns.items():
+        np.testing.assert_array_equal(found[name], column, err_msg=name)
+
+
+@pytest.mark.parametrize("fits", [1, 3, 8, 31])
+@pytest.mark.parametrize("batch_size", [1, 7, 40, 101, 500])
+@pytest.mark.parametrize("sizes", [(N,), (1, 60, 40), (50, 51)])
+def test_a_batch_that_does_not_fit_is_halved_and_only_it_is_redone(fits, batch_size, sizes):
+    device, policy, seen = Device(fits), BatchSize(batch_size), []
+    # The first samples are run twice more before the pass, in a batch that must fit.
+    found = run(device, policy, sizes, seen) if fits >= 32 or batch_size <= fits else None
+    if found is None:
+        device = Halving(fits)
+        found = run(device, policy, sizes, seen)
+    check_same(found, run(Device(N), BatchSize(batch_size)))
+    assert sum(seen) == N
+    assert policy.size <= max(fits, 1) or batch_size <= fits
+
+
+class Halving(Device):
+    """One whose first two calls fit whatever they are: those that see whether outputs repeat."""
+
+    def __init__(self, fits):
+        super().__init__(fits)
+        self.calls = 0
+
+    def __call__(self, args, kwargs):
+        self.calls += 1
+        if self.calls <= 2:
+            return args[0].clone()
+        return super().__call__(args, kwargs)
+
+
+def test_no_sample_counts_twice_where_memory_ends_in_the_middle():
+    device, policy = Halving(10), BatchSize(40)
+    found = run(device, policy)
+    assert torch.equal(torch.cat(device.seen), Memory().x)
+    assert found["id"].tolist() == list(range(N))
+    assert (policy.size, policy.origin) == (10, BatchSizeFrom.MEMORY)
+    assert device.failed == 2  # 40 and 20; what else was cut for larger batches is not tried
+
+
+def test_one_sample_that_does_not_fit_is_an_error():
+    with pytest.raises(OutOfMemoryError, match="a batch of 1 samples does not fit"):
+        run(Halving(0), BatchSize(40))
+
+
+@pytest.mark.parametrize("sizes", [(N,), (1, 60, 40), (50, 51)])
+@pytest.mark.parametrize("chunk", [1, 40, 1 << 17])
+def test_the_samples_of_the_measurement_count(monkeypatch, sizes, chunk):
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", chunk)
+    found = run(Device(N), MeasuredBatchSize(free=lambda: None), sizes)
+    check_same(found, run(Device(N), BatchSize(N)))
+
+
+def test_outputs_in_memory_that_the_model_uses_again():
+    memory = torch.empty((32, CLASSES))
+
+    def predict(args, _kwargs):
+        return memory[: len(args[0])].copy_(args[0])
+
+    check_same(run(predict, MeasuredBatchSize(free=lambda: None)), run(Device(N), BatchSize(N)))
+
+
+def test_more_samples_than_were_expected_are_kept_too():
+    found = evaluate(
+        Device(N), Memory(), SCORER, batch_size=BatchSize(8), progress=lambda _: None, expected=3
+    )
+    check_same(found, run(Device(N), BatchSize(8)))
+
+
+def test_other_errors_are_not_taken_for_memory():
+    def predict(_args, _kwargs):
+        raise EvaluationError("broken")
+
+    with pytest.raises(EvaluationError, match="broken"):
+        run(predict, BatchSize(40))
+
+
+@pytest.mark.parametrize("sizes", [(N,), (1, 60, 40), (7,) * 14 + (3,)])
+@pytest.mark.parametrize("batch_size", [1, 8, 40, 500])
+@pytest.mark.parametrize("elements", [4, 100, 1 << 22])
+def test_where_a_device_is_seldom_waited_for(monkeypatch, sizes, batch_size, elements):
+    """Outputs of several pieces are scored at once; here on a CPU that is called something else."""
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", elements)
+    scored, columns = [], Scorer.columns
+
+    def counted(self, outputs, target):
+        scored.append(len(outputs))
+        return columns(self, outputs, target)
+
+    monkeypatch.setattr(Scorer, "columns", counted)
+    found = evaluate(
+        Device(N),
+        Memory(sizes),
+        SCORER,
+        batch_size=BatchSize(batch_size),
+        progress=lambda _: None,
+        device=torch.device("xpu"),
+    )
+    assert sum(scored) == N
+    assert len(scored) == 1 or elements < 1 << 22
+    assert max(scored) <= max(batch_size, elements // CLASSES)
+    check_same(found, run(Device(N), BatchSize(N)))
