@@ -7,6 +7,7 @@ between each report and its ledgers, and then with what the run that joins them 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import file_digest
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from model_eval.types import (
     ShardInfo,
     Verdict,
 )
-from model_eval.wording import printable, quote
+from model_eval.wording import printable, printable_path, quote
 
 _NO_EXIT = 4
 """The exit code of a shard's report, which nobody may take for a verdict."""
@@ -77,6 +78,18 @@ def marked(ledgers: Mapping[str, Ledger], report: Report, shard: ShardInfo) -> M
         name: replace(rows, part=_mark(report, shard, parts[name]))
         for name, rows in ledgers.items()
     }
+
+
+def sealed(report: Report, name: str, ledger: Path) -> Report:
+    """The report of a shard with the digest of the ledger's file of one of its sets."""
+    if report.shard is None:
+        raise ValueError("the report is of no shard")
+    digest = _digest(ledger)
+    parts = tuple(
+        replace(part, sha256=digest) if part.heldout == name else part
+        for part in report.shard.parts
+    )
+    return replace(report, shard=replace(report.shard, parts=parts))
 
 
 def join(folders: Sequence[Path]) -> Joined:
@@ -182,7 +195,7 @@ class _Opened:
 
     @property
     def name(self) -> str:
-        return f"shard {self.shard.index} (`{printable(str(self.folder))}`)"
+        return f"shard {self.shard.index} (`{printable_path(self.folder)}`)"
 
     def part(self, name: str) -> PartInfo:
         for part in self.shard.parts:
@@ -195,10 +208,15 @@ class _Opened:
         name = part.heldout
         file = output.LEDGER if name == MAIN_HELDOUT else output.ledger_name(name)
         rows = open_ledger(self.folder / file)
+        if _digest(self.folder / file) != part.sha256:
+            raise ReportError(
+                f"`{file}` of {self.name} is not the file that its report is of",
+                remedy="run this shard again, and hand on what it leaves as it is",
+            )
         facts = _facts(self.report)
         if rows.part != _mark(self.report, self.shard, part) or len(rows) != part.stop - part.start:
             raise PartsError(f"`{file}` is not the ledger that the report of {self.name} is of")
-        if rows.checkpoint not in {None, facts["weights"]} or rows.heldout not in {
+        if rows.checkpoint not in {None, facts["digest of the weights"]} or rows.heldout not in {
             None,
             facts.get(_set_fact(name)),
         }:
@@ -209,7 +227,7 @@ class _Opened:
 
 
 def _opened(folder: Path) -> _Opened:
-    shown = printable(str(folder))
+    shown = printable_path(folder)
     try:
         report = output.read_report(folder / output.REPORT)
     except ReportError as error:
@@ -242,7 +260,7 @@ def _require_all(found: Sequence[_Opened]) -> None:
     for one, following in pairwise(found):
         if one.shard.index == following.shard.index:
             raise PartsError(
-                f"{one.name} is there again as `{printable(str(following.folder))}`",
+                f"{one.name} is there again as `{printable_path(following.folder)}`",
                 remedy="name each shard once",
             )
     there = {one.shard.index for one in found}
@@ -285,13 +303,18 @@ def _set_fact(name: str) -> str:
     return f"digest of {quote(name)}"
 
 
+def _digest(file: Path) -> str:
+    with file.open("rb") as data:
+        return file_digest(data, "sha256").hexdigest()
+
+
 def _facts(report: Report) -> dict[str, str]:
     """What must be the same in all parts of a run, by what people call it; only what is known."""
     facts = {"model-eval": report.model_eval}
     if report.spec is not None:
         facts["digest of the spec"] = report.spec.sha256
     if report.checkpoint is not None:
-        facts["weights"] = report.checkpoint.digest
+        facts["digest of the weights"] = report.checkpoint.digest
     sets = [(one.name, one.heldout) for one in report.more_heldout]
     if report.heldout is not None:
         sets.append((MAIN_HELDOUT, report.heldout))
@@ -320,7 +343,7 @@ def _mark(report: Report, shard: ShardInfo, part: PartInfo) -> dict[str, str | i
         "samples": part.of,
         "batch_size": shard.grid,
         "spec": facts.get("digest of the spec", ""),
-        "weights": facts.get("weights", ""),
+        "weights": facts.get("digest of the weights", ""),
         "precision": facts.get("precision", ""),
         "device": facts.get("kind of device", ""),
         "torch": facts.get("torch", ""),

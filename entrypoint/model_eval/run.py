@@ -21,7 +21,7 @@ from model_eval.errors import (
     SpecError,
 )
 from model_eval.imports import uncollected
-from model_eval.joining import Joined, join, require_same
+from model_eval.joining import Joined, join, require_same, sealed
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
 from model_eval.loosening import loosenings
@@ -144,11 +144,14 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     Raises:
         OutputError: the folder cannot be written, or is full.
     """
+    report = evaluation.report
     for name, rows in evaluation.ledgers.items():
         file = output.LEDGER if name == MAIN_HELDOUT else output.ledger_name(name)
         with output.whole(folder / file) as part:
             ledger.save(rows, part)
-    output.save_report(evaluation.report, folder)
+            if report.shard is not None:
+                report = sealed(report, name, part)
+    output.save_report(report, folder)
 
 
 def _evaluate(

@@ -592,6 +592,7 @@ class PartInfo:
         of: how many samples the set has.
         like_probabilities: whether every finite output looks like a probability, so that only all
             parts together tell whether the spec calls it something else.
+        sha256: of the ledger's file; None where there are no samples.
     """
 
     heldout: str
@@ -599,6 +600,7 @@ class PartInfo:
     stop: int
     of: int
     like_probabilities: bool = False
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
