@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -29,8 +29,10 @@ from model_eval.parts import MAX_SHARDS, Shard
 from model_eval.wording import place_in
 
 if TYPE_CHECKING:
+    from model_eval.rank import Rank
     from model_eval.run import Evaluation
     from model_eval.settings import Settings
+    from model_eval.team import Team
     from model_eval.types import Report
 
 _EXITS = """\
@@ -202,10 +204,14 @@ def _record(args: argparse.Namespace) -> int:
 def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
     from model_eval.report import render_terminal
 
-    report = _evaluate(args).report
-    stdout.write(render_terminal(report))
-    stdout.flush()
-    return _status(report)
+    rank = _rank(args, os.environ)
+    if rank is not None and not rank.first:
+        args.output = None  # the first process writes there
+    evaluation, status = _evaluate(args)
+    if rank is None or rank.first:
+        stdout.write(render_terminal(evaluation.report))
+        stdout.flush()
+    return status if rank is not None else _status(evaluation.report)
 
 
 def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
@@ -217,7 +223,7 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
     _die_with_parent()
     status = 4
     try:
-        status = _evaluate(args).report.exit_code
+        _, status = _evaluate(args)
     except ModelEvalError as error:
         sys.stderr.write(f"{error}\n")
     except BaseException:  # noqa: BLE001 — whatever it is, the parent says that there is no report
@@ -230,7 +236,8 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
         os._exit(status)
 
 
-def _evaluate(args: argparse.Namespace) -> "Evaluation":
+def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
+    """What was evaluated, and the exit status of this process."""
     from model_eval.output import remove_stale
     from model_eval.progress import show_progress
     from model_eval.run import BaseBranch, evaluate, save
@@ -240,12 +247,16 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
     signal.signal(signal.SIGALRM, _deadline)
     if args.deadline is not None:
         signal.setitimer(signal.ITIMER_REAL, args.deadline)
+    team = _team(args)
+    first = team is None or team.rank.first
     if args.output is not None:
         remove_stale(_writable(args.output))
     evaluation = evaluate(
         args.spec,
         roots=_roots(args),
-        progress=partial(show_progress, stream=sys.stderr, clock=time.monotonic),
+        progress=partial(show_progress, stream=sys.stderr, clock=time.monotonic)
+        if first
+        else _no_progress,
         clock=time.monotonic,
         compare=not args.no_baseline,
         base=BaseBranch(spec=args.base_spec, allow_loosening=args.allow_loosening)
@@ -253,10 +264,43 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
         else None,
         shard=args.shard,
         shards=args.shards,
+        team=team,
     )
     if args.output is not None:
         save(evaluation, args.output)
-    return evaluation
+    if team is None:
+        return evaluation, evaluation.report.exit_code
+    faults = evaluation.report.faults
+    said = team.end(evaluation.report.exit_code, faults[0].message if faults else None)
+    return evaluation, said
+
+
+def _team(args: argparse.Namespace) -> "Team | None":
+    """The processes that torchrun started beside this one; a baseline is evaluated by one alone."""
+    from model_eval.team import Team, torch_store
+
+    rank = None if args.no_baseline else _rank(args, os.environ)
+    return None if rank is None else Team(rank, torch_store)
+
+
+def _rank(args: argparse.Namespace, environ: Mapping[str, str]) -> "Rank | None":
+    from model_eval.rank import rank_of
+
+    try:
+        rank = rank_of(environ)
+    except ValueError as error:
+        raise UsageError(str(error), remedy="start the processes with torchrun") from error
+    if rank is not None and (args.shard or args.shards):
+        raise UsageError(
+            f"a process of torchrun (RANK is {rank.index}) runs its own part and no other",
+            remedy="run shards and `merge` without torchrun",
+        )
+    return rank
+
+
+@contextmanager
+def _no_progress(_expected: int) -> Iterator[Callable[[int], None]]:
+    yield lambda _rows: None
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
@@ -286,15 +330,17 @@ def _die_with_parent() -> None:
 def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -> int:
     from model_eval.output import REPORT, remove_stale
     from model_eval.settings import read_settings
-    from model_eval.supervise import supervise
+    from model_eval.supervise import relay, supervise
 
     roots = _roots(args)
     if args.shard is not None:
         _require_alone(args)
     if args.shards and args.output:
         _require_elsewhere(args)
+    rank = _rank(args, environ)
     with ExitStack() as stack:
-        output = _writable(args.output or _scratch(stack)).absolute()
+        own = _scratch(stack) if rank is not None and not rank.first else args.output
+        output = _writable(own or _scratch(stack)).absolute()
         remove_stale(output)  # before anything can be wrong: an old pass must not outlive an error
         settings = read_settings(environ)
         arguments = [
@@ -306,6 +352,8 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
             *(["--new-spec"] if args.new_spec else []),
             *(["--allow-loosening"] if args.allow_loosening else []),
         ]  # fmt: skip
+        if rank is not None and not rank.first:
+            return relay(arguments, output=output, environ=environ, deadline=args.deadline)
         title = f"model-eval {args.command} {args.spec}"
         with _untrusted_output(settings, stdout, title=title):
             report = supervise(

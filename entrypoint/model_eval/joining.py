@@ -25,7 +25,7 @@ from model_eval.types import (
     ShardInfo,
     Verdict,
 )
-from model_eval.wording import printable, printable_path, quote
+from model_eval.wording import count, printable, printable_path, quote
 
 _NO_EXIT = 4
 """The exit code of a shard's report, which nobody may take for a verdict."""
@@ -92,8 +92,12 @@ def sealed(report: Report, name: str, ledger: Path) -> Report:
     return replace(report, shard=replace(report.shard, parts=parts))
 
 
-def join(folders: Sequence[Path]) -> Joined:
+def join(folders: Sequence[Path], *, noun: str = "shard") -> Joined:
     """Opens the folders that shards left.
+
+    Args:
+        folders: in any order.
+        noun: what a reader calls one of them.
 
     Raises:
         PartsError: they are not all parts of one run.
@@ -123,7 +127,7 @@ def join(folders: Sequence[Path]) -> Joined:
             name for name in names if all(one.part(name).like_probabilities for one in found)
         ),
         batch_size=min(size for size in sizes if size is not None),
-        notes=_notes(found),
+        notes=_notes(found, noun),
     )
 
 
@@ -351,12 +355,12 @@ def _mark(report: Report, shard: ShardInfo, part: PartInfo) -> dict[str, str | i
     }
 
 
-def _notes(found: Sequence[_Opened]) -> tuple[str, ...]:
+def _notes(found: Sequence[_Opened], noun: str) -> tuple[str, ...]:
     """That there were shards, and where their numbers may differ in the last digit."""
     names = {
         one.report.environment.device.name for one in found if one.report.environment is not None
     }
-    joined = f"joined from {len(found)} shard{'' if len(found) == 1 else 's'}"
+    joined = f"joined from {count(len(found), noun)}"
     if len(names) > 1:
         return (f"{joined}, which ran on different devices: {', '.join(sorted(names))}",)
     return (joined,)

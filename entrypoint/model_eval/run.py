@@ -4,6 +4,7 @@ Nothing here touches the environment, the network or the screen; the clock and t
 display are passed in.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.spec.source import read
+from model_eval.team import Team
 from model_eval.types import (
     MAIN_HELDOUT,
     BatchSizeFrom,
@@ -80,6 +82,7 @@ def evaluate(
     compare: bool = True,
     shard: Shard | None = None,
     shards: Sequence[Path] | None = None,
+    team: Team | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -92,6 +95,7 @@ def evaluate(
         compare: whether the baseline is looked at; a baseline itself is evaluated without.
         shard: which part of the samples is run, which is not judged then; None is all of them.
         shards: folders with the ledgers of all parts, which are joined in place of a run.
+        team: the processes that share out this run; only the first one's report is judged.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
@@ -108,6 +112,7 @@ def evaluate(
             compare=compare,
             shard=shard,
             shards=shards,
+            team=team,
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
@@ -165,6 +170,7 @@ def _evaluate(
     compare: bool,
     shard: Shard | None,
     shards: Sequence[Path] | None,
+    team: Team | None,
 ) -> Evaluation:
     spec = load_spec(path, roots=roots)
     if not compare:
@@ -190,16 +196,29 @@ def _evaluate(
     with uncollected():
         from model_eval.session import Session
 
-    in_parts = shard is not None or joined is not None
-    session = Session(spec, draft, progress=progress, clock=clock, in_parts=in_parts)
+    session = Session(
+        spec,
+        draft,
+        progress=progress,
+        clock=clock,
+        in_parts=shard is not None or joined is not None or team is not None,
+        local=0 if team is None else team.rank.local,
+    )
     brought = bring_metrics(spec)  # what cannot be is said before the model runs
     power = power_of(spec, {name: one.expected for name, one in session.sets.heldouts.items()})
     draft.learn(power=power)
     if spec.decisions.refuse_underpowered:
         require_power(spec, power)
+    if team is not None:
+        shard = team.shard
     if shard is not None:
         known, ledgers = session.measure_part(shard)
-        return Evaluation(report=replace(known, timings=_timings(draft, clock())), ledgers=ledgers)
+        part = Evaluation(report=replace(known, timings=_timings(draft, clock())), ledgers=ledgers)
+        if team is None:
+            return part
+        joined = _gathered(part, team, draft)
+        if joined is None:
+            return replace(part, ledgers={})
     measured = session.measure(joined)
     _look_up(spec, draft)
     baselines, baseline = find_baseline(spec, measured.ledgers, evaluate=session.baseline)
@@ -225,6 +244,20 @@ def _joined(shards: Sequence[Path], draft: Draft) -> Joined:
     """The shards' ledgers, which must be of this spec."""
     joined = join(shards)
     require_same(draft.report, joined.report, who="this run")
+    draft.note(*joined.notes)
+    return joined
+
+
+def _gathered(part: Evaluation, team: Team, draft: Draft) -> Joined | None:
+    """The ledgers of all processes, in the first of them; None in the others."""
+    with tempfile.TemporaryDirectory(prefix="model-eval-parts-") as scratch:
+        own = Path(scratch) / "own"
+        own.mkdir()
+        save(part, own)
+        folders = team.gather(own, Path(scratch))
+        if folders is None:
+            return None
+        joined = join(folders, noun="rank")
     draft.note(*joined.notes)
     return joined
 

@@ -56,6 +56,7 @@ class Session:
         progress: shows how far an evaluation is.
         clock: seconds, monotonic.
         in_parts: whether the samples are shared out, so that the size of batches is not measured.
+        local: which of the processes on this machine this is, where there are several.
     """
 
     def __init__(
@@ -66,12 +67,13 @@ class Session:
         progress: Progress,
         clock: Callable[[], float],
         in_parts: bool = False,
+        local: int = 0,
     ) -> None:
         self._spec, self._draft, self._progress, self._clock = spec, draft, progress, clock
         self._in_parts = in_parts
         run = spec.run
         self._resolve = partial(usercode.resolve, base=spec.source.path.parent)
-        self.device = engine.resolve_device(run.device, location=run.device_location)
+        self.device = engine.resolve_device(run.device, location=run.device_location, local=local)
         engine.prepare(seed=run.seed, precision=run.precision)
         draft.learn(environment=engine.environment_of(self.device, requested=run.device))
 
