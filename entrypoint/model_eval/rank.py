@@ -15,12 +15,14 @@ class Rank:
         of: how many there are, on all hosts.
         local: which one on this host, counting from 0; it takes the device of this number.
         kept: whether what the processes tell one another outlives each of them.
+        attempt: how often torchrun has started them again: what was said before is not for these.
     """
 
     index: int
     of: int
     local: int
     kept: bool
+    attempt: str = "0"
 
     @property
     def first(self) -> bool:
@@ -48,4 +50,5 @@ def rank_of(environ: Mapping[str, str]) -> Rank | None:
         of=of,
         local=int(local) if local.isdecimal() else 0,
         kept=environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        attempt=environ.get("TORCHELASTIC_RESTART_COUNT", "0"),
     )

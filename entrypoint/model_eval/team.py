@@ -24,9 +24,6 @@ BEAT_SECONDS = 2.0
 LOST_SECONDS = 120.0
 """A process that gives no sign of life for so long is taken for dead: importing torch can take long."""
 
-_PREFIX = "model-eval/"
-"""Of keys: the repository's code may use the store, too."""
-
 _POLL_SECONDS = 0.02
 _LAST_SECONDS = 3.0
 """The store may end with the first process: the others have so long to hear how it ended."""
@@ -44,6 +41,8 @@ class Team:
         self.rank = rank
         self._open = store
         self._store: Any = None
+        # The repository's code may use the store, too, and so did processes that were restarted.
+        self._prefix = f"model-eval/{rank.attempt}"
         self._over = Event()
         self._seen: dict[int, tuple[bytes, float]] = {}
 
@@ -183,17 +182,20 @@ class Team:
             self._seen[of] = known = (beat, monotonic())
         return known[1]
 
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}/{name}"
+
     def _has(self, key: str) -> bool:
-        return bool(self._asked(lambda store: store.check([_PREFIX + key])))
+        return bool(self._asked(lambda store: store.check([self._key(key)])))
 
     def _get(self, key: str) -> bytes:
-        return bytes(self._asked(lambda store: store.get(_PREFIX + key)))
+        return bytes(self._asked(lambda store: store.get(self._key(key))))
 
     def _set(self, key: str, value: bytes) -> None:
-        self._asked(lambda store: store.set(_PREFIX + key, value))
+        self._asked(lambda store: store.set(self._key(key), value))
 
     def _drop(self, key: str) -> None:
-        self._asked(lambda store: store.delete_key(_PREFIX + key))
+        self._asked(lambda store: store.delete_key(self._key(key)))
 
     def _asked(self, ask: Callable[[Any], Any]) -> Any:
         """The store's answer; the store is opened when it is first needed."""
@@ -213,11 +215,11 @@ class Team:
         with suppress(RuntimeError):  # who waits for this process says that it is gone
             while not self._over.wait(BEAT_SECONDS):
                 count += 1
-                self._store.set(f"{_PREFIX}beat/{self.rank.index}", str(count).encode())
+                self._store.set(self._key(f"beat/{self.rank.index}"), str(count).encode())
 
 
 def torch_store() -> Any:
-    """The store of the variables that torchrun sets; another one after each restart."""
+    """The store of the variables that torchrun sets."""
     from torch.distributed.rendezvous import rendezvous
 
     store, _, _ = next(iter(rendezvous("env://")))
