@@ -113,6 +113,7 @@ def join(folders: Sequence[Path], *, noun: str = "shard") -> Joined:
         require_same(other.report, first.report, who=other.name, than=first.name)
         if other.shard.grid != first.shard.grid:
             raise _differ(other.name, first.name, "batch size", other.shard.grid, first.shard.grid)
+        require_same_code(other.shard.code, first.report, who=other.name, than=first.name)
     names = [part.heldout for part in first.shard.parts]
     ledgers: dict[str, Ledger] = {}
     for name in names:
@@ -141,6 +142,17 @@ def require_same(report: Report, other: Report, *, who: str, than: str = "the sh
     for what, value in _facts(report).items():
         if what in known and known[what] != value:
             raise _differ(who, than, what, value, known[what])
+
+
+def require_same_code(code: str, other: Report, *, who: str, than: str = "the shards") -> None:
+    """Compares the digest of the code with a shard's.
+
+    Raises:
+        PartsError: it is another, or the report is of no shard.
+    """
+    known = "" if other.shard is None else other.shard.code
+    if code != known:
+        raise _differ(who, than, "digest of the code that the spec names", code, known)
 
 
 def require_labels(

@@ -22,7 +22,7 @@ from model_eval.errors import (
     SpecError,
 )
 from model_eval.imports import uncollected
-from model_eval.joining import Joined, join, require_same, sealed
+from model_eval.joining import Joined, join, require_same, require_same_code, sealed
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
 from model_eval.loosening import loosenings
@@ -30,6 +30,7 @@ from model_eval.parts import Shard
 from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
+from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.spec.source import read
 from model_eval.team import Team
@@ -191,7 +192,7 @@ def _evaluate(
         ),
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
-    joined = None if shards is None else _joined(shards, draft)
+    joined = None if shards is None else _joined(shards, spec, draft)
     # torch comes in here: a wrong spec is answered without it.
     with uncollected():
         from model_eval.session import Session
@@ -240,10 +241,11 @@ def _evaluate(
     return Evaluation(report=report, ledgers=measured.ledgers)
 
 
-def _joined(shards: Sequence[Path], draft: Draft) -> Joined:
+def _joined(shards: Sequence[Path], spec: EvalSpec, draft: Draft) -> Joined:
     """The shards' ledgers, which must be of this spec."""
     joined = join(shards)
     require_same(draft.report, joined.report, who="this run")
+    require_same_code(digest_of_code(spec), joined.report, who="this run")
     draft.note(*joined.notes)
     return joined
 

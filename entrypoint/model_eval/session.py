@@ -24,6 +24,7 @@ from model_eval.joining import (
 from model_eval.ledger import Ledger
 from model_eval.measured import Measured
 from model_eval.parts import BATCH_SIZE, Range, Shard, range_of
+from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.tasks import COUNTED_UP
 from model_eval.types import (
@@ -197,7 +198,9 @@ class Session:
             )
             for name, (start, stop) in ranges.items()
         )
-        info = ShardInfo(index=shard.index, of=shard.of, grid=grid, parts=parts)
+        info = ShardInfo(
+            index=shard.index, of=shard.of, grid=grid, code=digest_of_code(self._spec), parts=parts
+        )
         return part_report(draft.report, info), marked(ledgers, draft.report, info)
 
     def baseline(self, wanted: BaselineSpec) -> tuple[Mapping[str, Ledger], CheckpointInfo]:

@@ -611,12 +611,14 @@ class ShardInfo:
         index: which one, counting from 1.
         of: how many there are.
         grid: ranges begin at multiples of this, the size of batches where memory allows it.
+        code: the digest of the files that the spec names as code.
         parts: what it evaluated of each held-out set, and of the golden cases.
     """
 
     index: int
     of: int
     grid: int
+    code: str
     parts: tuple[PartInfo, ...]
 
 

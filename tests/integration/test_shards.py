@@ -221,6 +221,10 @@ def test_shards_of_another_count(shards, tmp_path):
             lambda report: {"shard": replace(report.shard, grid=4)},
             "another batch size than shard 1",
         ),
+        (
+            lambda report: {"shard": replace(report.shard, code="0" * 64)},
+            "another digest of the code that the spec names than shard 1",
+        ),
     ],
 )
 def test_shards_of_different_runs(shards, tmp_path, change, message):
@@ -314,6 +318,15 @@ def test_the_weights_changed_since(shards, tmp_path):
     code, message = refused(shards, tmp_path)
     assert code == 3
     assert message.startswith("this run has another digest of the weights than the shards: ")
+
+
+def test_the_code_changed_since(shards, tmp_path):
+    spec, _ = shards
+    path = spec.with_name("model.py")
+    path.write_text(path.read_text().replace("return self", "return 2 * self"))
+    code, message = refused(shards, tmp_path)
+    assert code == 3
+    assert message.startswith("this run has another digest of the code that the spec names than")
 
 
 def test_the_set_changed_since(shards, tmp_path):
