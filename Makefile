@@ -9,6 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SAY    := @printf '\n==> %s\n'
 # Two processes of tests must not each take every core.
 THREADS := OMP_NUM_THREADS=1
+PEERS   := torchmetrics lightning pytorch-ignite torcheval scikit-learn scipy confidenceinterval
 
 .PHONY: help demo test lint format bench bench-statistics schemas lock wheels image clean
 
@@ -49,10 +50,9 @@ format: $(VENV)/.lint  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.program  ## measure the engine against its floor
-	$(SAY) "the engine against the forward passes alone (about a minute)"
-	@mkdir -p benchmarks/results
-	$(BIN)/python benchmarks/engine.py --output benchmarks/results/engine.json
+bench: .venv-bench/.installed $(VENV)/.program  ## measure speed, memory and start-up beside the peers
+	$(SAY) "speed beside the peers (more than an hour; BENCH=--quick takes some minutes and means nothing)"
+	.venv-bench/bin/python -m benchmarks.speed $(BENCH) --program $(abspath $(BIN)/python)
 
 bench-statistics: .venv-bench/.installed  ## measure what intervals and verdicts promise, beside their peers
 	$(SAY) "coverage, power, verdicts and speed (a quarter of an hour; STATISTICS=--quick takes a few minutes)"
@@ -96,8 +96,8 @@ $(VENV)/.lint: $(VENV)/.program
 	@touch $@
 
 # The peers are no dependencies of ours, and stay out of $(VENV). One command, so that torch stays pinned.
-.venv-bench/.installed: pyproject.toml
+.venv-bench/.installed: pyproject.toml Makefile
 	$(SAY) "installing torch $(TORCH), model-eval and the peers into .venv-bench"
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet torch==$(TORCH) --editable . torchmetrics confidenceinterval
+	.venv-bench/bin/python -m pip --disable-pip-version-check install --quiet torch==$(TORCH) --editable . $(PEERS)
 	@touch $@

@@ -9,6 +9,8 @@ spec=$MODEL_EVAL_SPEC
 require_spec "$spec"
 [[ $MODEL_EVAL_PIDS_LIMIT =~ ^[1-9][0-9]{0,6}$ ]] ||
     fail 2 "\`pids-limit: $MODEL_EVAL_PIDS_LIMIT\` is not a whole number; correct the input"
+[[ ${MODEL_EVAL_DEADLINE:-} =~ ^([1-9][0-9]{0,6})?$ ]] ||
+    fail 2 "\`deadline: $MODEL_EVAL_DEADLINE\` is not a whole number of seconds; correct the input"
 for limit in "memory $MODEL_EVAL_MEMORY" "shm-size $MODEL_EVAL_SHM_SIZE"; do
     [[ $limit =~ ^[a-z-]+\ ([1-9][0-9]*[bkmgBKMG]?)?$ ]] ||
         fail 2 "\`${limit/ /: }\` is not a size; write it like 512m or 12g"
@@ -83,6 +85,7 @@ case $MODEL_EVAL_BASE in
     *) fail 4 "it is not known whether the base branch has this spec, so nothing was judged; run the job again" ;;
 esac
 [[ $MODEL_EVAL_ALLOW_LOOSENING == false ]] || options+=(--allow-loosening)
+[[ -z ${MODEL_EVAL_DEADLINE:-} ]] || options+=(--deadline "$MODEL_EVAL_DEADLINE")
 
 # What code of the pull request prints is shown and never obeyed: the commands that would end this are
 # behind a token that it cannot know, and both of its streams are one, so that none overtakes the end.

@@ -41,6 +41,7 @@ def find_baseline(
     ledgers: Mapping[str, Ledger],
     *,
     evaluate: EvaluateCheckpoint,
+    ended: bool = False,
 ) -> tuple[Mapping[str, Ledger], BaselineInfo | None]:
     """The baseline's ledgers in the order of this run's, by held-out set, and what it is.
 
@@ -48,6 +49,7 @@ def find_baseline(
         spec: names the baseline.
         ledgers: of this run, which know their held-out set's and checkpoint's digests.
         evaluate: runs a baseline's checkpoint.
+        ended: whether the run ended early, so that the baseline has more samples than it.
 
     Raises:
         BaselineError: it cannot be read or evaluated.
@@ -65,6 +67,9 @@ def find_baseline(
     else:
         found, files = _at_ref(spec, wanted)
         source, kind = wanted.git or "", "git"
+    if ended and MAIN_HELDOUT in found:
+        ours = ledgers[MAIN_HELDOUT]["id"]
+        found = {**found, MAIN_HELDOUT: stats.rows_of(found[MAIN_HELDOUT], ours)}
     refused = next(
         (reason for name, ours in ledgers.items() if (reason := _refusal(name, ours, found))), None
     )
@@ -85,6 +90,18 @@ def find_baseline(
         ),
         flips=None if other is None else stats.flips(main, other),
     )
+
+
+def saved_ledger(wanted: BaselineSpec) -> Ledger | None:
+    """The baseline's ledger where it is there before the run; None where it must be made first.
+
+    Raises:
+        BaselineError: it cannot be read, or the spec pins another.
+    """
+    if wanted.ledger is None:
+        return None
+    _pinned(wanted.ledger, wanted)
+    return _opened(wanted.ledger.path, wanted.location)
 
 
 def _identical(main: Ledger, other: Ledger | None, *, same_model: bool) -> bool:

@@ -152,6 +152,9 @@ class Evaluator:
         sets: Mapping[str, HeldOut],
         sources: Mapping[str, engine.Source] | None = None,
         predicts: Mapping[str, engine.Predict] | None = None,
+        *,
+        enough: Callable[[Ledger], bool] | None = None,
+        look_every: int = 1,
     ) -> dict[str, Ledger]:
         """One ledger for each held-out set, in the same order.
 
@@ -160,6 +163,8 @@ class Evaluator:
             sets: the held-out sets.
             predicts: the model's side for a set, where it is not the checkpoint's own.
             sources: what gives a set's samples in its place, such as one that keeps some of them.
+            enough: ends the main set's run early, as `engine.evaluate` has it.
+            look_every: as there.
         """
         found = {}
         for name, heldout in sets.items():
@@ -172,6 +177,8 @@ class Evaluator:
                     expected=heldout.expected,
                     scorer=self.scorer_of(name, sets),
                     predict=(predicts or {}).get(name),
+                    enough=enough if name == MAIN_HELDOUT else None,
+                    look_every=look_every,
                 ).whole()
                 found[name] = replace(
                     rows, heldout=heldout.info().sha256, checkpoint=loaded.checkpoint.digest
@@ -257,6 +264,8 @@ class Evaluator:
         expected: int,
         scorer: Scorer,
         predict: engine.Predict | None = None,
+        enough: Callable[[Ledger], bool] | None = None,
+        look_every: int = 1,
     ) -> engine.Rows:
         heldout = self.spec.heldouts[name]
         return self._run(
@@ -265,6 +274,8 @@ class Evaluator:
             expected,
             scorer,
             causal=heldout.shift,
+            enough=enough,
+            look_every=look_every,
         )
 
     def _run(
@@ -275,6 +286,8 @@ class Evaluator:
         scorer: Scorer,
         *,
         causal: bool = False,
+        enough: Callable[[Ledger], bool] | None = None,
+        look_every: int = 1,
     ) -> engine.Rows:
         with self.progress(expected) as advance:
 
@@ -291,6 +304,8 @@ class Evaluator:
                 device=self.device,
                 causal=causal,
                 expected=expected,
+                enough=enough,
+                look_every=look_every,
             )
 
     def compiling(self, loaded: Loaded, expected: int) -> engine.Compiling:

@@ -10,7 +10,10 @@ from math import isfinite, sqrt
 from statistics import NormalDist
 
 from model_eval.checks import control_outcome, noise_floor
+from model_eval.spec.catalog import COST
 from model_eval.types import (
+    GOLDEN_HELDOUT,
+    SEQUENCE,
     Comparison,
     Completion,
     ControlInfo,
@@ -26,6 +29,7 @@ from model_eval.types import (
     Report,
     Severity,
     SliceInfo,
+    Stopped,
     Verdict,
     scoped,
 )
@@ -94,12 +98,14 @@ def decide(
     results: Sequence[GateResult],
     completions: Sequence[Completion | None],
     control: ControlInfo | None = None,
+    stopped: Stopped | None = None,
 ) -> tuple[Verdict, str]:
     """The verdict and its one-sentence reason.
 
     A failed required gate outweighs an undecided one: the model was judged. A pass needs at
     least one required gate that passed, none that blocks, and each set's proved completion; and
-    an untrained model that is no worse takes it back.
+    an untrained model that is no worse takes it back. Of a run that ended early a pass also needs
+    intervals that hold at every look.
     """
     required = [result for result in results if result.severity is Severity.REQUIRED]
     failed = [r for r in required if r.status is GateStatus.FAIL]
@@ -117,9 +123,25 @@ def decide(
         )
     if not passed:
         return Verdict.UNDECIDED, "no required gate was judged, so nothing was proved"
+    if stopped is not None and (loose := [r for r in passed if not _holds_at_every_look(r)]):
+        return (
+            Verdict.UNDECIDED,
+            f"the run ended early, which an interval of all samples does not allow: {_labels(loose)}",
+        )
     if (objection := control_outcome(control)) is not None:
         return Verdict.UNDECIDED, objection
     return Verdict.PASS, f"{_share(passed, required)} passed"
+
+
+def _holds_at_every_look(result: GateResult) -> bool:
+    """Costs and golden cases are not of the samples that were looked at."""
+    if result.metric.name in COST or result.heldout == GOLDEN_HELDOUT:
+        return True
+    return (
+        result.interval is not None
+        and result.interval.method == SEQUENCE
+        and result.decide_on is not DecideOn.POINT
+    )
 
 
 def completions_of(report: Report) -> tuple[Completion | None, ...]:
@@ -405,6 +427,8 @@ def _flip(gate: Gate, value: float | None, interval: Interval | None) -> float |
     error = _standard_error(gate, value, interval)
     if error is None or value is None:
         return None
+    if interval is not None and interval.method == SEQUENCE:
+        return None  # it is as wide as all looks need, which says little of one standard error
     distance = abs(value - gate.threshold)
     if error == 0:
         return 0.0 if distance else 0.5

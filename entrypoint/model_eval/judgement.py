@@ -41,6 +41,7 @@ class Evaluated:
         baselines: the baseline's ledger of the same samples, in the same order, by set.
         baseline: what that is, or why there is none; None where the spec names none.
         brought: the metrics that the spec brings, by name.
+        early: of a run that could end early, how its intervals are found; else None.
     """
 
     ledgers: Mapping[str, Ledger]
@@ -50,6 +51,7 @@ class Evaluated:
     baselines: Mapping[str, Ledger]
     baseline: BaselineInfo | None
     brought: Mapping[str, metrics.Brought] = field(default_factory=dict)
+    early: stats.Early | None = None
 
 
 def judged(
@@ -95,6 +97,7 @@ def judged(
                 confidence=spec.decisions.confidence,
                 seed=spec.run.seed,
                 brought=evaluated.brought,
+                early=evaluated.early if name == MAIN_HELDOUT else None,
             ),
             identical=evaluated.baseline is not None and evaluated.baseline.identical,
         )
@@ -119,7 +122,7 @@ def judged(
     evidence = evidence_of(report)
     results, base_gates = judge(gates, evidence), judge(held, evidence)
     verdict, reason = decide_with_base(
-        decide(results, completions_of(report), report.control),
+        decide(results, completions_of(report), report.control, report.stopped),
         loosened=known.loosened,
         allowed=known.loosening_allowed,
         base_gates=base_gates,
@@ -171,6 +174,11 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = list(known.notes)
     done = known.completion
+    if (stopped := known.stopped) is not None:
+        notes.append(
+            f"the run ended after {stopped.samples:,} of {stopped.of:,} samples, which decide its "
+            "required gates: all that is shown is of these"
+        )
     if known.checkpoint and not known.checkpoint.pinned:
         notes.append("the checkpoint is not pinned: add checkpoint.sha256 to fix which file")
     if known.heldout and not known.heldout.pinned:

@@ -45,6 +45,10 @@ def _removed(_base: Any, head: Any) -> bool:
     return head is None
 
 
+def _unless_off(_base: Any, head: Any) -> bool:
+    return head is not False
+
+
 def _unless_added(base: Any, _head: Any) -> bool:
     return base is not None
 
@@ -130,6 +134,8 @@ RULES: Mapping[str, Looser] = {
     # Where and in which pieces it runs. The precision and the seed change numbers, and stay.
     "run.device": _free,
     "run.batch_size": _free,
+    # At the same confidence, but from fewer samples, and chosen by the spec's seed.
+    "run.stop_early": _unless_off,
     "run.memory_format": _free,
     "run.compile": _free,
     # Pins and checks may be added.

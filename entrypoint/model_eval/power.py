@@ -11,6 +11,7 @@ from model_eval.metrics.registry import metric_of
 from model_eval.spec.catalog import CATALOG
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.stats import share_difference, share_interval
+from model_eval.stats.early import ON_LOOKS
 from model_eval.types import DecideOn, Gate, PowerLine, Task
 
 DISAGREEMENT = 0.05
@@ -26,6 +27,9 @@ def power_of(spec: EvalSpec, expected: Mapping[str, int]) -> tuple[PowerLine, ..
         spec: the gates; one of a slice, a clustered or a weighted set is left out.
         expected: how many samples each held-out set has.
     """
+    confidence = spec.decisions.confidence
+    if spec.run.stop_early:  # what is left of a level for the last look
+        confidence = 1 - (1 - ON_LOOKS) * (1 - confidence)
     found = []
     for gate in spec.gates:
         heldout = spec.heldouts.get(gate.heldout)
@@ -36,7 +40,7 @@ def power_of(spec: EvalSpec, expected: Mapping[str, int]) -> tuple[PowerLine, ..
         n = expected[gate.heldout]
         if gate.decide_on is DecideOn.POINT or n < 1:
             continue
-        line = _of_gate(gate, n, spec.decisions.confidence)
+        line = _of_gate(gate, n, confidence)
         if line is not None:
             found.append(line)
     return tuple(found)

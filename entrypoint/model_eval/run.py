@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_eval import ledger, lookups, output, usercode
-from model_eval.baseline import find_baseline
+from model_eval.baseline import find_baseline, saved_ledger
 from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
 from model_eval.errors import (
@@ -25,14 +25,17 @@ from model_eval.imports import uncollected
 from model_eval.joining import Joined, join, require_same, require_same_code, sealed
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
-from model_eval.loosening import loosenings
+from model_eval.loosening import held_gates, loosenings
 from model_eval.parts import Shard
 from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
+from model_eval.spec.catalog import CLASSIFICATION
 from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.spec.source import read
+from model_eval.stats import right_by_id
+from model_eval.stopping import Watch, early_of
 from model_eval.team import Team
 from model_eval.types import (
     MAIN_HELDOUT,
@@ -48,6 +51,10 @@ from model_eval.wording import count, place_in, printable_path
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
 
+_NOT_EARLY = (
+    "the run did not end early: a gate of the base branch can be decided on all samples alone"
+)
+_NOT_EARLY_IN_PARTS = "the run did not end early: that is decided in one process alone"
 _NO_BASE_SPEC = "the base branch has no such spec, so nothing says what this one may not loosen"
 _WRONG_BASE_SPEC = "the base branch's spec is wrong, so there is nothing to hold this one against"
 
@@ -189,6 +196,7 @@ def _evaluate(
             memory_format=spec.run.memory_format,
             seed=spec.run.seed,
             decision_threshold=spec.threshold,
+            stop_early=spec.run.stop_early,
         ),
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
@@ -220,9 +228,19 @@ def _evaluate(
         joined = _gathered(part, team, draft)
         if joined is None:
             return replace(part, ledgers={})
-    measured = session.measure(joined)
+    watch = None
+    if joined is None:
+        watch = _watch(spec, base_spec, base, session.sets.heldouts[MAIN_HELDOUT].expected, draft)
+    elif spec.run.stop_early:
+        draft.note(_NOT_EARLY_IN_PARTS)
+    measured = session.measure(watch, joined)
     _look_up(spec, draft)
-    baselines, baseline = find_baseline(spec, measured.ledgers, evaluate=session.baseline)
+    baselines, baseline = find_baseline(
+        spec,
+        measured.ledgers,
+        evaluate=session.baseline,
+        ended=watch is not None and watch.ended,
+    )
     report = judged(
         draft.report,
         spec,
@@ -234,6 +252,7 @@ def _evaluate(
             baselines=baselines,
             baseline=baseline,
             brought=brought,
+            early=None if watch is None else replace(watch.early, ended=watch.ended),
         ),
         base=base_spec,
     )
@@ -262,6 +281,28 @@ def _gathered(part: Evaluation, team: Team, draft: Draft) -> Joined | None:
         joined = join(folders, noun="rank")
     draft.note(*joined.notes)
     return joined
+
+
+def _watch(
+    spec: EvalSpec,
+    base_spec: EvalSpec | None,
+    base: BaseBranch | None,
+    expected: int,
+    draft: Draft,
+) -> Watch | None:
+    """What ends the run early; None where it goes to its end, which the report says where it was asked."""
+    held = (
+        () if base_spec is None or (base and base.allow_loosening) else held_gates(base_spec, spec)
+    )
+    early = early_of(spec, held, expected)
+    if early is None:
+        if spec.run.stop_early:
+            draft.note(_NOT_EARLY)
+        return None
+    saved = None if spec.baseline is None else saved_ledger(spec.baseline)
+    if saved is None or spec.task not in CLASSIFICATION or saved.task is not spec.task:
+        return Watch(early)
+    return Watch(early, before=right_by_id(saved))
 
 
 def _timings(draft: Draft, now: float) -> Timings:

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from model_eval import after, engine, usercode
 from model_eval.draft import Draft
 from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets, placed
+from model_eval.heldout import HeldOut, Shuffled
 from model_eval.joining import (
     Joined,
     completion_of_part,
@@ -26,6 +27,7 @@ from model_eval.measured import Measured
 from model_eval.parts import BATCH_SIZE, Range, Shard, range_of
 from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
+from model_eval.stopping import Watch, rows_between_looks
 from model_eval.tasks import COUNTED_UP
 from model_eval.types import (
     GOLDEN_HELDOUT,
@@ -36,6 +38,7 @@ from model_eval.types import (
     Report,
     SetInfo,
     ShardInfo,
+    Stopped,
 )
 
 FIXED_NOTE = (
@@ -92,13 +95,16 @@ class Session:
     @cached_property
     def evaluator(self) -> Evaluator:
         """What runs checkpoints."""
+        most = engine.LARGEST
+        if self._spec.run.stop_early:  # a larger batch would be cut, and never be measured
+            most = rows_between_looks(self.sets.heldouts[MAIN_HELDOUT].expected)
         return Evaluator(
             spec=self._spec,
             device=self.device,
             resolve=self._resolve,
             progress=self._progress,
             count=self._draft.count,
-            batch_size=self._batch_size(),
+            batch_size=self._batch_size(most),
         )
 
     @cached_property
@@ -113,10 +119,12 @@ class Session:
         self._draft.ready = self._clock()
         return loaded
 
-    def measure(self, joined: Joined | None = None) -> Measured:
+    def measure(self, watch: Watch | None = None, joined: Joined | None = None) -> Measured:
         """Runs the checkpoint on every set, and then what is measured after that.
 
         Args:
+            watch: ends the main set's run as soon as its gates are decided; its samples then come
+                in a random order.
             joined: the ledgers of shards, in place of the run on every set.
 
         Raises:
@@ -125,7 +133,7 @@ class Session:
         """
         spec, draft, sets, loaded = self._spec, self._draft, self.sets, self.loaded
         main = sets.heldouts[MAIN_HELDOUT]
-        kept = engine.Keeping(main, main.expected, spec.run.seed)
+        kept = self._keeping(main, in_random_order=watch is not None)
         compiles = spec.run.compile and not self._in_parts
         compiling = self.evaluator.compiling(loaded, main.expected) if compiles else None
         with loaded.unchanged():
@@ -137,14 +145,20 @@ class Session:
                     sets.heldouts,
                     {MAIN_HELDOUT: kept},
                     {MAIN_HELDOUT: compiling} if compiling else None,
+                    enough=watch,
+                    look_every=rows_between_looks(main.expected),
                 )
                 golden = self.evaluator.golden(loaded, sets.golden) if sets.golden else None
         draft.evaluated = self._clock()
+        if watch is not None and watch.ended:
+            draft.learn(stopped=Stopped(samples=watch.seen, of=main.expected))
         self._learn_of_sets(ledgers, golden)
         if compiling is not None and draft.report.run is not None:
             draft.learn(run=replace(draft.report.run, compiled=compiling.used))
             draft.note(compiling.why or "not compiled: there were too few batches")
-        self._measure_after(loaded, kept.sample(), ledgers[MAIN_HELDOUT])
+        rows = ledgers[MAIN_HELDOUT]
+        sample = kept.sample(len(rows) if draft.report.stopped else None)
+        self._measure_after(loaded, sample, rows)
         return Measured(report=draft.report, ledgers=ledgers, golden=golden)
 
     def measure_part(self, shard: Shard) -> tuple[Report, Mapping[str, Ledger]]:
@@ -203,18 +217,26 @@ class Session:
         )
         return part_report(draft.report, info), marked(ledgers, draft.report, info)
 
+    def _keeping(self, main: HeldOut, *, in_random_order: bool) -> engine.Keeping:
+        run = self._spec.run
+        if not in_random_order:
+            return engine.Keeping(main, main.expected, run.seed)
+        place = self._spec.places.get("run.stop_early")
+        source = Shuffled(main, main.expected, run.seed, location=place)
+        return engine.Keeping(source, main.expected, run.seed, leading=True)
+
     def baseline(self, wanted: BaselineSpec) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
         """The ledgers of a baseline's checkpoint; see `Evaluator.baseline`."""
         return self.evaluator.baseline(self.sets.heldouts, wanted)
 
-    def _batch_size(self) -> engine.BatchSize:
+    def _batch_size(self, most: int) -> engine.BatchSize:
         stated = self._spec.run.batch_size
         if self._in_parts and self._spec.run.compile:
             self._draft.note(NOT_COMPILED_NOTE)
         if stated is None and self._in_parts:
             self._draft.note(FIXED_NOTE)
             return engine.BatchSize(BATCH_SIZE, BatchSizeFrom.PARTS)
-        return engine.batch_size_of(stated, free=partial(engine.free, self.device))
+        return engine.batch_size_of(stated, free=partial(engine.free, self.device), most=most)
 
     def _held_against(self, joined: Joined, kept: engine.Keeping) -> Mapping[str, Ledger]:
         """The ledgers of shards, after every row was compared with its sample's labels.
@@ -256,7 +278,7 @@ class Session:
 
     def _learn_of_sets(self, ledgers: Mapping[str, Ledger], golden: Ledger | None) -> None:
         draft, sets = self._draft, self.sets
-        main = sets.heldouts[MAIN_HELDOUT]
+        main, stopped = sets.heldouts[MAIN_HELDOUT], draft.report.stopped
         further = [
             (name, sets.heldouts[name], rows)
             for name, rows in ledgers.items()
@@ -267,7 +289,9 @@ class Session:
         self._learn_run()
         draft.learn(
             heldout=main.info(),
-            completion=ledgers[MAIN_HELDOUT].completion(main.expected),
+            completion=ledgers[MAIN_HELDOUT].completion(
+                main.expected if stopped is None else stopped.samples
+            ),
             more_heldout=tuple(
                 SetInfo(
                     name=name, heldout=heldout.info(), completion=rows.completion(heldout.expected)

@@ -146,6 +146,10 @@ class MetricRef:
         return dict(self.params)[name]
 
 
+SEQUENCE = "sequence"
+"""The method of an interval that holds at every look, and so in a run that ended early."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
     """Where the value would be on all data of this kind, at a stated confidence.
@@ -434,7 +438,7 @@ class Loosening:
 class Completion:
     """The proof that every held-out sample was counted once.
 
-    `expected` is what the held-out set says it has, `rows` what the ledger has, `distinct` how
+    `expected` is what the held-out set says it has, or how many a run had seen when it ended early, `rows` what the ledger has, `distinct` how
     many different sample ids those rows have, `finite` how many rows have finite outputs.
     """
 
@@ -447,6 +451,19 @@ class Completion:
     def proved(self) -> bool:
         """True when there is a sample and each was counted exactly once."""
         return 0 < self.expected == self.rows == self.distinct
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stopped:
+    """A run that ended before its last sample, because what it had seen decided its gates.
+
+    Attributes:
+        samples: how many were evaluated: the first ones of a random order.
+        of: how many the main held-out set has.
+    """
+
+    samples: int
+    of: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -572,6 +589,7 @@ class RunSettings:
         batch_size_from: who chose it.
         memory_format: of images and of the weights that they meet: `contiguous` or `channels_last`.
         compiled: whether `torch.compile`d code ran; None where the spec does not ask for it.
+        stop_early: whether it could end as soon as every required gate was decided.
     """
 
     precision: str
@@ -581,6 +599,7 @@ class RunSettings:
     batch_size_from: BatchSizeFrom = BatchSizeFrom.SPEC
     memory_format: str = "contiguous"
     compiled: bool | None = None
+    stop_early: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -747,6 +766,8 @@ class Report:
         noise: how far the numbers hang on how the model is run.
         control: what untrained models reach; None where the spec turns it off.
         shard: which part of a run this is, which was not judged; None of a whole run.
+        stopped: that it ended early, so that all else is of fewer samples than the set has; None where
+            it did not.
     """
 
     schema_version: int
@@ -784,3 +805,4 @@ class Report:
     noise: NoiseInfo | None = None
     control: ControlInfo | None = None
     shard: ShardInfo | None = None
+    stopped: Stopped | None = None

@@ -1,6 +1,5 @@
 """A checkpoint's file, opened once: all that looks at it looks at the same open file."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +9,7 @@ from typing import BinaryIO
 from model_eval.errors import CheckpointError
 from model_eval.spec.eval_spec import PathRef
 from model_eval.spec.files import explain, open_regular
-from model_eval.types import FileInfo
 from model_eval.wording import quote
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,15 +38,6 @@ class CheckpointFile:
         found = self.file.read(length)
         self.file.seek(0)
         return found
-
-    def digest(self) -> FileInfo:
-        """SHA-256 in one pass; leaves the file at its beginning."""
-        self.file.seek(0)
-        sha256 = hashlib.sha256()
-        while block := self.file.read(_BLOCK):
-            sha256.update(block)
-        self.file.seek(0)
-        return FileInfo(path=self.ref.display, sha256=sha256.hexdigest(), size=self.size)
 
     def check_unchanged(self) -> None:
         """Raises `CheckpointError` where the file was written since it was opened."""

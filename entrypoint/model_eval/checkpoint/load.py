@@ -10,13 +10,14 @@ from torch import nn
 from model_eval.checkpoint import build as building
 from model_eval.checkpoint.file import CheckpointFile, open_checkpoint, reading
 from model_eval.checkpoint.fit import casts, check_values, compare, fit_error
+from model_eval.checkpoint.hashing import hashing
 from model_eval.checkpoint.inspect import Format, identify
 from model_eval.checkpoint.outside import outside
 from model_eval.checkpoint.read_safetensors import read_safetensors, read_sharded
 from model_eval.checkpoint.read_torch import read_torch
 from model_eval.checkpoint.slots import Slot, slots_of, tensors_of
 from model_eval.checkpoint.state_dict import StateDict, find_state_dict
-from model_eval.errors import FitError, Interrupted
+from model_eval.errors import CheckpointError, FitError, Interrupted
 from model_eval.spec.eval_spec import CheckpointSpec
 from model_eval.types import CheckpointInfo, FileInfo
 from model_eval.usercode import describe
@@ -76,19 +77,47 @@ def _read(
     opened: CheckpointFile, spec: CheckpointSpec, device: torch.device
 ) -> tuple[object, Format, tuple[FileInfo, ...]]:
     kind = identify(opened)
-    digest = opened.digest()
-    if spec.sha256 is not None and digest.sha256 != spec.sha256:
+    try:
+        content, files = _content(opened, kind, spec, device)
+    except CheckpointError:
+        # That it is another file says more than what is wrong with it.
+        if spec.sha256 is not None:
+            with hashing(opened) as digest:
+                _require_pin(opened, spec, digest)
+        raise
+    return content, kind, files
+
+
+def _content(
+    opened: CheckpointFile, kind: Format, spec: CheckpointSpec, device: torch.device
+) -> tuple[object, tuple[FileInfo, ...]]:
+    if kind is Format.SAFETENSORS:
+        tensors, info = read_safetensors(opened, device=device)
+        _require_pin(opened, spec, lambda: info)
+        return tensors, (info,)
+    with hashing(opened) as digest:
+        if kind is Format.SAFETENSORS_SHARDED:
+            _require_pin(opened, spec, digest)
+            tensors, shards = read_sharded(opened, device=device)
+            return tensors, (digest(), *shards)
+        content = read_torch(
+            opened,
+            kind,
+            device=device,
+            before_unpickling=lambda: _require_pin(opened, spec, digest),
+        )
+        return content, (digest(),)
+
+
+def _require_pin(
+    opened: CheckpointFile, spec: CheckpointSpec, digest: Callable[[], FileInfo]
+) -> None:
+    """Waits for the digest where there is a pin; else it is needed only at the end."""
+    if spec.sha256 is not None and (found := digest().sha256) != spec.sha256:
         raise opened.error(
-            f"is not the pinned file: its sha256 is {digest.sha256}, "
-            f"checkpoint.sha256 is {spec.sha256}",
+            f"is not the pinned file: its sha256 is {found}, checkpoint.sha256 is {spec.sha256}",
             "correct the pin if the checkpoint was meant to change; else restore the file",
         )
-    if kind is Format.SAFETENSORS:
-        return read_safetensors(opened, device=device), kind, (digest,)
-    if kind is Format.SAFETENSORS_SHARDED:
-        tensors, shards = read_sharded(opened, device=device)
-        return tensors, kind, (digest, *shards)
-    return read_torch(opened, kind, device=device), kind, (digest,)
 
 
 def _filled(

@@ -1,8 +1,11 @@
 """Reads safetensors: one file, or shards with their index."""
 
 import json
+import os
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from model_eval.checkpoint.file import CheckpointFile, open_checkpoint, reading
+from model_eval.checkpoint.hashing import Sha256
 from model_eval.checkpoint.inspect import LARGEST_HEADER, Format, identify
 from model_eval.errors import CheckpointError
 from model_eval.spec.eval_spec import PathRef
@@ -20,6 +24,17 @@ _SAVE = "save it again with `safetensors.torch.save_file`"
 _REWRITE = "write the shards and their index again, together"
 _LARGEST_INDEX = 64 << 20
 _MAX_SHARDS = 10_000
+_PART = 4 << 20
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8,
+    "BOOL": torch.bool, "C64": torch.complex64,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2": torch.float8_e5m2, "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+}  # fmt: skip
+"""safetensors' names (safetensors/torch.py); of fewer than eight bits torch has no tensors."""
+
 _WORDS = (
     # what the library's message holds → how it is said here
     ("header too small", "is truncated: the end of its header is missing"),
@@ -38,34 +53,37 @@ class _DuplicateKeyError(ValueError):
     """A JSON object has a key twice; the reader would silently take the last."""
 
 
-def read_safetensors(opened: CheckpointFile, *, device: torch.device) -> dict[str, torch.Tensor]:
-    """Reads one file.
+def read_safetensors(
+    opened: CheckpointFile, *, device: torch.device
+) -> tuple[dict[str, torch.Tensor], FileInfo]:
+    """Reads one file, once: what is hashed is the memory that the tensors have.
 
     Returns:
-        name → tensor on `device`, of the file's dtypes.
+        name → tensor on `device`, of the file's dtypes, each with memory of its own; and the
+        file with its digest.
 
     Raises:
         CheckpointError: its header or its data is wrong, or it does not fit in memory.
     """
-    _check_header(opened)
-    # By the number of the open file, so that it is the file that was inspected and hashed; and
-    # read, not mapped: a mapped file that is rewritten changes the weights under the evaluation.
-    path = f"/dev/fd/{opened.file.fileno()}"
+    header = _header(opened)
     try:
-        with safe_open(path, framework="pt", device=str(device), backend="pread") as content:
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        # By the number of the open file, so that it is the file that was inspected.
+        with safe_open(f"/dev/fd/{opened.file.fileno()}", framework="pt", backend="pread"):
+            places = _places(header)  # which the library has found to be in order
     except SafetensorError as error:
         raise opened.error(_in_words(str(error)), _SAVE) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise opened.error(
-            f"does not fit in the memory of `{device}`", "use a larger machine"
-        ) from error
-    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise opened.error("has a tensor that torch cannot hold", _SAVE) from error
-    opened.check_unchanged()
-    if not tensors:
+    if not places:
         raise opened.error("holds no tensors", _SAVE)
-    return tensors
+    with Sha256() as sha256:
+        sha256.update(header)
+        tensors = {place.name: _read(opened, place, device, sha256) for place in places}
+        digest = sha256.hexdigest()
+    opened.check_unchanged()
+    if places[-1].stop != opened.size:
+        raise opened.error("is damaged: its tensors do not cover its data exactly", _SAVE)
+    return tensors, FileInfo(path=opened.ref.display, sha256=digest, size=opened.size)
 
 
 def read_sharded(
@@ -91,29 +109,100 @@ def read_sharded(
         with open_checkpoint(_sibling(index, shard)) as opened, reading(opened):
             if identify(opened) is not Format.SAFETENSORS:
                 raise opened.error("is not a safetensors file", _REWRITE)
-            files.append(opened.digest())
-            found = read_safetensors(opened, device=device)
+            found, file = read_safetensors(opened, device=device)
+            files.append(file)
             _check_placement(opened, index, found.keys(), expected, placed)
         tensors.update(found)
     return tensors, tuple(files)
 
 
-def _check_header(opened: CheckpointFile) -> None:
-    """What the library lets pass, a name that is there twice; and the commonest damage, by name."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a tensor is in the file; start and stop in bytes from its beginning."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+def _places(header: bytes) -> list[_Place]:
+    """The tensors in the order of the file.
+
+    Raises:
+        KeyError: a dtype that torch does not have.
+        ValueError: they are not one behind the other, or not of the size of their shape.
+    """
+    entries: dict[str, Any] = json.loads(header[8:])
+    places = []
+    for name, entry in entries.items():
+        if name == "__metadata__":
+            continue
+        start, stop = (len(header) + offset for offset in entry["data_offsets"])
+        dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
+        places.append(_Place(name=name, dtype=dtype, shape=shape, start=start, stop=stop))
+    places.sort(key=lambda place: (place.start, place.stop))
+    at = len(header)
+    for place in places:
+        # The library has checked this. It is checked here, too: this is what memory is taken by.
+        if place.start != at or place.stop - at != prod(place.shape) * place.dtype.itemsize:
+            raise ValueError(place.name)
+        at = place.stop
+    return places
+
+
+def _read(
+    opened: CheckpointFile, place: _Place, device: torch.device, sha256: Sha256
+) -> torch.Tensor:
+    """Read and not mapped: a mapped file that is rewritten changes weights under the evaluation."""
+    try:
+        tensor = torch.empty(place.shape, dtype=place.dtype)
+        memory = tensor.reshape(-1).view(torch.uint8).numpy().data
+        at = 0
+        while at < len(memory):
+            part = memory[at : at + _PART]
+            got = os.preadv(opened.file.fileno(), [part], place.start + at)
+            if not got:
+                raise opened.error("is truncated: the end of its data is missing", _SAVE)
+            sha256.update(part[:got])
+            at += got
+        return tensor.to(device)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _no_memory(opened, device) from error
+    except RuntimeError as error:
+        if "allocate" in str(error):
+            raise _no_memory(opened, device) from error
+        raise opened.error("has a tensor that torch cannot hold", _SAVE) from error
+
+
+def _no_memory(opened: CheckpointFile, device: torch.device) -> CheckpointError:
+    return opened.error(f"does not fit in the memory of `{device}`", "use a larger machine")
+
+
+def _header(opened: CheckpointFile) -> bytes:
+    """The header with its length before it.
+
+    Raises:
+        CheckpointError: what the library lets pass, a name that is there twice; and the commonest
+            damage, by name.
+    """
     opened.file.seek(0)
     (length,) = struct.unpack("<Q", opened.file.read(8))
-    header = opened.file.read(min(length, LARGEST_HEADER))
     opened.file.seek(0)
-    if len(header) < length:
+    header = opened.file.read(8 + min(length, LARGEST_HEADER))
+    opened.file.seek(0)
+    if len(header) < 8 + length:
         raise opened.error("is truncated: the end of its header is missing", _SAVE)
     try:
-        content = _parse(header)
+        content = _parse(header[8:])
     except _DuplicateKeyError as error:
         raise opened.error(f"has the name {quote(error.args[0])} twice", _SAVE) from error
     except (ValueError, RecursionError) as error:
         raise opened.error("is damaged: its header is not JSON", _SAVE) from error
     if 8 + length + _data_size(content) > opened.size:
         raise opened.error("is truncated: the end of its data is missing", _SAVE)
+    return header
 
 
 def _data_size(header: Any) -> int:

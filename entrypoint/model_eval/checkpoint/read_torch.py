@@ -1,6 +1,7 @@
 """Reads a file of torch.save: as data, on the device, and never in another way."""
 
 import warnings
+from collections.abc import Callable
 
 import torch
 
@@ -11,8 +12,20 @@ from model_eval.checkpoint.zip_archive import check_archive
 from model_eval.errors import CheckpointError
 
 
-def read_torch(opened: CheckpointFile, kind: Format, *, device: torch.device) -> object:
+def read_torch(
+    opened: CheckpointFile,
+    kind: Format,
+    *,
+    device: torch.device,
+    before_unpickling: Callable[[], None],
+) -> object:
     """Reads what torch.save wrote.
+
+    Args:
+        opened: the file.
+        kind: one of torch's two.
+        device: where the tensors are to be.
+        before_unpickling: may raise; called when everything was looked at.
 
     Returns:
         What was saved: tensors on `device`, and plain numbers, texts and containers.
@@ -25,6 +38,7 @@ def read_torch(opened: CheckpointFile, kind: Format, *, device: torch.device) ->
         scan_pickle(opened, check_archive(opened))
     else:
         scan_legacy(opened)
+    before_unpickling()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

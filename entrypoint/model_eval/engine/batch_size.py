@@ -75,10 +75,12 @@ class MeasuredBatchSize(BatchSize):
 
     Args:
         free: gives the bytes of memory that a batch can have; None where that is not known.
+        most: no larger size is tried.
     """
 
-    def __init__(self, *, free: Callable[[], int | None]) -> None:
+    def __init__(self, *, free: Callable[[], int | None], most: int = LARGEST) -> None:
         super().__init__(FIRST)
+        self._most = min(most, LARGEST)
         self.origin = BatchSizeFrom.MEASURED
         self._free = free
         self._trials: dict[int, _Trial] = {}
@@ -124,10 +126,10 @@ class MeasuredBatchSize(BatchSize):
         tried = sorted(self._trials)
         last, best = tried[-1], self._best()
         larger = last * RATIO
-        if best == last and larger <= LARGEST and self._fits(larger):
+        if best == last and larger <= self._most and self._fits(larger):
             return [larger]
         between = [best // 2, best * 2] if best > FIRST else [FIRST * 2, FIRST // 2]
-        return [size for size in between if size <= LARGEST and self._fits(size)]
+        return [size for size in between if size <= self._most and self._fits(size)]
 
     def _best(self) -> int:
         """The fastest one; of sizes that are as fast, the smallest."""
@@ -142,6 +144,8 @@ class MeasuredBatchSize(BatchSize):
         return free is None or self._bytes_a_row * size < FILLS * free
 
 
-def batch_size_of(requested: int | None, *, free: Callable[[], int | None]) -> BatchSize:
-    """The policy for what a spec says; None is `auto`."""
-    return MeasuredBatchSize(free=free) if requested is None else BatchSize(requested)
+def batch_size_of(
+    requested: int | None, *, free: Callable[[], int | None], most: int = LARGEST
+) -> BatchSize:
+    """The policy for what a spec says; None is `auto`, and tries no size above `most`."""
+    return MeasuredBatchSize(free=free, most=most) if requested is None else BatchSize(requested)

@@ -4,18 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
 from model_eval.engine.chunk import Chunk, Kept
+from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import require_repeatable
 from model_eval.engine.sample import Source
 from model_eval.engine.staging import staged
+from model_eval.engine.table import Table
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 from model_eval.heldout.feed import Feed
@@ -72,6 +73,8 @@ def evaluate(
     device: torch.device = _CPU,
     causal: bool = False,
     expected: int = 0,
+    enough: Enough | None = None,
+    look_every: int = 1,
 ) -> Ledger:
     """The ledger of a whole held-out set; see `evaluate_rows` and `Rows.whole`."""
     return evaluate_rows(
@@ -83,6 +86,8 @@ def evaluate(
         device=device,
         causal=causal,
         expected=expected,
+        enough=enough,
+        look_every=look_every,
     ).whole()
 
 
@@ -96,6 +101,8 @@ def evaluate_rows(
     device: torch.device = _CPU,
     causal: bool = False,
     expected: int = 0,
+    enough: Enough | None = None,
+    look_every: int = 1,
 ) -> Rows:
     """Runs every sample that is given through the model once, the first few of them twice more.
 
@@ -108,22 +115,25 @@ def evaluate_rows(
         device: where the model is.
         causal: whether the inputs hold the targets, so that the model must not look ahead.
         expected: how many samples there will be, where it is known: memory is taken once.
+        enough: is given the rows that are new since it was asked last, and ends the run by True.
+        look_every: so many samples are between two times that it is asked; batches are no larger.
 
     Raises:
         EvaluationError: the model or the scoring could not finish, its outputs are not
             repeatable, it looks ahead, or there were no samples.
         OutOfMemoryError: one sample alone does not fit.
     """
-    labels: list[dict[str, Array]] = []
-    columns: list[dict[str, Array]] = []
+    table = Table(expected)
     kept = Kept(expected) if scorer.keeps_outputs else None
     chunk = Chunk(scorer, kept, waits=device.type != "cpu")
     runner = _Runner(predict, batch_size, device, progress)
     feed = Feed(heldout.blocks(batch_size.multiple))
+    looks = Looks(scorer, enough, look_every)
 
     def following() -> Batch | None:
         most = 0 if batch_size.measuring else chunk.rows
-        return staged(feed.take(batch_size.size, most), device)
+        size = min(batch_size.size, looks.left)
+        return staged(feed.take(size, min(most, looks.left)), device)
 
     piece = following()
     if piece is not None:
@@ -134,16 +144,19 @@ def evaluate_rows(
         with torch.inference_mode():
             chunk.begin(piece.labels.target)
             runner.run(piece, chunk)
-        labels.append(label_columns(piece.labels, target=scorer.keeps_targets))
+        table.add(label_columns(piece.labels, target=scorer.keeps_targets))
+        due = looks.due(len(piece))
         piece = following()  # while a device still works on the one before
-        if piece is None or not chunk.has_room(len(piece)):
+        if piece is None or due or not chunk.has_room(len(piece)):
             with torch.inference_mode():
-                columns.append(chunk.score())
-    if not columns:
+                table.add(chunk.score())
+        if due and looks.ended(table, kept):
+            break
+    if not len(table):
         raise EvaluationError("the held-out set gave no samples")
-    joined = {**_joined(labels), **_joined(columns)}
+    every = table.since(0)
     outputs = None if kept is None else kept.all()
-    return Rows(scorer=scorer, columns=joined, outputs=outputs)
+    return Rows(scorer=scorer, columns=every, outputs=outputs)
 
 
 class _Runner:
@@ -238,7 +251,3 @@ def label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:
     if labels.bytes is not None:
         columns["bytes"] = labels.bytes
     return columns | {f"slice:{name}": values for name, values in labels.slices.items()}
-
-
-def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -58,12 +58,15 @@ class Keeping:
     Attributes:
         expected: how many samples the source has.
         rows: how many to keep; fewer where they would take more than `MAX_BYTES`.
+        leading: keeps the first ones instead. Of a source that is in a random order they are as good,
+            and they are there where its end is never reached.
     """
 
     source: Source
     expected: int
     seed: int
     rows: int = MAX_ROWS
+    leading: bool = False
     _kept: list[Batch] = field(default_factory=list, init=False)
     _positions: npt.NDArray[np.int64] | None = field(default=None, init=False)
 
@@ -79,19 +82,32 @@ class Keeping:
             start += len(batch)
             yield batch
 
-    def sample(self) -> Sample:
+    def sample(self, evaluated: int | None = None) -> Sample:
         """What was kept.
+
+        Args:
+            evaluated: how many samples there were, where the pass was ended before its end; of
+                these the leading ones are given. None where it was not.
 
         Raises:
             ValueError: there was no complete pass, or no sample in it.
         """
-        if self._positions is None or sum(map(len, self._kept)) != len(self._positions):
+        positions = self._positions
+        if positions is not None and evaluated is not None and self.leading:
+            positions = positions[:evaluated]
+            held = join(self._kept)
+            if len(positions) <= len(held):
+                rows = select(held, np.arange(len(positions)))
+                return Sample(rows=rows, positions=positions, of=evaluated)
+        if positions is None or sum(map(len, self._kept)) != len(positions):
             raise ValueError("there was no complete pass over the held-out set")
-        return Sample(rows=join(self._kept), positions=self._positions, of=self.expected)
+        return Sample(rows=join(self._kept), positions=positions, of=self.expected)
 
     def _choose(self, first: Batch) -> npt.NDArray[np.int64]:
         inputs = (*first.args, *first.kwargs.values())
         row_bytes = sum(t.element_size() * t[:1].numel() for t in inputs)
         count = min(self.rows, self.expected, max(1, MAX_BYTES // max(1, row_bytes)))
+        if self.leading:
+            return np.arange(count)
         chosen = np.random.default_rng(self.seed).choice(self.expected, count, replace=False)
         return np.sort(chosen)

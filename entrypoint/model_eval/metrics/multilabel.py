@@ -22,7 +22,13 @@ def exact_matches(rows: Rows) -> tuple[FloatArray, FloatArray]:
 
 def hamming_loss(rows: Rows) -> FloatArray:
     """Share of wrong ones among all labels of all rows."""
-    return rows.mean((rows.column("target") != rows.column("prediction")).mean(axis=1))
+    return rows.mean(wrong_share_of_row(rows))
+
+
+def wrong_share_of_row(rows: Rows) -> FloatArray:
+    """(N,) the share of wrong ones among a row's labels, 0 to 1."""
+    wrong: FloatArray = (rows.column("target") != rows.column("prediction")).mean(axis=1)
+    return wrong
 
 
 def samples(ratio: Ratio, rows: Rows) -> FloatArray:

@@ -40,13 +40,21 @@ def brier_score(rows: Rows) -> FloatArray:
     That is scikit-learn's `brier_score_loss` with its own default scale: 0 to 1 of two classes,
     0 to 2 of more.
     """
+    most = 1 if rows.ledger.task is Task.BINARY else 2
+    return np.minimum(rows.mean(brier_of_row(rows)), most)
+
+
+def brier_of_row(rows: Rows) -> FloatArray:
+    """(N,) the squared distance of each row's probabilities from what came true."""
     target = rows.column("target")
     probability = rows.column("probability").astype(np.float64)
     if rows.ledger.task is Task.BINARY:
-        return np.minimum(rows.mean((probability - target) ** 2), 1)
+        square: FloatArray = np.minimum((probability - target) ** 2, 1)
+        return square
     probability[np.arange(len(target)), target] -= 1
     # Probabilities that sum to 1.01, which half precision is allowed, would give more than 2.
-    return np.minimum(rows.mean(np.minimum((probability**2).sum(axis=1), 2)), 2)
+    distance: FloatArray = np.minimum((probability**2).sum(axis=1), 2)
+    return distance
 
 
 def ece(rows: Rows, *, bins: float) -> FloatArray:

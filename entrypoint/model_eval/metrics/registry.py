@@ -59,6 +59,8 @@ class Metric:
             parameters are the default ones; with many rows it takes the place of a bootstrap of
             `RANKS`.
         influence_of_part: the same for the class or output of that index.
+        of_row: (N,) where the metric is the mean of bounded numbers of one row each that are more than
+            right or wrong, these numbers; None of any other, and of what has trials.
         no_interval: where resampling does not say how much it varies, why not, as a clause.
     """
 
@@ -69,6 +71,7 @@ class Metric:
     trials_of_part: Callable[..., Trials] | None = None
     influence: Callable[[Rows], FloatArray] | None = None
     influence_of_part: Callable[[Rows, int], FloatArray] | None = None
+    of_row: Callable[[Rows], FloatArray] | None = None
     no_interval: str | None = None
 
     def with_params(self, **params: float) -> "Metric":
@@ -167,7 +170,9 @@ def _further_classification() -> dict[str, Metric]:
             needs=Needs.SUMS, whole=probability.top_k_accuracy, trials=probability.top_k_hits
         ),
         "auroc_ovo": Metric(needs=Needs.RANKS, whole=roc.auroc_ovo),
-        "brier_score": Metric(needs=Needs.SUMS, whole=probability.brier_score),
+        "brier_score": Metric(
+            needs=Needs.SUMS, whole=probability.brier_score, of_row=probability.brier_of_row
+        ),
         "ece": Metric(needs=Needs.SUMS, whole=probability.ece),
         "ece_adaptive": Metric(needs=Needs.RANKS, whole=probability.ece_adaptive),
     }
@@ -207,7 +212,9 @@ def _multilabel() -> dict[str, Metric]:
         "exact_match": Metric(
             needs=Needs.SUMS, whole=multilabel.exact_match, trials=multilabel.exact_matches
         ),
-        "hamming_loss": Metric(needs=Needs.SUMS, whole=multilabel.hamming_loss),
+        "hamming_loss": Metric(
+            needs=Needs.SUMS, whole=multilabel.hamming_loss, of_row=multilabel.wrong_share_of_row
+        ),
     } | {
         f"{name}_samples": Metric(needs=Needs.SUMS, whole=partial(multilabel.samples, ratio))
         for name, ratio in ratios.items()

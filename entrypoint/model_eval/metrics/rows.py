@@ -18,6 +18,8 @@ IntArray = npt.NDArray[np.intc]
 BATCH_ELEMENTS = 1 << 20
 """Temporaries hold about this many numbers, whatever the number of weight vectors."""
 
+_FEW_GROUPS = 64
+
 TAME_EXPONENT = 256
 """Numbers beyond 2^±256 are scaled by a power of two, so that squares and sums do not overflow."""
 
@@ -364,15 +366,22 @@ class Rows:
 
     def _grouped_constant(self, values: FloatArray) -> BoolArray:
         resample = self._given_resample()
-        count, groups = resample.multiplicity.shape
+        groups = resample.multiplicity.shape[1]
         present = np.ones(len(values), dtype=bool) if self._base is None else self._base > 0
         low, high = np.full(groups, np.inf), np.full(groups, -np.inf)
         np.minimum.at(low, resample.group[present], values[present])
         np.maximum.at(high, resample.group[present], values[present])
-        constant = np.empty(count, dtype=bool)
-        for row, vector in enumerate(resample.multiplicity):
-            drawn = vector > 0
-            constant[row] = low[drawn].min(initial=np.inf) >= high[drawn].max(initial=-np.inf)
+        # Two different values among a few groups settle nearly every vector; the others are looked at
+        # one by one.
+        few = slice(_FEW_GROUPS)
+        drawn = resample.multiplicity[:, few] > 0
+        lowest = np.where(drawn, low[few], np.inf).min(axis=1, initial=np.inf)
+        constant: BoolArray = lowest >= np.where(drawn, high[few], -np.inf).max(
+            axis=1, initial=-np.inf
+        )
+        for row in np.flatnonzero(constant):
+            there = resample.multiplicity[row] > 0
+            constant[row] = low[there].min(initial=np.inf) >= high[there].max(initial=-np.inf)
         return constant
 
     def _grouped_counts(self, label: Array, size: int) -> FloatArray:

@@ -20,7 +20,7 @@ from model_eval.errors import ReportError
 from model_eval.gates import BOUNDS, EXIT_CODES, completions_of, decide, evidence_of, judge, label
 from model_eval.loosening import decide_with_base
 from model_eval.spec.catalog import COST, METRICS
-from model_eval.types import MAIN_HELDOUT, ControlInfo, Fault, Interval, Report, Verdict
+from model_eval.types import MAIN_HELDOUT, SEQUENCE, ControlInfo, Fault, Interval, Report, Verdict
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 8 * 1024 * 1024
@@ -155,8 +155,9 @@ def _require_consistent(report: Report) -> None:
         if gate != again:
             raise ReportError(f"the status of gate {label(gate)} does not follow from it")
     _require_intervals(report)
+    _require_stopped(report)
     verdict, _ = decide_with_base(
-        decide(report.gates, completions_of(report), report.control),
+        decide(report.gates, completions_of(report), report.control, report.stopped),
         loosened=report.loosened,
         allowed=report.loosening_allowed,
         base_gates=report.base_gates,
@@ -178,6 +179,35 @@ def _require_nothing_judged(report: Report) -> None:
         return
     if report.verdict is not Verdict.UNDECIDED or report.gates or report.base_gates:
         raise ReportError("the report is of one shard, and judges it")
+
+
+def _require_stopped(report: Report) -> None:
+    """A run that ended early has so many samples, and no interval but those that hold at every look."""
+    of_rows = [
+        one
+        for one in report.estimates
+        if one.heldout == MAIN_HELDOUT and one.metric.name not in COST
+    ]
+    intervals = [one.interval for one in of_rows]
+    intervals += [one.interval for one in report.comparisons if one.heldout == MAIN_HELDOUT]
+    methods = {interval.method for interval in intervals if interval is not None}
+    stopped, done = report.stopped, report.completion
+    if stopped is None:
+        if SEQUENCE in methods:
+            raise ReportError("the report has intervals of a run that ended early, and it did not")
+        return
+    if not (
+        report.run is not None
+        and report.run.stop_early
+        and done is not None
+        and 0 < stopped.samples < stopped.of
+        and done.expected == stopped.samples
+    ):
+        raise ReportError("the report claims a run that ended early and does not show one")
+    others = [gap.interval for gap in report.gaps if gap.heldout == MAIN_HELDOUT]
+    others += [one.relative_interval for one in report.comparisons if one.heldout == MAIN_HELDOUT]
+    if methods - {SEQUENCE} or any(interval is not None for interval in others):
+        raise ReportError("the report of a run that ended early has intervals of a whole one")
 
 
 def _require_control(control: ControlInfo | None) -> None:

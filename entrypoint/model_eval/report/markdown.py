@@ -123,14 +123,18 @@ def _reason(report: Report) -> str:
             f"Shard {shard.index} of {shard.of}: nothing is judged before all of them are joined."
         )
     _, reason = decide_with_base(
-        decide(report.gates, completions_of(report), report.control),
+        decide(report.gates, completions_of(report), report.control, report.stopped),
         loosened=report.loosened,
         allowed=report.loosening_allowed,
         base_gates=report.base_gates,
     )
     clause, _, labels = reason.partition(": ")
-    samples = f" on {report.completion.rows:,} samples" if report.completion else ""
+    samples = f" on {report.completion.rows:,}{_of(report)} samples" if report.completion else ""
     return f"{clause[0].upper()}{clause[1:]}{samples}{f': {code(labels)}' if labels else ''}."
+
+
+def _of(report: Report) -> str:
+    return f" of {report.stopped.of:,}" if report.stopped else ""
 
 
 def _faults(faults: Sequence[Fault]) -> str:
@@ -287,6 +291,8 @@ def _provenance(report: Report) -> str:
     if report.completion:
         done = report.completion
         add("Samples", f"{done.rows} of {done.expected}, {done.distinct} distinct")
+    if report.stopped:
+        add("Ended early", f"after {report.stopped.samples:,} of {report.stopped.of:,} samples")
     if report.run:
         run = report.run
         add("Run", f"{code(run.precision)}, {_batches(run)}, seed {run.seed}")

@@ -190,6 +190,7 @@ class RunSpec:
         batch_size: samples a batch; None where it is to be measured.
         memory_format: contiguous or channels_last.
         compile: whether torch.compile is tried.
+        stop_early: whether samples are taken in a random order until every required gate is decided.
     """
 
     device: str
@@ -199,6 +200,7 @@ class RunSpec:
     device_location: Location
     memory_format: str = "contiguous"
     compile: bool = False
+    stop_early: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -314,4 +316,5 @@ class EvalSpec:
 def without_baseline(spec: EvalSpec) -> EvalSpec:
     """The spec of an evaluation that is itself a baseline, and is compared with nothing."""
     absolute = tuple(gate for gate in spec.gates if gate.bound in {"min", "max", "max_gap"})
-    return replace(spec, baseline=None, gates=absolute)
+    run = replace(spec.run, stop_early=False)  # it is compared on all samples
+    return replace(spec, baseline=None, gates=absolute, run=run)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from model_eval.spec.code import find_code
 from model_eval.spec.custom_metrics import custom_infos, find_custom
+from model_eval.spec.early_stop import check_early_stop
 from model_eval.spec.eval_spec import (
     BaselineSpec,
     CheckpointSpec,
@@ -69,6 +70,15 @@ def build(
     known = None if heldout is None or more is None else {MAIN_HELDOUT: heldout, **more}
     around = Surroundings(heldouts=known, baseline="baseline" in root.value, decisions=decisions)
     metrics, gates = _metrics_and_gates(root, task, heldout, around, faults)
+    if task is not None and run.stop_early:
+        check_early_stop(
+            root.child("run").child("stop_early"),
+            task,
+            gates,
+            faults,
+            heldout=heldout,
+            baseline=root.get("baseline"),
+        )
     _refuse_loose_kwargs(root, faults)
     complete = not (root.source.unsound or faults.found)
     if not complete or not (task and model and checkpoint and heldout):
@@ -254,6 +264,7 @@ def _run(root: Node, node: Node | None) -> RunSpec:
         compile=given.get("compile", False),
         seed=given.get("seed", 0),
         device_location=device.location if device else (node or root).key_location,
+        stop_early=given.get("stop_early", False),
     )
 
 

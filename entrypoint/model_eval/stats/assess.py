@@ -10,6 +10,7 @@ from model_eval.metrics import Brought, Sample, estimates
 from model_eval.slicing import Slice, divide, take
 from model_eval.spec.eval_spec import SliceFamily
 from model_eval.stats.difference import Paired, compare_metric
+from model_eval.stats.early import Early, with_early_difference, with_early_interval
 from model_eval.stats.gap import gap_of
 from model_eval.stats.interval import Sampled, with_interval
 from model_eval.types import Comparison, Estimate, Gap, MetricRef, SliceInfo
@@ -25,6 +26,7 @@ class Asked:
         families: what divides the set.
         gaps: family and metric of each gap that is wanted.
         brought: the metrics that are not in the catalogue.
+        early: of a run that may end early, what was known before its first sample; else None.
     """
 
     heldout: str
@@ -34,6 +36,7 @@ class Asked:
     confidence: float
     seed: int
     brought: Mapping[str, Brought] = field(default_factory=dict)
+    early: Early | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +120,10 @@ def _part(
                 strict=True,
             )
         ]
+    if (early := asked.early) is not None:
+        if baseline is not None:
+            compared = [with_early_difference(c, ledger, baseline, early) for c in compared]
+        return [with_early_interval(estimate, sampled, early) for estimate in plain], compared
     return [with_interval(estimate, sampled) for estimate in plain], compared
 
 

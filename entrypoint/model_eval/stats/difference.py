@@ -1,5 +1,6 @@
 """Two ledgers of the same samples: paired differences, and the samples on which they differ."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -98,6 +99,30 @@ def in_order_of(ledger: Ledger, ids: Array) -> Ledger:
     return take(ledger, order[place])
 
 
+def rows_of(ledger: Ledger, ids: Array) -> Ledger:
+    """The rows of a ledger that have one of these ids, in its own order."""
+    return take(ledger, np.isin(ledger["id"], ids))
+
+
+def right_by_id(ledger: Ledger) -> Callable[[Array], Array | None]:
+    """Gives for ids (n,) which of them are right, bool (n,).
+
+    None where one of them is not there, or where an output of the ledger is not finite.
+    """
+    order = np.argsort(ledger["id"])
+    known, hits = ledger["id"][order], right(ledger)[order]
+
+    def found(ids: Array) -> Array | None:
+        comparable = known.dtype.kind == ids.dtype.kind and ledger.finite == len(ledger) > 0
+        if not comparable:
+            return None
+        place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+        there: Array = hits[place]
+        return there if (known[place] == ids).all() else None
+
+    return found
+
+
 def compare_metric(
     ref: MetricRef, paired: Paired, candidate: Estimate, baseline: Estimate
 ) -> Comparison:
@@ -151,7 +176,7 @@ def flips(candidate: Ledger, baseline: Ledger) -> Flips | None:
     """
     if candidate.task not in CLASSIFICATION:
         return None
-    now, before = _right(candidate), _right(baseline)
+    now, before = right(candidate), right(baseline)
     gained, lost = candidate["id"][now & ~before], candidate["id"][before & ~now]
     return Flips(
         gained=len(gained),
@@ -170,7 +195,7 @@ def _interval(ref: MetricRef, paired: Paired, *, relative: bool) -> Interval:
     metric = candidate.metric(ref)
     require_resampling(metric)
     if ref.name in _HITS and candidate.independent and not relative:
-        now, before = _right(candidate.ledger), _right(baseline.ledger)
+        now, before = right(candidate.ledger), right(baseline.ledger)
         return share_difference(
             int((now & ~before).sum()),
             int((before & ~now).sum()),
@@ -227,9 +252,10 @@ def _relative(here: FloatArray, there: FloatArray) -> FloatArray:
     return ratio
 
 
-def _right(ledger: Ledger) -> Array:
-    right: Array = ledger["prediction"] == ledger["target"]
-    return right
+def right(ledger: Ledger) -> Array:
+    """(N,) bool, which rows of a classifier are right."""
+    found: Array = ledger["prediction"] == ledger["target"]
+    return found
 
 
 def _shown(value: object) -> str:

@@ -209,13 +209,13 @@ def _trials(metric: Metric, ref: MetricRef, sampled: Sampled) -> tuple[float, fl
     """Successes and trials of a share; weighted ones as so many equal ones as tell as much."""
     part, base = part_of(ref, sampled.ledger), sampled.sample.base
     if base is None:
-        return _summed(metric, part, sampled.sample.rows())
+        return trials_of(metric, part, sampled.sample.rows())
     largest = float(base.max(initial=0))
     if largest <= 0:
         return None
     # Scaled, so that squares of weights neither overflow nor vanish.
     sums, squares = (
-        _summed(metric, part, Rows(sampled.ledger, base=weights))
+        trials_of(metric, part, Rows(sampled.ledger, base=weights))
         for weights in (base / largest, (base / largest) ** 2)
     )
     if sums is None or squares is None or not squares[1] > 0:
@@ -228,7 +228,8 @@ def _trials(metric: Metric, ref: MetricRef, sampled: Sampled) -> tuple[float, fl
     return share * effective, effective
 
 
-def _summed(metric: Metric, part: int | None, rows: Rows) -> tuple[float, float] | None:
+def trials_of(metric: Metric, part: int | None, rows: Rows) -> tuple[float, float] | None:
+    """Successes and trials of a metric that is a share of independent rows; None of any other."""
     if part is None and metric.trials is not None:
         successes, trials = metric.trials(rows)
     elif part is not None and metric.trials_of_part is not None:

@@ -365,6 +365,14 @@ def test_memory_limit_is_named(runner, image):
     assert result.outputs["exit-code"] == "4", result.log
 
 
+def test_a_deadline_leaves_a_report(runner, image):
+    write_project(runner, "import time\ntime.sleep(600)\n")
+    result = run(runner, image, deadline="8", comment="false")
+    assert result.conclusion == "failure"
+    assert (result.outputs["verdict"], result.outputs["exit-code"]) == ("error", "4")
+    assert "the deadline came after 0 of " in result.summary
+
+
 def test_a_cancellation_stops_the_container(runner, image):
     write_project(runner, "import time\nprint('SLEEPING', flush=True)\ntime.sleep(600)\n")
     cleanup = runner.action / "entrypoint/host/cleanup.sh"
@@ -450,6 +458,7 @@ def test_data_paths_cannot_open_the_sandbox(runner, image, where):
         ({"spec": "x\n::error::y"}, {}, "does not stay inside the workspace"),
         ({"memory": "1g --privileged"}, {}, "`memory: 1g --privileged` is not a size; write it like 512m or 12g"),
         ({"pids-limit": "-1"}, {}, "`pids-limit: -1` is not a whole number; correct the input"),
+        ({"deadline": "1h"}, {}, "`deadline: 1h` is not a whole number of seconds; correct the input"),
         ({"comment": "yes"}, {}, "`comment: yes` is not true or false; correct the input"),
         ({"allow-loosening": "yes"}, {}, "`allow-loosening: yes` is not true or false; correct the input"),
     ],

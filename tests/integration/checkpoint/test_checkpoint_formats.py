@@ -1,13 +1,16 @@
 """Checkpoints as people save them, and the same weights out of each."""
 
+import hashlib
 import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from builders.checkpoints import Net, a_state, loaded, refusal, saved
+from builders.checkpoints import Net, a_ref, a_state, loaded, refusal, saved
 from builders.reports import ROOT
+from model_eval.checkpoint.file import open_checkpoint
+from model_eval.checkpoint.read_safetensors import read_safetensors
 
 
 def outputs(model):
@@ -131,6 +134,43 @@ def test_files_of_torch_save(tmp_path, legacy):
     model, info = loaded(saved(tmp_path / "model.pth", a_state(), legacy=legacy))
     assert torch.equal(outputs(model), ordinary())
     assert info.format == ("torch-legacy" if legacy else "torch-zip")
+
+
+@pytest.mark.parametrize("dtype", [
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
+    torch.int16, torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8, torch.bool,
+    torch.complex64, torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2,
+    torch.float8_e5m2fnuz,
+])  # fmt: skip
+def test_every_dtype_of_safetensors_is_read_like_the_library_reads_it(tmp_path, dtype):
+    bits = torch.arange(48, dtype=torch.uint8)
+    bits = bits % 2 if dtype is torch.bool else bits
+    state = {
+        "z": bits.view(dtype).reshape(-1, 2), "scalar": bits.view(dtype)[1].clone(),
+        "empty": torch.empty((0, 3), dtype=dtype), "a": bits.view(dtype)[1:].clone(),
+    }  # fmt: skip
+    save_file(state, tmp_path / "model.safetensors")
+    with open_checkpoint(a_ref(tmp_path / "model.safetensors")) as opened:
+        found, info = read_safetensors(opened, device=torch.device("cpu"))
+    expected = load_file(tmp_path / "model.safetensors")
+    content = (tmp_path / "model.safetensors").read_bytes()
+    assert (info.sha256, info.size) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
+        as_bytes = [t.reshape(-1).view(torch.uint8).tolist() for t in (found[name], tensor)]
+        assert as_bytes[0] == as_bytes[1]
+        assert found[name].untyped_storage().nbytes() == len(as_bytes[0])
+
+
+@pytest.mark.parametrize("part", [1, 7, 1 << 20])
+def test_safetensors_are_read_in_parts_of_any_size(tmp_path, monkeypatch, part):
+    monkeypatch.setattr("model_eval.checkpoint.read_safetensors._PART", part)
+    save_file(a_state(), tmp_path / "model.safetensors")
+    model, info = loaded(tmp_path / "model.safetensors")
+    content = (tmp_path / "model.safetensors").read_bytes()
+    assert info.files[0].sha256 == hashlib.sha256(content).hexdigest()
+    assert torch.equal(model.layer.weight, a_state()["layer.weight"])
 
 
 def test_safetensors(tmp_path):

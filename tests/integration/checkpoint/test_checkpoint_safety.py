@@ -27,7 +27,6 @@ from builders.checkpoints import (
     with_pickle,
     written,
 )
-from model_eval.checkpoint import file as checkpoint_file
 from model_eval.checkpoint import load, pickle_scan, read_torch
 from model_eval.errors import CheckpointError
 
@@ -97,7 +96,8 @@ def test_a_pin_that_holds_is_reported(tmp_path):
 
 def test_a_pin_is_checked_before_anything_is_unpickled(tmp_path, monkeypatch):
     path = saved(tmp_path / "model.pt", {"w": Payload(tmp_path / MARKER)})
-    monkeypatch.setattr(load, "read_torch", lambda *_, **__: pytest.fail("was read"))
+    monkeypatch.setattr(read_torch.torch, "load", lambda *_, **__: pytest.fail("was unpickled"))
+    monkeypatch.setattr(read_torch, "scan_pickle", lambda *_: None)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert refusal(path, sha256="0" * 64) == (
         f"`model.pt` is not the pinned file: its sha256 is {digest}, checkpoint.sha256 is "
@@ -106,18 +106,46 @@ def test_a_pin_is_checked_before_anything_is_unpickled(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "damage"),
+    [
+        ("model.pt", b"PK\x03\x04", "does not end like a zip archive"),
+        ("model.safetensors", b"\x02\0\0\0\0\0\0\0{]", "its header is not JSON"),
+        ("model.safetensors.index.json", b"{", "is not valid JSON"),
+    ],
+)
+def test_of_a_damaged_file_the_wrong_digest_is_what_is_said(tmp_path, name, content, damage):
+    path = tmp_path / name
+    path.write_bytes(content)
+    found, right = hashlib.sha256(content).hexdigest(), "0" * 64
+    assert f"is not the pinned file: its sha256 is {found}" in refusal(path, sha256=right)
+    assert damage in refusal(path, sha256=found)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_no_thread_outlives_the_reading(tmp_path, suffix):
+    path = tmp_path / f"model.{suffix}"
+    save_file(a_state(), path) if suffix == "safetensors" else saved(path, a_state())
+    before = threading.enumerate()
+    loaded(path)
+    assert threading.enumerate() == before
+    path.write_bytes(path.read_bytes()[:-100])
+    refusal(path)
+    assert threading.enumerate() == before
+
+
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, suffix):
     path = tmp_path / f"model.{suffix}"
     save_file(a_state(), path) if suffix == "safetensors" else saved(path, a_state())
-    digest = checkpoint_file.CheckpointFile.digest
+    read = os.preadv
 
-    def then_touched(opened):
-        found = digest(opened)
+    def then_touched(*args):
+        found = read(*args)
         os.utime(path, ns=(1, 1))
         return found
 
-    monkeypatch.setattr(checkpoint_file.CheckpointFile, "digest", then_touched)
+    monkeypatch.setattr(os, "preadv", then_touched)
     assert refusal(path) == (
         f"`{path.name}` changed while it was being used; run again when nothing else writes it"
     )
@@ -159,14 +187,26 @@ def test_an_unreadable_file(tmp_path, monkeypatch):
     )
 
 
-def test_a_disk_that_fails_while_reading(tmp_path, monkeypatch):
-    path = saved(tmp_path / "model.pt", a_state())
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_a_disk_that_fails_while_reading(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"model.{suffix}"
+    save_file(a_state(), path) if suffix == "safetensors" else saved(path, a_state())
 
-    def failing(_):
+    def failing(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(checkpoint_file.CheckpointFile, "digest", failing)
-    assert refusal(path) == "`model.pt` cannot be read: Input/output error; check the disk"
+    monkeypatch.setattr(os, "preadv", failing)
+    assert refusal(path) == f"`{path.name}` cannot be read: Input/output error; check the disk"
+
+
+def test_a_safetensors_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save_file(a_state(), path)
+    monkeypatch.setattr(os, "preadv", lambda *_: 0)
+    assert refusal(path) == (
+        "`model.safetensors` is truncated: the end of its data is missing; "
+        "save it again with `safetensors.torch.save_file`"
+    )
 
 
 def test_too_many_operations(tmp_path, monkeypatch):

@@ -166,7 +166,7 @@ def test_ragged_lists_are_refused_within_and_across_chunks(tmp_path, monkeypatch
         "column `x` of `t.parquet` has lists of unequal length: 2 in row 0 (counting from 0), "
         "1 in row 1 (counting from 0); pad the lists to one length, or read them with `loader:`"
     )
-    monkeypatch.setattr("model_eval.heldout.heldout_set._CHUNK_BYTES", 1)
+    monkeypatch.setattr("model_eval.heldout.heldout_set._BLOCK_BYTES", 1)
     assert refused(tmp_path / "t.parquet", batch_size=1) == (
         "`x` has the shape (2,) per sample in row 0 and (1,) in row 1 (counting from 0); "
         "give every sample the same shape: resize, or pad"

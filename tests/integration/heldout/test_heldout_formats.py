@@ -75,7 +75,7 @@ def test_an_abandoned_pass_does_not_shorten_the_next(flat):
 @pytest.mark.parametrize("chunk", [1, 3, 7, 64])
 def test_chunks_of_any_size_are_the_same_samples(tmp_path, monkeypatch, chunk):
     # A chunk is one batch when its bytes allow no more.
-    monkeypatch.setattr("model_eval.heldout.heldout_set._CHUNK_BYTES", 1)
+    monkeypatch.setattr("model_eval.heldout.heldout_set._BLOCK_BYTES", 1)
     assert_same(
         everything(
             opened(
@@ -85,6 +85,13 @@ def test_chunks_of_any_size_are_the_same_samples(tmp_path, monkeypatch, chunk):
         ),
         DEEP,
     )
+
+
+def test_a_csv_row_larger_than_a_block_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("model_eval.heldout.readers.csv_file._BLOCK", 100)
+    wide = {"x": np.arange(6.0), "y": np.arange(6), "key": ["a", "b", "c" * 300, "d", "e", "f"]}
+    found = opened(written(tmp_path, "csv", wide), id="key")
+    assert everything(found).labels.ids.tolist() == wide["key"]
 
 
 def test_the_digest_is_what_sha256sum_prints(tmp_path):

@@ -253,3 +253,14 @@ def test_where_a_device_is_seldom_waited_for(monkeypatch, sizes, batch_size, ele
     assert len(scored) == 1 or elements < 1 << 22
     assert max(scored) <= max(batch_size, elements // CLASSES)
     check_same(found, run(Device(N), BatchSize(N)))
+
+
+@pytest.mark.parametrize("most", [256, 1_000])
+def test_no_size_above_the_most_is_tried(most):
+    policy = batch_size_of(None, free=lambda: None, most=most)
+    tried = []
+    while policy.measuring:
+        tried.append(policy.size)
+        policy.record(policy.size, 1e-3 / policy.size, None)  # the larger the faster
+    assert max(tried) <= most
+    assert policy.size == max(tried) > most // 4

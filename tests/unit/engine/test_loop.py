@@ -1,5 +1,7 @@
 """The scoring side: every row once, in order, whatever the batch size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,85 @@ def test_the_ledger_is_the_same_for_every_batch_size(monkeypatch, batch_size, ch
         "id", "target", "cluster", "slice:half", "prediction", "probability", "score", "log_loss",
         "finite",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 1_000_000])
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
+def test_it_is_asked_about_every_row_once_whether_that_is_enough(monkeypatch, batch_size, chunk):
+    monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", chunk)
+    asked = []
+
+    def enough(newest):
+        asked.append(newest)
+        return False
+
+    rows = evaluate(
+        lambda args, _: args[0],
+        Memory(),
+        SCORER,
+        batch_size=BatchSize(batch_size),
+        progress=lambda _: None,
+        enough=enough,
+        look_every=5,
+    )
+    expected, _ = run(N)
+    for name, column in rows.columns.items():
+        np.testing.assert_allclose(column, expected[name], rtol=1e-14, err_msg=name)
+    assert [len(one) for one in asked] == [5] * (N // 5)
+    for name in rows.columns:
+        together = np.concatenate([one[name] for one in asked])
+        np.testing.assert_allclose(together, rows[name][: len(together)], rtol=1e-14)
+
+
+def test_what_is_enough_ends_the_run_at_once():
+    seen = []
+    rows = evaluate(
+        lambda args, _: args[0],
+        Memory(),
+        SCORER,
+        batch_size=BatchSize(4),
+        progress=seen.append,
+        enough=lambda newest: newest["id"][-1] >= 7,
+        look_every=2,
+    )
+    assert (rows["id"].tolist(), seen) == (list(range(8)), [2, 2, 2, 2])
+
+
+SCORES = torch.randn((N, 3), generator=torch.Generator().manual_seed(0))
+THREE = replace(SCORER, task=Task.MULTICLASS, threshold=None, classes=("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", "xpu"]
+)  # on the latter several batches are scored at once
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+def test_the_newest_rows_have_the_columns_that_are_computed_when_asked_for(batch_size, device):
+    asked = []
+
+    def predict(args, _):
+        return SCORES[((args[0] + 2) / 4 * (N - 1)).round().long()]
+
+    def enough(newest):
+        asked.append((newest["id"], newest["probability"], newest["log_loss"]))
+        return len(asked) == 4
+
+    rows = evaluate(
+        predict,
+        Memory(),
+        THREE,
+        batch_size=BatchSize(batch_size),
+        progress=lambda _: None,
+        expected=N,
+        device=torch.device(device),
+        enough=enough,
+        look_every=3,
+    )
+    assert rows["id"].tolist() == list(range(12))
+    for index, name in enumerate(("id", "probability", "log_loss")):
+        together = np.concatenate([one[index] for one in asked])
+        np.testing.assert_allclose(together, rows[name], rtol=1e-12)
+    expected = torch.softmax(SCORES[:12].double(), dim=1).numpy()
+    np.testing.assert_allclose(rows["probability"], expected, rtol=1e-6)
 
 
 def test_a_model_that_writes_every_output_into_the_same_memory():

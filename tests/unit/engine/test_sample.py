@@ -48,6 +48,34 @@ def test_the_choice_hangs_on_the_seed_alone():
     assert kept(100).positions.tolist() != kept(100, seed=1).positions.tolist()
 
 
+@pytest.mark.parametrize("evaluated", [1, 4, 6, 8, 10, 11, 30])
+def test_leading_samples_are_those_that_were_evaluated_before_the_pass_was_ended(evaluated):
+    keeping = Keeping(Memory(40), 40, 0, 10, leading=True)
+    blocks = iter(keeping.blocks(4))
+    for _ in range(-(-evaluated // 4) + 1):  # one more was read than was needed
+        next(blocks, None)
+    found = keeping.sample(evaluated)
+    expected = list(range(min(evaluated, 10)))
+    assert found.positions.tolist() == found.rows.labels.ids.tolist() == expected
+    assert (found.rows.args[0].tolist(), found.of) == (expected, evaluated)
+
+
+def test_leading_samples_of_a_whole_pass_are_as_many_as_others():
+    keeping = Keeping(Memory(40), 40, 0, 10, leading=True)
+    assert sum(len(block) for block in keeping.blocks(4)) == 40
+    found = keeping.sample()
+    assert (found.positions.tolist(), found.of) == (list(range(10)), 40)
+
+
+@pytest.mark.parametrize("leading", [False, True])
+def test_a_pass_that_was_ended_has_no_sample_of_all(leading):
+    keeping = Keeping(Memory(40), 40, 0, 10, leading=leading)
+    next(iter(keeping.blocks(4)))
+    for evaluated in (None, 9):
+        with pytest.raises(ValueError, match="no complete pass"):
+            keeping.sample(evaluated)
+
+
 def test_large_samples_are_fewer(monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 3 * 16)  # a row has four float32
     assert len(kept(100)) == 3

@@ -10,6 +10,7 @@ from builders.reports import ACCURACY, complete, estimate, evidence, gate
 from model_eval.gates import BOUNDS, EXIT_CODES, RELATIVE, decide, judge
 from model_eval.stats.shares import share_interval
 from model_eval.types import (
+    SEQUENCE,
     Comparison,
     DecideOn,
     Gap,
@@ -19,6 +20,7 @@ from model_eval.types import (
     OnUndecided,
     Severity,
     SliceInfo,
+    Stopped,
     Verdict,
 )
 
@@ -45,6 +47,53 @@ def ruled(metric=ACCURACY, **rule):
         if key in rule
     }
     return replace(gate(metric, **rule), **changes)
+
+
+@pytest.mark.parametrize(
+    ("method", "decide_on", "expected"),
+    [
+        (SEQUENCE, INTERVAL, Verdict.PASS),
+        (SEQUENCE, LOWER_BOUND, Verdict.PASS),
+        (SEQUENCE, POINT, Verdict.UNDECIDED),
+        ("jeffreys", INTERVAL, Verdict.UNDECIDED),
+    ],
+)
+def test_a_run_that_ended_early_passes_on_what_holds_at_every_look_alone(
+    method, decide_on, expected
+):
+    found = measured(0.95, (0.92, 0.97))
+    found = replace(found, interval=replace(found.interval, method=method))
+    results = judge([ruled(decide_on=decide_on)], evidence(found))
+    stopped = Stopped(samples=100, of=1000)
+    verdict, reason = decide(results, [complete()], None, stopped)
+    assert verdict is expected
+    assert expected is Verdict.PASS or reason == (
+        "the run ended early, which an interval of all samples does not allow: accuracy"
+    )
+    assert decide(results, [complete()])[0] is Verdict.PASS
+
+
+def test_without_an_interval_nothing_passes_in_a_run_that_ended_early():
+    results = judge([ruled(decide_on=POINT)], evidence(measured(0.95)))
+    stopped = Stopped(samples=100, of=1000)
+    assert decide(results, [complete()], None, stopped)[0] is Verdict.UNDECIDED
+
+
+def test_costs_and_golden_cases_are_not_of_the_samples_that_were_looked_at():
+    cost = MetricRef(name="parameters")
+    rule = ruled(cost, bound="max", threshold=10, decide_on=POINT)
+    golden = replace(ruled(decide_on=POINT), heldout="golden")
+    found = [measured(5, metric=cost), replace(measured(0.95), heldout="golden")]
+    results = judge([rule, golden], evidence(*found))
+    stopped = Stopped(samples=100, of=1000)
+    assert decide(results, [complete()], None, stopped)[0] is Verdict.PASS
+
+
+def test_an_interval_for_all_looks_says_nothing_of_flips():
+    found = measured(0.95, (0.92, 0.97))
+    early = replace(found, interval=replace(found.interval, method=SEQUENCE))
+    [usual], [loose] = (judge([ruled(decide_on=INTERVAL)], evidence(one)) for one in (found, early))
+    assert (usual.flip is None, loose.flip) == (False, None)
 
 
 def judged(found, **rule):

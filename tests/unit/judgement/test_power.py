@@ -21,11 +21,17 @@ class Set:
 
 
 @dataclass
+class Run:
+    stop_early: bool = False
+
+
+@dataclass
 class Spec:
     gates: tuple
     task: Task = Task.BINARY
     heldouts: dict = field(default_factory=lambda: {"heldout": Set()})
     decisions: Decisions = field(default_factory=Decisions)
+    run: Run = field(default_factory=Run)
 
 
 def rule(bound="min", threshold=0.9, metric="accuracy", **changes):
@@ -89,3 +95,9 @@ def test_only_a_required_gate_ends_the_run():
     require_power(Spec(gates=(advisory,)), lines(advisory))
     require_power(Spec(gates=(rule(),)), lines(rule()))
     assert not lines(advisory)[0].decidable
+
+
+def test_what_may_end_early_has_half_of_the_level_left_for_all_samples():
+    [early] = lines(rule(), n=597, run=Run(stop_early=True))
+    [narrower] = lines(rule(), n=597, decisions=Decisions(confidence=0.975))
+    assert early.text == narrower.text != lines(rule(), n=597)[0].text

@@ -131,6 +131,12 @@ def test_what_differs_and_decides_is_loosened(old, new, there, back):
     assert whats(edited(old, new), load()) == (back or there)
 
 
+def test_to_end_early_is_looser_and_to_go_on_is_not():
+    whole = load()
+    early = replace(whole, run=replace(whole.run, stop_early=True))
+    assert (whats(whole, early), whats(early, whole)) == (["run.stop_early"], [])
+
+
 def test_the_decision_threshold_and_the_task():
     base = load(BINARY)
     assert whats(base, edited("threshold: 0.8", "threshold: 0.7", BINARY)) == ["threshold"]

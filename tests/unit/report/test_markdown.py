@@ -1,5 +1,6 @@
 """What reviewers see, as whole strings; and that text from outside is inert in it."""
 
+import re
 from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,19 @@ from hypothesis import strategies as st
 from builders.reports import estimate, gate, loosening, report
 from model_eval.report import error_report, render
 from model_eval.report.inert import block, code
-from model_eval.types import ClassRow, Fault, GateResult, Location, MetricRef, Severity, Verdict
+from model_eval.types import (
+    SEQUENCE,
+    ClassRow,
+    DecideOn,
+    Fault,
+    GateResult,
+    Interval,
+    Location,
+    MetricRef,
+    Severity,
+    Stopped,
+    Verdict,
+)
 
 HOSTILE = "x` @admin <img src=x onerror=alert(1)> | [a](http://b) #1\n::error::no\r\x1b[31m\u202e"
 
@@ -34,6 +47,19 @@ def test_a_failing_report_says_which_gate_and_by_how_much():
         "|:---|:-----------|--------:|-----------:|------------:|---------:|----------:|--------:|\n"
         "| ❌  | `accuracy` |    0.85 |          – |       ≥ 0.9 |    -0.05 |       100 |       – |\n"  # noqa: RUF001
     )
+
+
+def test_a_run_that_ended_early_says_on_how_many_samples_of_how_many():
+    found = replace(
+        estimate(0.95),
+        interval=Interval(low=0.92, high=0.97, confidence=0.95, method=SEQUENCE),
+    )
+    rule = replace(gate(), decide_on=DecideOn.INTERVAL)
+    shown = render(report([found], [rule], stopped=Stopped(samples=100, of=2_000)))
+    assert shown.startswith(
+        "## ✅ `digits`: pass\n\nThe required gate passed on 100 of 2,000 samples.\n\n"
+    )
+    assert re.search(r"\| Ended early +\| after 100 of 2,000 samples +\|", shown)
 
 
 def loosened(**changes):

@@ -81,7 +81,7 @@ KEYS = [
     "version", "name", "task", "model", "factory", "kwargs", "output", "output_field",
     "postprocess", "checkpoint", "path", "sha256", "state_key", "heldout", "format", "loader",
     "inputs", "target", "id", "cluster", "slices", "classes", "count", "image", "transform",
-    "disjoint_from", "run", "device", "precision", "batch_size", "seed", "threshold", "metrics",
+    "disjoint_from", "run", "device", "precision", "batch_size", "seed", "stop_early", "threshold", "metrics",
     "gates", "metric", "class", "min", "max", "severity", "column", "columns", "dtype", "shape",
     "scale", "mode", "resize", "crop", "mean", "std", "interpolation", "x",
 ]  # fmt: skip

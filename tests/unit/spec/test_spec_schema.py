@@ -123,6 +123,7 @@ def test_defaults_are_those_of_the_program(shared_workspace):
         "memory_format": spec.run.memory_format,
         "compile": spec.run.compile,
         "seed": spec.run.seed,
+        "stop_early": spec.run.stop_early,
     }
     cost = {key: value["default"] for key, value in DEFS["cost"]["properties"].items()}
     assert CostSpec(**cost) == spec.cost

@@ -18,6 +18,7 @@ from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
 from model_eval.heldout.readers.arrow import Place, cut, empty_text, no_duplicates, to_numpy
 from model_eval.heldout.readers.base import within
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -25,7 +26,10 @@ from model_eval.wording import quote
 _MISSING = ["", "NA", "N/A", "#N/A", "<NA>", "NULL", "null", "NaN", "nan", "None"]
 _TRUE = ["true", "True", "TRUE"]
 _FALSE = ["false", "False", "FALSE"]
-_BLOCK = 8 << 20
+_BLOCK = 4 << 20
+"""Bytes that are parsed at once. pyarrow reads 32 blocks ahead, whatever it is told."""
+
+_LARGEST_ROW = 8 << 20
 _RAGGED = re.compile(r"Expected (\d+) columns, got (\d+): ?(.*)")
 """Part of pyarrow's message; some versions put the row's number before it."""
 
@@ -46,6 +50,19 @@ class CsvReader:
 
     def __init__(self, ref: PathRef) -> None:
         self._ref = ref
+        self._block = _BLOCK
+        try:
+            self._look()
+        except HeldOutError:
+            if ref.path.stat().st_size <= _BLOCK:
+                raise
+            # A row that is larger than a block is an error like another.
+            self._block = _LARGEST_ROW
+            self._look()
+
+    def _look(self) -> None:
+        """Reads the whole file: its columns, their types, and how many rows there are."""
+        ref = self._ref
         try:
             with self._open({}) as reader:
                 self.columns = no_duplicates(reader.schema.names, ref)
@@ -60,8 +77,9 @@ class CsvReader:
                 if kind != "text":
                     kinds[name] = _join(kind, _kind(batch.column(name)))
         self._types = {name: _TYPES[kind] for name, kind in kinds.items()}
-        self.row_bytes = ref.path.stat().st_size // max(self.rows, 1)
+        self.row_bytes: int = ref.path.stat().st_size // max(self.rows, 1)
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:
@@ -97,7 +115,8 @@ class CsvReader:
             return pyarrow.csv.open_csv(
                 # An open file: of a path, the name would decide about decompression.
                 pa.OSFile(os.fsencode(self._ref.path), "rb"),
-                read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
+                # With threads, pyarrow reads ahead of a slow reader without a bound.
+                read_options=pyarrow.csv.ReadOptions(block_size=self._block, use_threads=False),
                 parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=dict(types), include_columns=columns or [],

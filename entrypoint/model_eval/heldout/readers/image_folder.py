@@ -7,7 +7,7 @@ As in torchvision, an EXIF orientation is not applied: the pixels are used as th
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ import torch
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.files import require_folder, unreadable
+from model_eval.heldout.readers.ahead import decoded
 from model_eval.heldout.readers.base import pieces
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line, shape_of
 from model_eval.spec.eval_spec import ImageSpec, PathRef
 from model_eval.spec.suggest import listed
@@ -28,7 +30,6 @@ MAX_PIXELS = 1 << 26
 
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # never Pillow's whole list: it has EPS
 _DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
-_THREADS = min(8, os.cpu_count() or 1)
 _DEFAULT = ImageSpec(
     mode="RGB", resize=None, interpolation="bilinear", crop=None, scale=1 / 255, mean=None, std=None
 )
@@ -60,36 +61,30 @@ class ImageFolderReader:
         """The folders' names, sorted."""
         return tuple(sorted(set(self._labels)))
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:
-        """See `Reader.chunks`. Images are decoded only where they are asked for."""
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for part in pieces(self.rows, rows, start, stop):
-                chunk: dict[str, Column] = {}
-                for name in columns:
-                    if name == "image":
-                        chunk[name] = self._decode(pool, self._files[part])
-                    else:
-                        chunk[name] = _text(
-                            (self._labels if name == "label" else self._names)[part]
-                        )
-                yield chunk
-
-    def _decode(self, pool: ThreadPoolExecutor, files: Sequence[PathRef]) -> torch.Tensor:
-        with warnings.catch_warnings():
-            # Pillow warns of large images and odd metadata; `decode` refuses what matters.
-            warnings.simplefilter("ignore")
-            images = list(pool.map(lambda file: decode(file, self._image), files))
-        for file, image in zip(files, images, strict=True):
-            if image.shape != images[0].shape:
-                raise HeldOutError(
-                    f"images differ in shape: {quote(files[0].display)} is "
-                    f"{shape_of(images[0].shape)}, {quote(file.display)} {shape_of(image.shape)}",
-                    remedy="state `image: {resize: [height, width]}`",
-                    location=self._ref.location,
-                )
-        return torch.from_numpy(np.stack(images))
+        """See `Reader.chunks`. Images are decoded only where they are asked for, and ahead."""
+        parts = list(pieces(self.rows, rows, start, stop))
+        texts = {"label": self._labels, "id": self._names}
+        if "image" not in columns:
+            for part in parts:
+                yield {name: _text(texts[name][part]) for name in columns}
+            return
+        # Pillow warns of large images and odd metadata; `decode` refuses what matters.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        images = decoded(
+            (self._files[part] for part in parts),
+            lambda file: decode(file, self._image),
+            location=self._ref.location,
+        )
+        with closing(images):
+            for part, pixels in zip(parts, images, strict=True):
+                yield {
+                    name: torch.from_numpy(pixels) if name == "image" else _text(texts[name][part])
+                    for name in columns
+                }
 
 
 def list_images(ref: PathRef) -> dict[str, PathRef]:

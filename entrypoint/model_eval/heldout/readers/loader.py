@@ -17,6 +17,7 @@ from model_eval.errors import HeldOutError, Interrupted, UserCodeError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.digest import SampleDigest
 from model_eval.heldout.readers.base import within
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import Rows, shape_of
 from model_eval.spec.eval_spec import CodeRef
 from model_eval.wording import kind_of, quote
@@ -66,6 +67,7 @@ class LoaderReader:
         whole.add((name, self._digests[name]) for name in sorted(columns))
         return whole.hexdigest()
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:

@@ -17,6 +17,7 @@ from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.files import check_expansion
 from model_eval.heldout.readers.base import common_rows, pieces, within
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line, shape_of
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -74,6 +75,7 @@ class NumpyReader:
         self.rows = common_rows(ref, {name: h.shape for name, h in self._headers.items()})
         self.row_bytes = sum(header.row_bytes for header in self._headers.values())
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:

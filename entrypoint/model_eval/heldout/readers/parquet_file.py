@@ -13,9 +13,13 @@ from model_eval.heldout.batch import Column
 from model_eval.heldout.files import check_expansion
 from model_eval.heldout.readers.arrow import Place, cut, no_duplicates, to_numpy
 from model_eval.heldout.readers.base import within
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
+
+_BUFFER = 1 << 16
+"""Bytes that are read ahead of each column."""
 
 
 class ParquetReader:
@@ -35,6 +39,7 @@ class ParquetReader:
         check_expansion(ref, unpacked=unpacked, size=ref.path.stat().st_size)
         self.row_bytes = unpacked // max(self.rows, 1)
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:
@@ -66,7 +71,11 @@ class ParquetReader:
                 names = pq.read_schema(file)
             # Kept as dictionaries, one long text repeated a million times stays one text.
             texts = [f.name for f in names if f.type in (pa.string(), pa.large_string())]
-            return pq.ParquetFile(self._file(), read_dictionary=texts)
+            # Pre-buffered, all row groups stay in memory until the last is read; unbuffered, the
+            # whole column of a row group does.
+            return pq.ParquetFile(
+                self._file(), read_dictionary=texts, pre_buffer=False, buffer_size=_BUFFER
+            )
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._broken(error) from error
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
 from model_eval.heldout.readers.base import common_rows, pieces
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -29,6 +30,7 @@ class SafetensorsReader:
         self.rows = common_rows(ref, shapes)
         self.row_bytes = ref.path.stat().st_size // max(self.rows, 1)
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:

@@ -11,6 +11,7 @@ import torch
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.readers.base import common_rows, pieces
+from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
 from model_eval.wording import quote
@@ -39,7 +40,7 @@ _REMEDY = "save a dict of tensors with torch.save: {column: tensor of N samples,
 class TorchReader:
     """A dict from column to a tensor, or to a list of text, whose first axis is the sample.
 
-    torch reads such a file whole, so its memory is that of the file.
+    Tensors stay in the file, which is mapped; text is read whole.
     """
 
     default_id: str | None = None
@@ -48,7 +49,10 @@ class TorchReader:
         self._ref = ref
         self._check_archive()
         try:
-            loaded: Any = torch.load(ref.path, map_location="cpu", weights_only=True)
+            # By the number of an open file: torch maps no file whose name is not UTF-8.
+            with ref.path.open("rb") as file:
+                path = f"/dev/fd/{file.fileno()}"
+                loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:
             # What torch advises here is to switch the safety off, so it is not relayed.
             raise self._error(
@@ -65,6 +69,7 @@ class TorchReader:
         self.rows = common_rows(ref, {name: tuple(v.shape) for name, v in self._values.items()})
         self.row_bytes = sum(v.nbytes for v in self._values.values()) // max(self.rows, 1)
 
+    @trimming
     def chunks(
         self, columns: Sequence[str], rows: int, *, start: int = 0, stop: int | None = None
     ) -> Iterator[Mapping[str, Column]]:

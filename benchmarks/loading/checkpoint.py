@@ -1,0 +1,200 @@
+"""A checkpoint of two gigabytes, from the file to a model: time and memory, beside what people write.
+
+    python -m benchmarks.loading.checkpoint
+
+Every way runs in a process of its own, in turn; what is quoted are medians, as ratios to the floor of
+the same run: reading the file once and its SHA-256, nothing else. Peak memory is what the process took
+on top of what it had, over the bytes of the model. The files are in the page cache.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from model_eval.checkpoint import load_model
+from model_eval.spec.eval_spec import CheckpointSpec, PathRef
+from model_eval.types import Location
+
+WIDTH = 4096
+SHARDS = 4
+MIB = 1 << 20
+INDEX = "model.safetensors.index.json"
+
+
+class Net(nn.Sequential):
+    """Layers of 64 MiB each."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__(*(nn.Linear(WIDTH, WIDTH) for _ in range(layers)))
+
+
+class Eager(Net):
+    """The same, of a kind that the meta device cannot build: it looks at its weights."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__(layers)
+        self.scale = float(self[0].weight.abs().max())
+
+
+def write(folder: Path, layers: int) -> None:
+    """The same weights in three formats."""
+    torch.manual_seed(0)
+    state = {
+        f"{layer}.{name}": torch.randn(shape) * 0.01
+        for layer in range(layers)
+        for name, shape in (("weight", (WIDTH, WIDTH)), ("bias", (WIDTH,)))
+    }
+    torch.save(state, folder / "model.pt")
+    save_file(state, folder / "model.safetensors")
+    names = list(state)
+    placed: dict[str, str] = {}
+    for shard in range(SHARDS):
+        file = f"model-{shard + 1:05d}-of-{SHARDS:05d}.safetensors"
+        part = names[shard * len(names) // SHARDS : (shard + 1) * len(names) // SHARDS]
+        save_file({name: state[name] for name in part}, folder / file)
+        placed |= dict.fromkeys(part, file)
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": placed}))
+
+
+def read_and_hash(path: Path) -> None:
+    """The floor."""
+    block = bytearray(MIB)
+    sha256 = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while got := file.readinto(block):
+            sha256.update(memoryview(block)[:got])
+
+
+def copy(path: Path) -> None:
+    """As many bytes from memory to memory that the process does not have yet."""
+    source = torch.zeros(16 * MIB, dtype=torch.uint8)
+    target = torch.empty(path.stat().st_size, dtype=torch.uint8)
+    for part in torch.split(target, len(source)):
+        part.copy_(source[: len(part)])
+
+
+def ours(path: Path, model: Callable[[], nn.Module]) -> nn.Module:
+    at = Location(file="benchmark", line=1, column=1)
+    ref = PathRef(path=path, display=path.name, location=at)
+    spec = CheckpointSpec(path=ref, sha256=None, state_key=None)
+    return load_model(spec, build=model, device=torch.device("cpu"))[0]
+
+
+def with_torch(path: Path, model: Callable[[], nn.Module], *, mmap: bool) -> nn.Module:
+    built = model()
+    built.load_state_dict(torch.load(path, weights_only=True, mmap=mmap))
+    return built
+
+
+def with_safetensors(path: Path, model: Callable[[], nn.Module]) -> nn.Module:
+    built = model()
+    built.load_state_dict(load_file(path))
+    return built
+
+
+WAYS: dict[str, tuple[str, Callable[[Path, Callable[[], nn.Module]], Any]]] = {
+    "floor: read and sha256": ("model.safetensors", lambda path, _: read_and_hash(path)),
+    "memory to memory": ("model.safetensors", lambda path, _: copy(path)),
+    "building the model alone": ("model.safetensors", lambda _, model: model()),
+    "model-eval, safetensors": ("model.safetensors", ours),
+    "model-eval, safetensors in 4 shards": (INDEX, ours),
+    "model-eval, .pt": ("model.pt", ours),
+    "model-eval, safetensors, no meta device": ("model.safetensors", ours),
+    "torch.load + load_state_dict": ("model.pt", lambda p, m: with_torch(p, m, mmap=False)),
+    "torch.load(mmap) + load_state_dict": ("model.pt", lambda p, m: with_torch(p, m, mmap=True)),
+    "safetensors + load_state_dict": ("model.safetensors", with_safetensors),
+}
+
+
+def measure(folder: Path, way: str, layers: int) -> dict[str, float]:
+    """In this process: wall seconds, seconds of all its threads, and peak memory in MiB."""
+    name, run = WAYS[way]
+    kind = Eager if "no meta" in way else Net
+    # Everything is loaded and imported once before memory is looked at.
+    torch.aminmax(torch.zeros(1))
+    Path("/proc/self/clear_refs").write_text("5")
+    before, began, worked = _status("VmRSS"), time.perf_counter(), time.process_time()
+    result = run(folder / name, lambda: kind(layers))
+    seconds, worked = time.perf_counter() - began, time.process_time() - worked
+    del result
+    return {"seconds": seconds, "cpu_seconds": worked, "peak_mib": _status("VmHWM") - before}
+
+
+def _status(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--layers", type=int, default=30)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/checkpoint.json"))
+    parser.add_argument("--one", nargs=2, metavar=("FOLDER", "WAY"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(Path(args.one[0]), args.one[1], args.layers)))
+        return
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_FOLDER")) as name:
+        folder = Path(name)
+        write(folder, args.layers)
+        model_mib = (WIDTH + 1) * WIDTH * 4 * args.layers / MIB
+        found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+        for _ in range(args.runs):
+            for way in WAYS:
+                found[way].append(_in_process(folder, way, args.layers))
+    floors = [one["seconds"] for one in found["floor: read and sha256"]]
+    result = {
+        "what": "a checkpoint from the file to a model; medians, ratios to the floor of their round",
+        "model_mib": round(model_mib),
+        "runs": args.runs,
+        "torch": torch.__version__,
+        "safetensors": safetensors.__version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "load_average": [round(x, 1) for x in os.getloadavg()],
+        "ways": {
+            way: {
+                "seconds": _median(one["seconds"] for one in many),
+                "ratio": _median(
+                    one["seconds"] / floor for one, floor in zip(many, floors, strict=True)
+                ),
+                "cpu_seconds": _median(one["cpu_seconds"] for one in many),
+                "peak_over_model": _median(one["peak_mib"] / model_mib for one in many),
+            }
+            for way, many in found.items()
+        },
+    }
+    args.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+def _in_process(folder: Path, way: str, layers: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.loading.checkpoint", "--layers", str(layers)]
+    done = subprocess.run(
+        [*command, "--one", str(folder), way], capture_output=True, text=True, check=True
+    )
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
+
+
+def _median(values: Any) -> float:
+    return round(statistics.median(values), 2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""(a) An MLP over many rows: where everything but the forward passes shows.
+
+Classification (accuracy, macro precision, recall and F1), the same with one-vs-rest macro AUROC, and
+regression (MSE, RMSE, MAE, R²). Every peer at the floor's batch size, over slices of tensors and over
+a `DataLoader` as usually written.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from benchmarks.speed import floor, ours
+from benchmarks.speed.child import say, serve
+from benchmarks.speed.contest import Contender, Values, contest, largest_difference
+from benchmarks.speed.data import AUROC, METRICS, Held, Task, labelled
+from benchmarks.speed.models import mlp
+from benchmarks.speed.peers import by_hand, ignite, lightning, sklearn, torcheval, torchmetrics
+
+INFORMATION = (1024, 4096)
+"""Batch sizes of the floor, for information."""
+
+PEERS: Mapping[str, Callable[..., Values]] = {
+    "torchmetrics": torchmetrics.evaluate,
+    "torcheval": torcheval.evaluate,
+    "scikit-learn": sklearn.evaluate,
+    "ignite": ignite.evaluate,
+    "Lightning test": lightning.evaluate,
+}
+LOADED = ("torchmetrics", "scikit-learn", "ignite", "Lightning test")
+"""Peers that are measured with a `DataLoader`, too."""
+
+LOADED_AUROC = ("scikit-learn", "Lightning test")
+BATCH = floor.BATCH
+PARTS = ("classification", "auroc", "regression")
+
+
+def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One entry for each of the parts that `settings` names."""
+    return [_part(part, settings) for part in settings["parts"]]
+
+
+def _part(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    task: Task = "regression" if part == "regression" else "classification"
+    auroc = part == "auroc"
+    model = mlp(1 if task == "regression" else 10)
+    x = torch.randn((settings["rows"], 64), generator=torch.Generator().manual_seed(0))
+    data = labelled(model, x, task)
+    for size in (BATCH, *INFORMATION):
+        data.slices(size)
+    ours.source(data)
+    say(f"MLP, {part}, {settings['rows']:,} rows, {settings['threads']} thread(s)")
+    found, skipped = contest(
+        floor.forward(model),
+        [*_floors(model, part), *_ours(model, task, auroc=auroc), *_peers(model, task, auroc)],
+        data,
+        warm_up=data.first(8 * BATCH),
+        runs=settings["runs"],
+        clock=time.perf_counter,
+        say=say,
+    )
+    reference = sklearn.evaluate(model, data.slices(BATCH), task, auroc=auroc)
+    return {
+        "part": part,
+        "rows": settings["rows"],
+        "batch": BATCH,
+        "threads": settings["threads"],
+        "runs": settings["runs"],
+        "contenders": [
+            {**one.row(), "difference": largest_difference(one.values, reference)} for one in found
+        ],
+        "skipped": [{"name": one.contender.name, "why": one.why} for one in skipped],
+    }
+
+
+def _floors(model: torch.nn.Module, part: str) -> Iterator[Contender]:
+    for size in INFORMATION if part != "auroc" else ():
+        yield floor.forward(model, size)
+
+
+def _ours(model: torch.nn.Module, task: Task, *, auroc: bool) -> Iterator[Contender]:
+    names = METRICS[task]
+    for batch in (BATCH, ours.AUTO):
+        options = ours.Options(batch=batch)
+
+        def add(what: str, score: Callable[..., Values], options=options) -> Contender:
+            def run(data: Held) -> Values:
+                rows, found = ours.evaluated(model, data, options)
+                return {**score(rows), **found}
+
+            name = f"model-eval: ledger{what}, batch {options.batch}"
+            return Contender(name=name, kind="ours", run=run)
+
+        if auroc:
+            every = (*names, AUROC)
+            yield add(", metrics, AUROC", lambda rows, every=every: ours.values(rows, every))
+            yield add(
+                ", metrics, AUROC, intervals",
+                lambda rows, every=every: ours.with_intervals(rows, every),
+            )
+            continue
+        yield add("", lambda _rows: {})
+        yield add(", metrics", lambda rows: ours.values(rows, names))
+        if (
+            task == "classification"
+        ):  # whose wide columns the engine leaves until they are asked for
+            yield add(
+                ", every column, metrics",
+                lambda rows: ours.every_column(rows) or ours.values(rows, names),
+            )
+        yield add(", metrics, intervals", lambda rows: ours.with_intervals(rows, names))
+
+
+def _peers(model: torch.nn.Module, task: Task, auroc: bool) -> Iterator[Contender]:
+    asked = {"auroc": True} if auroc else {}
+
+    def sliced(function: Callable[..., Values]) -> Callable[[Held], Values]:
+        return lambda data: function(model, data.slices(BATCH), task, **asked)
+
+    def loaded(function: Callable[..., Values], **more: Any) -> Callable[[Held], Values]:
+        return lambda data: function(model, data.loader(BATCH), task, **more)
+
+    yield Contender(name="sums kept on the device", kind="reference", run=sliced(by_hand.sums))
+    for name, function in PEERS.items():
+        yield Contender(name=f"{name}, slices", kind="peer", run=sliced(function))
+    if not auroc:
+        metric = "accuracy" if task == "classification" else "MSE"
+        yield Contender(
+            name=f"DataLoader, by hand, {metric} only", kind="peer", run=loaded(by_hand.plain)
+        )
+    for name in LOADED_AUROC if auroc else LOADED:
+        yield Contender(name=f"DataLoader, {name}", kind="peer", run=loaded(PEERS[name], **asked))
+
+
+if __name__ == "__main__":
+    serve(measure)
