@@ -132,7 +132,9 @@ def evaluate(
         )
         stopped = EvaluationError(
             f"{what} after {draft.done} of {draft.expected} samples",
-            remedy="run it again, with more time",
+            remedy="run it again, with more time"
+            if team is None
+            else "torchrun stops all processes when one dies: look at what each of them printed",
         )
         return _refused(draft.report, stopped)
     except BaseException as error:

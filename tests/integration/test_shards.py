@@ -98,6 +98,20 @@ def test_auto_is_one_size_in_all_parts(tmp_path):
     assert sum("`run.batch_size: auto` is 256" in note for note in joined.notes) == 1
 
 
+def test_a_run_in_parts_neither_ends_early_nor_compiles(tmp_path):
+    text = SPEC.replace("batch_size: 8", "batch_size: 8, stop_early: true, compile: true").replace(
+        "decisions: {decide_on: point}", "decisions: {on_underpowered: warn}"
+    )
+    made = make_project(tmp_path, spec=text, rows=4000)
+    assert run(made.spec, tmp_path / "whole").report.stopped is not None
+    joined = merged(made.spec, tmp_path / "joined", sharded(made.spec, tmp_path, 2))
+    assert (joined.verdict, joined.stopped) == (Verdict.PASS, None)
+    assert joined.completion.rows == 4000
+    said = " ".join(joined.notes)
+    assert "the run did not end early: that is decided in one process alone" in said
+    assert "not compiled: parts of a run would not agree on whether that pays" in said
+
+
 def test_a_shard_is_no_verdict(small):
     _, folders = small
     report = read_report(folders[0] / REPORT)
