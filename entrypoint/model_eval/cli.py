@@ -211,7 +211,7 @@ def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
     if rank is None or rank.first:
         stdout.write(render_terminal(evaluation.report))
         stdout.flush()
-    return status if rank is not None else _status(evaluation.report)
+    return status if rank is not None else _status(args, evaluation.report)
 
 
 def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
@@ -377,7 +377,7 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
             stderr=sys.stderr,
         )
     stdout.flush()
-    return _status(report)
+    return _status(args, report)
 
 
 def _require_alone(args: argparse.Namespace) -> None:
@@ -403,12 +403,16 @@ def _require_elsewhere(args: argparse.Namespace) -> None:
         )
 
 
-def _status(report: "Report") -> int:
+def _status(args: argparse.Namespace, report: "Report") -> int:
     """Of this process. A shard that came to its end is a success, or a workflow would go no further.
 
-    That is said here alone: its report is undecided, with exit code 4, wherever else it is shown.
+    That is said here alone, and to whoever asked for this shard: its report is undecided, with exit
+    code 4, wherever else it is shown.
     """
-    return report.exit_code if report.shard is None else 0
+    done, asked = report.shard, args.shard
+    if asked is None or done is None or (done.index, done.of) != (asked.index, asked.of):
+        return report.exit_code
+    return 0
 
 
 def _import_readers() -> None:

@@ -130,6 +130,19 @@ def test_the_process_of_a_shard_succeeds_and_publishing_it_does_not(tmp_path):
     assert main(["publish", "--report", str(made.output / REPORT), "--no-comment"]) == 4
 
 
+@pytest.mark.parametrize("arguments", [(), ("--shard", "1/3")])
+def test_a_report_of_a_shard_that_nobody_asked_for_is_no_success(tmp_path, arguments):
+    """Code of the repository can write what it likes into the output folder."""
+    made = make_project(tmp_path)
+    assert made.run("--shard", "2/3").returncode == 0
+    forged = tmp_path / "forged.json"
+    shutil.copy(made.output / REPORT, forged)
+    body = "import os, shutil; here = os.path.dirname(__file__)\n        "
+    body += "shutil.copy(here + '/forged.json', here + '/out/report.json'); os._exit(4)"
+    (tmp_path / "model.py").write_text(MODEL.replace("return self.layer(x)", body))
+    assert made.run(*arguments).returncode == 4
+
+
 def test_a_shard_that_died_is_run_again(tmp_path):
     body = (
         "import pathlib, os, signal; marker = pathlib.Path(__file__).with_name('ran')\n"
