@@ -261,6 +261,9 @@ def _opened(folder: Path) -> _Opened:
             f"`{shown}` has the report of a whole run",
             remedy="name the folders that `model-eval run --shard` left",
         )
+    known = (report.spec, report.checkpoint, report.heldout, report.environment, report.run)
+    if None in known or report.run is None or not report.run.batch_size:
+        raise PartsError(f"the report in `{shown}` does not say what was run")
     return _Opened(folder=folder, report=report, shard=report.shard)
 
 

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 
 from model_eval import after, engine, usercode
 from model_eval.draft import Draft
+from model_eval.errors import PartsError
 from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets, placed
 from model_eval.heldout import HeldOut, Shuffled
 from model_eval.joining import (
@@ -40,6 +41,7 @@ from model_eval.types import (
     ShardInfo,
     Stopped,
 )
+from model_eval.wording import quote
 
 FIXED_NOTE = (
     f"`run.batch_size: auto` is {BATCH_SIZE} in a run in parts: parts that measured it would not have "
@@ -245,6 +247,10 @@ class Session:
         """
         sets, size = self.sets, self.evaluator.batch_size
         require_same(self._draft.report, joined.report, who="this run")
+        if more := joined.ledgers.keys() - sets.heldouts.keys():
+            raise PartsError(
+                f"the shards have the held-out set {quote(min(more))}, and the spec not"
+            )
         if joined.batch_size < size.size:
             size.lower(joined.batch_size)
         total = sum(one.expected for one in sets.all.values())

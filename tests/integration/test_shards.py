@@ -22,7 +22,7 @@ from model_eval.cli import main
 from model_eval.joining import sealed
 from model_eval.output import LEDGER, REPORT, read_report
 from model_eval.parts import Shard
-from model_eval.types import BatchSizeFrom, Verdict
+from model_eval.types import BatchSizeFrom, PartInfo, Verdict
 
 OF = 3
 
@@ -276,6 +276,29 @@ def test_rows_twice_and_rows_that_are_missing(shards, tmp_path, start, stop, mes
     part = replace(known.parts[0], start=start, stop=stop)
     rewrite(shards[1][1], shard=replace(known, parts=(part,)))
     assert refused(shards, tmp_path) == (3, message.format(shards[1][1]))
+
+
+@pytest.mark.parametrize("unknown", ["spec", "checkpoint", "heldout", "environment", "run"])
+def test_a_report_that_does_not_say_what_was_run(shards, tmp_path, unknown):
+    rewrite(shards[1][1], **{unknown: None})
+    assert refused(shards, tmp_path) == (
+        3,
+        f"the report in `{shards[1][1]}` does not say what was run",
+    )
+
+
+def test_a_set_that_the_spec_does_not_have(shards, tmp_path):
+    for folder in shards[1]:
+        shard = read_report(folder / REPORT).shard
+        part = PartInfo(heldout="other", start=0, stop=0, of=0)
+        rewrite(folder, shard=replace(shard, parts=(*shard.parts, part)))
+    assert refused(shards, tmp_path)[0] == 3
+
+
+def test_a_set_of_which_the_shards_say_nothing(shards, tmp_path):
+    for folder in shards[1]:
+        rewrite(folder, shard=replace(read_report(folder / REPORT).shard, parts=()))
+    assert refused(shards, tmp_path) == (3, "the shards have 0 of the 40 samples of `heldout`")
 
 
 def test_the_ledger_of_another_shard(shards, tmp_path):

@@ -210,7 +210,7 @@ def test_a_shard_judges_nothing():
         from_json(to_json(report(shard=SHARD)))
     rows = Completion(expected=40, rows=16, distinct=16, finite=16)
     done = part_report(report(gates=(), estimates=(), completion=rows), SHARD)
-    done = replace(done, gates=(), estimates=())
+    done = replace(done, gates=(), estimates=(), classes=(), confusion_matrix=None)
     assert from_json(to_json(done)) == done
     assert (done.verdict, done.exit_code) == (Verdict.UNDECIDED, 4)
 
