@@ -8,7 +8,7 @@ from model_eval.errors import EvaluationError
 from model_eval.ledger import Array
 from model_eval.tasks import Scorer, require_rows
 
-ELEMENTS_PER_CHUNK = 1 << 17
+ELEMENTS_PER_CHUNK = 1 << 20
 """Outputs that are scored at once on a CPU: they are in its cache still."""
 
 ELEMENTS_ON_ACCELERATOR = 1 << 22
