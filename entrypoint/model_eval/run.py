@@ -207,6 +207,8 @@ def _evaluate(
     with uncollected():
         from model_eval.session import Session
 
+    if team is not None:
+        team.begin()
     session = Session(
         spec,
         draft,

@@ -51,6 +51,14 @@ class Team:
         """The part that this process runs."""
         return Shard(self.rank.index + 1, self.rank.of)
 
+    def begin(self) -> None:
+        """From now on the others know that this process is alive, however long its part takes.
+
+        Raises:
+            EvaluationError: the others cannot be reached.
+        """
+        self._set(f"begun/{self.rank.index}", b"1")
+
     def gather(self, own: Path, scratch: Path) -> Sequence[Path] | None:
         """Hands over what this process has evaluated.
 

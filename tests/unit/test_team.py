@@ -118,7 +118,7 @@ def test_without_the_first_one_nothing_is_a_pass(status, expected):
 def test_whoever_is_busy_is_waited_for(tmp_path):
     store = Store()
     other = team(1, 2, store)
-    other._has("anything")  # from now on it gives signs of life
+    other.begin()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(team(0, 2, store).gather, folder(tmp_path / "0"), tmp_path)
         with pytest.raises(TimeoutError):
