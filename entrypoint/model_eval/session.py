@@ -257,11 +257,11 @@ class Session:
         with self._progress(total) as advance:
             for name, heldout in sets.all.items():
                 rows = joined.golden if name == GOLDEN_HELDOUT else joined.ledgers.get(name)
-                labels = (
-                    (block.labels for block in kept.blocks(size.multiple))
-                    if name == MAIN_HELDOUT
-                    else heldout.labels(size.multiple)
-                )
+                labels = heldout.labels(size.multiple)
+                if name == MAIN_HELDOUT and heldout.scattered:
+                    kept.fetch(heldout.part)
+                elif name == MAIN_HELDOUT:
+                    labels = (block.labels for block in kept.blocks(size.multiple))
                 targets = rows is None or rows.task not in COUNTED_UP
                 columns = (engine.label_columns(one, target=targets) for one in labels)
                 require_labels(name, rows, columns, expected=heldout.expected, progress=advance)

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from builders.heldout import written
@@ -112,6 +113,31 @@ def test_a_part_of_whose_pixels_none_is_counted(tmp_path, file_format):
         heldout="  inputs: {column: x, dtype: float32}\n  target: mask\n  ignore_index: 255\n"
         "  classes: [sky, road, tree, boat]",
     )
+    assert_parts_are_the_whole(spec, tmp_path, 3)
+
+
+def test_a_folder_of_images(tmp_path):
+    rng = np.random.default_rng(0)
+    code = PIXELS.replace(
+        "torch.nn.Conv2d(2, 4, 3, padding=1)",
+        "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(60, 2))",
+    )
+    spec = a_project(
+        tmp_path / "project",
+        code,
+        file_format="npz",
+        columns={"unused": np.zeros(1)},
+        task="multiclass",
+        metric="accuracy",
+        bound="min: 0.01",
+        heldout="  format: image_folder\n  image: {mode: RGB}\n"
+        "  inputs: {column: image, dtype: float32, scale: 0.0039}",
+    )
+    spec.write_text(spec.read_text().replace("path: heldout.npz", "path: images"))
+    for i in range(60):
+        file = tmp_path / "project" / "images" / "ab"[i % 2] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, size=(4, 5, 3), dtype=np.uint8)).save(file)
     assert_parts_are_the_whole(spec, tmp_path, 3)
 
 

@@ -74,6 +74,11 @@ class HeldOut:
         """Gives every sample once, in order, each batch but the last of this size; see `blocks`."""
         return rebatch(self.blocks(batch_size), batch_size)
 
+    @property
+    def scattered(self) -> bool:
+        """Whether a sample costs the same wherever it is, and much: each is a file to be decoded."""
+        return isinstance(self.reader, ImageFolderReader)
+
     def part(self, start: int, stop: int) -> "Part":
         """A source of the samples [start, stop) alone."""
         return Part(self, start, stop)
