@@ -89,9 +89,32 @@ else
 fi
 kept() { [[ -z $MODEL_EVAL_STORE ]] || find "$MODEL_EVAL_STORE" -mindepth 2 -maxdepth 2 -type d ! -name '.*' | sort; }
 kept_before="$(kept)"
+# A part of the samples, which is not judged, or all parts, whose folders lie in the workspace.
+base=$MODEL_EVAL_BASE
+loosening=$MODEL_EVAL_ALLOW_LOOSENING
+command=(run "$GITHUB_WORKSPACE/$spec")
+if [[ -n $MODEL_EVAL_SHARD ]]; then
+    [[ $MODEL_EVAL_SHARD =~ ^[1-9][0-9]{0,3}/[1-9][0-9]{0,3}$ ]] ||
+        fail 2 "\`shard: $MODEL_EVAL_SHARD\` is not a part such as 2/8; correct the input"
+    [[ -z $MODEL_EVAL_SHARDS ]] ||
+        fail 2 "\`shard\` runs a part and \`shards\` joins all of them; give one of the two"
+    options+=(--shard "$MODEL_EVAL_SHARD")
+    base=none loosening=false
+elif [[ -n $MODEL_EVAL_SHARDS ]]; then
+    case /$MODEL_EVAL_SHARDS/ in
+        *//* | */../* | *[[:cntrl:]]*)
+            fail 2 "\`shards: $MODEL_EVAL_SHARDS\` does not stay inside the workspace; give a relative path without \`..\`" ;;
+    esac
+    shopt -s nullglob
+    folders=("$GITHUB_WORKSPACE/$MODEL_EVAL_SHARDS"/*/)
+    shopt -u nullglob
+    ((${#folders[@]})) ||
+        fail 4 "\`shards: $MODEL_EVAL_SHARDS\` holds no folder, so nothing was judged; download what the shards left into it"
+    command=(merge "$GITHUB_WORKSPACE/$spec" "${folders[@]%/}")
+fi
 
 # Whether there is a spec to be held against must be known: what is empty here is not `none`.
-case $MODEL_EVAL_BASE in
+case $base in
     found)
         arguments+=(--mount "$(bind "$MODEL_EVAL_OUTPUT_DIR-base/spec.yaml" /base-spec.yaml readonly)")
         options+=(--base-spec /base-spec.yaml)
@@ -100,17 +123,17 @@ case $MODEL_EVAL_BASE in
     none) ;;
     *) fail 4 "it is not known whether the base branch has this spec, so nothing was judged; run the job again" ;;
 esac
-[[ $MODEL_EVAL_ALLOW_LOOSENING == false ]] || options+=(--allow-loosening)
+[[ $loosening == false ]] || options+=(--allow-loosening)
 [[ -z ${MODEL_EVAL_DEADLINE:-} ]] || options+=(--deadline "$MODEL_EVAL_DEADLINE")
 
 # What code of the pull request prints is shown and never obeyed: the commands that would end this are
 # behind a token that it cannot know, and both of its streams are one, so that none overtakes the end.
 token="$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
 name=$MODEL_EVAL_CONTAINER-evaluate
-printf '::group::model-eval run %s\n::stop-commands::%s\n' "$spec" "$token"
+printf '::group::model-eval %s %s\n::stop-commands::%s\n' "${command[0]}" "$spec" "$token"
 status=0
 run_container "$name" "${arguments[@]}" "$MODEL_EVAL_IMAGE" \
-    run "$GITHUB_WORKSPACE/$spec" --output "$MODEL_EVAL_OUTPUT_DIR" "${options[@]}" 2>&1 || status=$?
+    "${command[@]}" --output "$MODEL_EVAL_OUTPUT_DIR" "${options[@]}" 2>&1 || status=$?
 printf '\n::%s::\n::endgroup::\n' "$token"
 
 case $status in

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -25,12 +25,16 @@ from model_eval.errors import (
     SpecError,
     UsageError,
 )
+from model_eval.parts import MAX_SHARDS, Shard
 from model_eval.store.place import Store
 from model_eval.wording import place_in
 
 if TYPE_CHECKING:
+    from model_eval.rank import Rank
     from model_eval.run import Evaluation
     from model_eval.settings import Settings
+    from model_eval.team import Team
+    from model_eval.types import Report
 
 _EXITS = """\
 exit status:
@@ -65,22 +69,15 @@ def parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="evaluate a spec and leave a report and a verdict")
     _spec_arguments(run)
-    run.add_argument("--output", type=Path, metavar="DIR", help="write report.json, summary.md and ledger.parquet here")  # fmt: skip
-    base = run.add_mutually_exclusive_group()
-    base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
-    base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
-    run.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
-    run.add_argument("--cache", type=Path, metavar="DIR", help="keep what was measured here, and use it again where nothing has changed (default: the variable MODEL_EVAL_CACHE, else none)")  # fmt: skip
-    run.add_argument(
-        "--cache-read-only", action="store_true", help="use what is there, and add nothing"
-    )
-    run.add_argument(
-        "--no-cache", action="store_true", help="measure everything, whatever MODEL_EVAL_CACHE says"
-    )
-    run.add_argument("--deadline", type=_seconds, metavar="SECONDS", help="stop after so long, with a report that says how far it came")  # fmt: skip
-    run.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
-    run.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
-    run.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    _run_arguments(run)
+    run.add_argument("--shard", type=_shard, metavar="I/N", help="run only this part of the samples (1/8 to 8/8); `merge` judges all of them")  # fmt: skip
+    run.set_defaults(shards=None)
+
+    merge = commands.add_parser("merge", help="join the shards of a spec and leave a report and a verdict")  # fmt: skip
+    _spec_arguments(merge)
+    merge.add_argument("shards", type=Path, nargs="+", metavar="DIR", help="what `run --shard` left under --output; all of them")  # fmt: skip
+    _run_arguments(merge)
+    merge.set_defaults(shard=None)
 
     validate = commands.add_parser("validate", help="check a spec without loading anything")
     _spec_arguments(validate)
@@ -121,6 +118,37 @@ def _spec_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("spec", type=Path, metavar="SPEC", help="the YAML file")
     command.add_argument("--root", type=Path, metavar="DIR", help="the repository: files of the spec must be inside (default: the nearest folder above the spec with .git, else the spec's)")  # fmt: skip
     command.add_argument("--allow-path", type=Path, action="append", default=[], metavar="DIR", help="a further folder that they may be inside of; repeatable")  # fmt: skip
+
+
+def _run_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", type=Path, metavar="DIR", help="write report.json, summary.md and ledger.parquet here")  # fmt: skip
+    base = command.add_mutually_exclusive_group()
+    base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
+    base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
+    command.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
+    command.add_argument("--cache", type=Path, metavar="DIR", help="keep what was measured here, and use it again where nothing has changed (default: the variable MODEL_EVAL_CACHE, else none)")  # fmt: skip
+    command.add_argument(
+        "--cache-read-only", action="store_true", help="use what is there, and add nothing"
+    )
+    command.add_argument(
+        "--no-cache", action="store_true", help="measure everything, whatever MODEL_EVAL_CACHE says"
+    )
+    command.add_argument("--deadline", type=_seconds, metavar="SECONDS", help="stop after so long, with a report that says how far it came")  # fmt: skip
+    command.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
+    command.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
+    command.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+
+
+def _shard(text: str) -> Shard:
+    index, slash, of = text.partition("/")
+    if not (slash and index.isdecimal() and of.isdecimal() and len(text) < 12):
+        raise argparse.ArgumentTypeError(f"`{text}` is not I/N, such as 2/8")
+    shard = Shard(int(index), int(of))
+    if not 1 <= shard.index <= shard.of <= MAX_SHARDS:
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is no shard: the first of {of} is 1/{of}; at most {MAX_SHARDS:,} are possible"
+        )
+    return shard
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -185,10 +213,14 @@ def _record(args: argparse.Namespace) -> int:
 def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
     from model_eval.report import render_terminal
 
-    report = _evaluate(args).report
-    stdout.write(render_terminal(report))
-    stdout.flush()
-    return report.exit_code
+    rank = _rank(args, os.environ)
+    if rank is not None and not rank.first:
+        args.output = None  # the first process writes there
+    evaluation, status = _evaluate(args)
+    if rank is None or rank.first:
+        stdout.write(render_terminal(evaluation.report))
+        stdout.flush()
+    return status if rank is not None else _status(args, evaluation.report)
 
 
 def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
@@ -200,7 +232,7 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
     _die_with_parent()
     status = 4
     try:
-        status = _evaluate(args).report.exit_code
+        _, status = _evaluate(args)
     except ModelEvalError as error:
         sys.stderr.write(f"{error}\n")
     except BaseException:  # noqa: BLE001 — whatever it is, the parent says that there is no report
@@ -213,7 +245,8 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
         os._exit(status)
 
 
-def _evaluate(args: argparse.Namespace) -> "Evaluation":
+def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
+    """What was evaluated, and the exit status of this process."""
     from model_eval.output import remove_stale
     from model_eval.progress import show_progress
     from model_eval.run import BaseBranch, evaluate, save
@@ -223,22 +256,61 @@ def _evaluate(args: argparse.Namespace) -> "Evaluation":
     signal.signal(signal.SIGALRM, _deadline)
     if args.deadline is not None:
         signal.setitimer(signal.ITIMER_REAL, args.deadline)
+    team = _team(args)
+    first = team is None or team.rank.first
     if args.output is not None:
         remove_stale(_writable(args.output))
     evaluation = evaluate(
         args.spec,
         roots=_roots(args),
-        progress=partial(show_progress, stream=sys.stderr, clock=time.monotonic),
+        progress=partial(show_progress, stream=sys.stderr, clock=time.monotonic)
+        if first
+        else _no_progress,
         clock=time.monotonic,
         compare=not args.no_baseline,
         base=BaseBranch(spec=args.base_spec, allow_loosening=args.allow_loosening)
         if args.base_spec or args.new_spec
         else None,
         store=args.store,
+        shard=args.shard,
+        shards=args.shards,
+        team=team,
     )
     if args.output is not None:
         save(evaluation, args.output)
-    return evaluation
+    if team is None:
+        return evaluation, evaluation.report.exit_code
+    faults = evaluation.report.faults
+    said = team.end(evaluation.report.exit_code, faults[0].message if faults else None)
+    return evaluation, said
+
+
+def _team(args: argparse.Namespace) -> "Team | None":
+    """The processes that torchrun started beside this one; a baseline is evaluated by one alone."""
+    from model_eval.team import Team, torch_store
+
+    rank = None if args.no_baseline else _rank(args, os.environ)
+    return None if rank is None else Team(rank, torch_store)
+
+
+def _rank(args: argparse.Namespace, environ: Mapping[str, str]) -> "Rank | None":
+    from model_eval.rank import rank_of
+
+    try:
+        rank = rank_of(environ)
+    except ValueError as error:
+        raise UsageError(str(error), remedy="start the processes with torchrun") from error
+    if rank is not None and (args.shard or args.shards):
+        raise UsageError(
+            f"a process of torchrun (RANK is {rank.index}) runs its own part and no other",
+            remedy="run shards and `merge` without torchrun",
+        )
+    return rank
+
+
+@contextmanager
+def _no_progress(_expected: int) -> Iterator[Callable[[int], None]]:
+    yield lambda _rows: None
 
 
 def _store(args: argparse.Namespace, environ: Mapping[str, str]) -> Store | None:
@@ -288,22 +360,33 @@ def _die_with_parent() -> None:
 def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -> int:
     from model_eval.output import REPORT, remove_stale
     from model_eval.settings import read_settings
-    from model_eval.supervise import supervise
+    from model_eval.supervise import relay, supervise
 
     roots = _roots(args)
+    if args.shard is not None:
+        _require_alone(args)
+    if args.shards and args.output:
+        _require_elsewhere(args)
+    rank = _rank(args, environ)
     with ExitStack() as stack:
-        output = _writable(args.output or _scratch(stack)).absolute()
+        own = _scratch(stack) if rank is not None and not rank.first else args.output
+        output = _writable(own or _scratch(stack)).absolute()
         remove_stale(output)  # before anything can be wrong: an old pass must not outlive an error
         settings = read_settings(environ)
         arguments = [
-            str(args.spec), "--output", str(output), "--root", str(roots[0]),
+            args.command, str(args.spec), *(str(path.absolute()) for path in args.shards or ()),
+            "--output", str(output), "--root", str(roots[0]),
+            *(["--shard", f"{args.shard.index}/{args.shard.of}"] if args.shard else []),
             *(word for path in roots[1:] for word in ("--allow-path", str(path))),
             *(["--base-spec", str(args.base_spec.absolute())] if args.base_spec else []),
             *(["--new-spec"] if args.new_spec else []),
             *(["--allow-loosening"] if args.allow_loosening else []),
             *(args.store.arguments if args.store is not None else ["--no-cache"]),
         ]  # fmt: skip
-        with _untrusted_output(settings, stdout, title=f"model-eval run {args.spec}"):
+        if rank is not None and not rank.first:
+            return relay(arguments, output=output, environ=environ, deadline=args.deadline)
+        title = f"model-eval {args.command} {args.spec}"
+        with _untrusted_output(settings, stdout, title=title):
             report = supervise(
                 arguments,
                 name=place_in(args.spec, roots[0]),
@@ -325,7 +408,42 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
             stderr=sys.stderr,
         )
     stdout.flush()
-    return report.exit_code
+    return _status(args, report)
+
+
+def _require_alone(args: argparse.Namespace) -> None:
+    """A shard is not judged, so that what has a say in the verdict has none in it."""
+    if args.output is None:
+        raise UsageError(
+            "a shard needs `--output`: without its ledgers nothing can be judged",
+            remedy="name a folder, and give it to `model-eval merge` with those of all shards",
+        )
+    if args.base_spec or args.new_spec or args.allow_loosening:
+        raise UsageError(
+            "a shard is not judged, so that the base branch's spec has no say in it",
+            remedy="give `--base-spec`, `--new-spec` and `--allow-loosening` to `model-eval merge`",
+        )
+
+
+def _require_elsewhere(args: argparse.Namespace) -> None:
+    """The output folder is emptied first."""
+    if args.output.resolve() in {path.resolve() for path in args.shards}:
+        raise UsageError(
+            f"`{args.output}` is a shard's folder, and would be overwritten",
+            remedy="name another folder with --output",
+        )
+
+
+def _status(args: argparse.Namespace, report: "Report") -> int:
+    """Of this process. A shard that came to its end is a success, or a workflow would go no further.
+
+    That is said here alone, and to whoever asked for this shard: its report is undecided, with exit
+    code 4, wherever else it is shown.
+    """
+    done, asked = report.shard, args.shard
+    if asked is None or done is None or (done.index, done.of) != (asked.index, asked.of):
+        return report.exit_code
+    return 0
 
 
 def _import_readers() -> None:

@@ -9,6 +9,7 @@
      │   └─ LeakError         3   heldout-leak     it shares samples with training data
      ├─ BaselineError         3   baseline         what is compared with cannot be used
      ├─ PowerError            3   heldout-power    too few samples for a gate to pass
+     ├─ PartsError            3   parts            shards are not the parts of one run
      ├─ UserCodeError         3   user-code        a factory, loader or transform failed
      ├─ DeviceError           3   device           the named device is not there
      ├─ EvaluationError       4   evaluation       the evaluation did not finish
@@ -141,6 +142,16 @@ class PowerError(ModelEvalError):
     default_remedy = (
         "add samples, ask for less, or write `decide_on: point`; "
         "`decisions: {on_underpowered: warn}` runs it anyway"
+    )
+
+
+class PartsError(ModelEvalError):
+    """Shards are not the parts of one run."""
+
+    code = "parts"
+    exit_code = 3
+    default_remedy = (
+        "run every shard again, of one commit, with one version, on one kind of machine"
     )
 
 

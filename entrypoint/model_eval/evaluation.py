@@ -13,10 +13,10 @@ from model_eval.checkpoint import load_model, unchanged
 from model_eval.errors import EvaluationError, HeldOutError, ModelEvalError, UserCodeError
 from model_eval.heldout import HeldOut, open_heldout
 from model_eval.ledger import Ledger
-from model_eval.spec.digest import sha256_of_digests
+from model_eval.parts import Range
 from model_eval.spec.eval_spec import BaselineSpec, CheckpointSpec, CodeRef, EvalSpec, HeldOutSpec
 from model_eval.tasks import Scorer
-from model_eval.types import MAIN_HELDOUT, CheckpointInfo, Location, Task
+from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, Location, Task
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
@@ -34,6 +34,12 @@ class Sets:
 
     heldouts: Mapping[str, HeldOut]
     golden: HeldOut | None
+
+    @property
+    def all(self) -> Mapping[str, HeldOut]:
+        """The held-out sets and the golden cases, by name."""
+        golden = {} if self.golden is None else {GOLDEN_HELDOUT: self.golden}
+        return {**self.heldouts, **golden}
 
 
 def open_sets(spec: EvalSpec, resolve: Resolve) -> Sets:
@@ -162,24 +168,62 @@ class Evaluator:
         """
         found = {}
         for name, heldout in sets.items():
-            with placed(_places(self.spec, self.spec.heldouts[name])):
-                rows = self._run(
-                    (predicts or {}).get(name)
-                    or self._predict_for(loaded, self.spec.heldouts[name]),
-                    (sources or {}).get(name, heldout),
-                    heldout.expected,
-                    self.scorer(
-                        heldout.classes or sets[MAIN_HELDOUT].classes,
-                        ignore_index=self.spec.heldouts[name].ignore_index,
-                    ),
-                    causal=self.spec.heldouts[name].shift,
+            with placed(self.places(name)):
+                source = (sources or {}).get(name, heldout)
+                rows = self._rows(
+                    loaded,
+                    name,
+                    source,
+                    expected=heldout.expected,
+                    scorer=self.scorer_of(name, sets),
+                    predict=(predicts or {}).get(name),
                     enough=enough if name == MAIN_HELDOUT else None,
                     look_every=look_every,
-                )
+                ).whole()
                 found[name] = replace(
-                    rows, heldout=heldout.info().sha256, checkpoint=digest_of(loaded.checkpoint)
+                    rows, heldout=heldout.info().sha256, checkpoint=loaded.checkpoint.digest
                 )
         return found
+
+    def parts(
+        self, loaded: Loaded, sets: Mapping[str, HeldOut], ranges: Mapping[str, Range]
+    ) -> dict[str, tuple[Ledger, bool]]:
+        """Of each range that is not empty its ledger, and what `engine.Rows.part` says beside it.
+
+        Args:
+            loaded: the checkpoint.
+            sets: the held-out sets.
+            ranges: which samples of each.
+        """
+        found = {}
+        for name, (start, stop) in ranges.items():
+            if start == stop:
+                continue
+            with placed(self.places(name)):
+                ledger, like = self._rows(
+                    loaded,
+                    name,
+                    sets[name].part(start, stop),
+                    expected=stop - start,
+                    scorer=self.scorer_of(name, sets),
+                ).part()
+                digest = sets[name].info(whole=False).sha256 or None
+                found[name] = (
+                    replace(ledger, heldout=digest, checkpoint=loaded.checkpoint.digest),
+                    like,
+                )
+        return found
+
+    def places(self, name: str) -> Mapping[type[ModelEvalError], Location]:
+        """Where the spec says what an error about this held-out set is about."""
+        return _places(self.spec, self.spec.heldouts[name])
+
+    def scorer_of(self, name: str, sets: Mapping[str, HeldOut]) -> Scorer:
+        """The scoring side of a held-out set."""
+        return self.scorer(
+            sets[name].classes or sets[MAIN_HELDOUT].classes,
+            ignore_index=self.spec.heldouts[name].ignore_index,
+        )
 
     def golden(self, loaded: Loaded, cases: HeldOut) -> Ledger:
         """The ledger of the golden cases, a regression's on the recorded outputs."""
@@ -194,7 +238,7 @@ class Evaluator:
             outputs=cases_spec.heldout.targets,
         )
         with placed(_places(self.spec, cases_spec.heldout)):
-            return self._run(loaded.predict, cases, cases.expected, scorer)
+            return self._run(loaded.predict, cases, cases.expected, scorer).whole()
 
     def baseline(
         self, sets: Mapping[str, HeldOut], wanted: BaselineSpec
@@ -211,6 +255,29 @@ class Evaluator:
         with loaded.unchanged():
             return self.ledgers(loaded, sets), loaded.checkpoint
 
+    def _rows(
+        self,
+        loaded: Loaded,
+        name: str,
+        source: engine.Source,
+        *,
+        expected: int,
+        scorer: Scorer,
+        predict: engine.Predict | None = None,
+        enough: Callable[[Ledger], bool] | None = None,
+        look_every: int = 1,
+    ) -> engine.Rows:
+        heldout = self.spec.heldouts[name]
+        return self._run(
+            predict or self._predict_for(loaded, heldout),
+            source,
+            expected,
+            scorer,
+            causal=heldout.shift,
+            enough=enough,
+            look_every=look_every,
+        )
+
     def _run(
         self,
         predict: engine.Predict,
@@ -221,14 +288,14 @@ class Evaluator:
         causal: bool = False,
         enough: Callable[[Ledger], bool] | None = None,
         look_every: int = 1,
-    ) -> Ledger:
+    ) -> engine.Rows:
         with self.progress(expected) as advance:
 
             def count(rows: int) -> None:
                 self.count(rows)
                 advance(rows)
 
-            return engine.evaluate(
+            return engine.evaluate_rows(
                 predict,
                 source,
                 scorer,
@@ -269,11 +336,6 @@ class Evaluator:
             outputs=spec.heldout.targets if spec.task is Task.REGRESSION else (),
             ignore_index=spec.heldout.ignore_index if ignore_index is None else ignore_index,
         )
-
-
-def digest_of(checkpoint: CheckpointInfo) -> str:
-    """One digest of all files of a checkpoint: the file's own where there is one."""
-    return sha256_of_digests([file.sha256 for file in checkpoint.files])
 
 
 def _builder(factory: CodeRef, resolve: Resolve) -> Callable[[], Any]:

@@ -4,6 +4,7 @@ Nothing here touches the environment, the network or the screen; the clock and t
 display are passed in.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -23,13 +24,16 @@ from model_eval.errors import (
     SpecError,
 )
 from model_eval.imports import uncollected
+from model_eval.joining import Joined, join, require_same, require_same_code, sealed
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
 from model_eval.loosening import held_gates, loosenings
+from model_eval.parts import Shard
 from model_eval.power import power_of
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
 from model_eval.spec.catalog import CLASSIFICATION
+from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.spec.source import read
 from model_eval.stats import right_by_id
@@ -37,6 +41,7 @@ from model_eval.stopping import Watch, early_of
 from model_eval.store.place import Store
 from model_eval.store.recall import recalled
 from model_eval.store.reuse import Reuse
+from model_eval.team import Team
 from model_eval.types import (
     MAIN_HELDOUT,
     BatchSizeFrom,
@@ -59,6 +64,7 @@ Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 _NOT_EARLY = (
     "the run did not end early: a gate of the base branch can be decided on all samples alone"
 )
+_NOT_EARLY_IN_PARTS = "the run did not end early: that is decided in one process alone"
 _NO_BASE_SPEC = "the base branch has no such spec, so nothing says what this one may not loosen"
 _WRONG_BASE_SPEC = "the base branch's spec is wrong, so there is nothing to hold this one against"
 
@@ -93,6 +99,9 @@ def evaluate(
     base: BaseBranch | None = None,
     compare: bool = True,
     store: Store | None = None,
+    shard: Shard | None = None,
+    shards: Sequence[Path] | None = None,
+    team: Team | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -104,6 +113,9 @@ def evaluate(
         base: what the spec is compared with; None compares it with nothing.
         compare: whether the baseline is looked at; a baseline itself is evaluated without.
         store: where measurements of earlier runs are; None measures everything.
+        shard: which part of the samples is run, which is not judged then; None is all of them.
+        shards: folders with the ledgers of all parts, which are joined in place of a run.
+        team: the processes that share out this run; only the first one's report is judged.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
@@ -119,6 +131,9 @@ def evaluate(
             draft=draft,
             compare=compare,
             store=store,
+            shard=shard,
+            shards=shards,
+            team=team,
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
@@ -130,7 +145,9 @@ def evaluate(
         )
         stopped = EvaluationError(
             f"{what} after {draft.done} of {draft.expected} samples",
-            remedy="run it again, with more time",
+            remedy="run it again, with more time"
+            if team is None
+            else "torchrun stops all processes when one dies: look at what each of them printed",
         )
         return _refused(draft.report, stopped)
     except BaseException as error:
@@ -155,11 +172,14 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     Raises:
         OutputError: the folder cannot be written, or is full.
     """
+    report = evaluation.report
     for name, rows in evaluation.ledgers.items():
         file = output.LEDGER if name == MAIN_HELDOUT else output.ledger_name(name)
         with output.whole(folder / file) as part:
             ledger.save(rows, part)
-    output.save_report(evaluation.report, folder)
+            if report.shard is not None:
+                report = sealed(report, name, part)
+    output.save_report(report, folder)
 
 
 def _evaluate(
@@ -172,6 +192,9 @@ def _evaluate(
     draft: Draft,
     compare: bool,
     store: Store | None,
+    shard: Shard | None,
+    shards: Sequence[Path] | None,
+    team: Team | None,
 ) -> Evaluation:
     spec = load_spec(path, roots=roots)
     if not compare:
@@ -193,8 +216,12 @@ def _evaluate(
         ),
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
-    reuse = Reuse(spec, store) if store is not None else None
+    in_parts = shard is not None or shards is not None or team is not None
+    reuse = Reuse(spec, store) if store is not None and not in_parts else None
+    if store is not None and in_parts:
+        store.say("a run in parts uses no store of measurements")
     found = reuse.find() if reuse is not None else None
+    joined = None if shards is None else _joined(shards, spec, draft)
 
     @cache
     def session() -> "Session":
@@ -202,9 +229,18 @@ def _evaluate(
         with uncollected():
             from model_eval.session import Session
 
+        if team is not None:
+            team.begin()
         # The environment of what was measured is not that of a baseline which is measured now.
         known = draft if found is None else replace(draft)
-        return Session(spec, known, progress=progress, clock=clock)
+        return Session(
+            spec,
+            known,
+            progress=progress,
+            clock=clock,
+            in_parts=in_parts,
+            local=0 if team is None else team.rank.local,
+        )
 
     expected = (
         found.measured.expected
@@ -216,13 +252,26 @@ def _evaluate(
     draft.learn(power=power)
     if spec.decisions.refuse_underpowered:
         require_power(spec, power)
+    if team is not None:
+        shard = team.shard
+    if shard is not None:
+        known, ledgers = session().measure_part(shard)
+        part = Evaluation(report=replace(known, timings=_timings(draft, clock())), ledgers=ledgers)
+        if team is None:
+            return part
+        joined = _gathered(part, team, draft)
+        if joined is None:
+            return replace(part, ledgers={})
     watch = None
     if found is not None:
         measured = recalled(found, spec, draft, clock)
     else:
-        watch = _watch(spec, base_spec, base, expected[MAIN_HELDOUT], draft)
+        if joined is None:
+            watch = _watch(spec, base_spec, base, expected[MAIN_HELDOUT], draft)
+        elif spec.run.stop_early:
+            draft.note(_NOT_EARLY_IN_PARTS)
         before = len(draft.report.notes)
-        measured = session().measure(watch)
+        measured = session().measure(watch, joined)
         if reuse is not None:
             reuse.keep(measured, notes=measured.report.notes[before:])
     _look_up(spec, draft)
@@ -250,6 +299,29 @@ def _evaluate(
     )
     report = replace(report, timings=_timings(draft, clock()))
     return Evaluation(report=report, ledgers=measured.ledgers)
+
+
+def _joined(shards: Sequence[Path], spec: EvalSpec, draft: Draft) -> Joined:
+    """The shards' ledgers, which must be of this spec."""
+    joined = join(shards)
+    require_same(draft.report, joined.report, who="this run")
+    require_same_code(digest_of_code(spec), joined.report, who="this run")
+    draft.note(*joined.notes)
+    return joined
+
+
+def _gathered(part: Evaluation, team: Team, draft: Draft) -> Joined | None:
+    """The ledgers of all processes, in the first of them; None in the others."""
+    with tempfile.TemporaryDirectory(prefix="model-eval-parts-") as scratch:
+        own = Path(scratch) / "own"
+        own.mkdir()
+        save(part, own)
+        folders = team.gather(own, Path(scratch))
+        if folders is None:
+            return None
+        joined = join(folders, noun="rank")
+    draft.note(*joined.notes)
+    return joined
 
 
 def _watch(

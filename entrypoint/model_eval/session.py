@@ -11,16 +11,46 @@ from functools import cached_property, partial
 
 from model_eval import after, engine, usercode
 from model_eval.draft import Draft
-from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets
+from model_eval.errors import PartsError
+from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets, placed
 from model_eval.heldout import HeldOut, Shuffled
+from model_eval.joining import (
+    Joined,
+    completion_of_part,
+    marked,
+    part_report,
+    require_digest,
+    require_labels,
+    require_same,
+)
 from model_eval.ledger import Ledger
 from model_eval.measured import Measured
+from model_eval.parts import BATCH_SIZE, Range, Shard, range_of
+from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.stopping import Watch, rows_between_looks
-from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, SetInfo, Stopped
+from model_eval.tasks import COUNTED_UP
+from model_eval.types import (
+    GOLDEN_HELDOUT,
+    MAIN_HELDOUT,
+    BatchSizeFrom,
+    CheckpointInfo,
+    PartInfo,
+    Report,
+    SetInfo,
+    ShardInfo,
+    Stopped,
+)
+from model_eval.wording import quote
+
+FIXED_NOTE = (
+    f"`run.batch_size: auto` is {BATCH_SIZE} in a run in parts: parts that measured it would not have "
+    "the same batches"
+)
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the number of samples, a context whose value is called with each batch's size."""
+NOT_COMPILED_NOTE = "not compiled: parts of a run would not agree on whether that pays, and differ in their last digits"
 
 
 class Session:
@@ -31,15 +61,25 @@ class Session:
         draft: learns of the device, the checkpoint and the sets as they are found.
         progress: shows how far an evaluation is.
         clock: seconds, monotonic.
+        in_parts: whether the samples are shared out, so that the size of batches is not measured.
+        local: which of the processes on this machine this is, where there are several.
     """
 
     def __init__(
-        self, spec: EvalSpec, draft: Draft, *, progress: Progress, clock: Callable[[], float]
+        self,
+        spec: EvalSpec,
+        draft: Draft,
+        *,
+        progress: Progress,
+        clock: Callable[[], float],
+        in_parts: bool = False,
+        local: int = 0,
     ) -> None:
         self._spec, self._draft, self._progress, self._clock = spec, draft, progress, clock
+        self._in_parts = in_parts
         run = spec.run
         self._resolve = partial(usercode.resolve, base=spec.source.path.parent)
-        self.device = engine.resolve_device(run.device, location=run.device_location)
+        self.device = engine.resolve_device(run.device, location=run.device_location, local=local)
         engine.prepare(seed=run.seed, precision=run.precision)
         draft.learn(environment=engine.environment_of(self.device, requested=run.device))
 
@@ -66,38 +106,51 @@ class Session:
             resolve=self._resolve,
             progress=self._progress,
             count=self._draft.count,
-            batch_size=engine.batch_size_of(
-                self._spec.run.batch_size, free=partial(engine.free, self.device), most=most
-            ),
+            batch_size=self._batch_size(most),
         )
 
-    def measure(self, watch: Watch | None = None) -> Measured:
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The checkpoint in its model.
+
+        Raises:
+            CheckpointError, UserCodeError: it cannot be loaded.
+        """
+        loaded = self.evaluator.load(self._spec.checkpoint, self._spec.model.factory)
+        self._draft.learn(checkpoint=loaded.checkpoint)
+        self._draft.ready = self._clock()
+        return loaded
+
+    def measure(self, watch: Watch | None = None, joined: Joined | None = None) -> Measured:
         """Runs the checkpoint on every set, and then what is measured after that.
 
         Args:
             watch: ends the main set's run as soon as its gates are decided; its samples then come
                 in a random order.
+            joined: the ledgers of shards, in place of the run on every set.
 
         Raises:
+            PartsError: these are not ledgers of this checkpoint on these sets.
             ModelEvalError: it cannot be done.
         """
-        spec, draft, sets = self._spec, self._draft, self.sets
-        loaded = self.evaluator.load(spec.checkpoint, spec.model.factory)
-        draft.learn(checkpoint=loaded.checkpoint)
-        draft.ready = self._clock()
+        spec, draft, sets, loaded = self._spec, self._draft, self.sets, self.loaded
         main = sets.heldouts[MAIN_HELDOUT]
         kept = self._keeping(main, in_random_order=watch is not None)
-        compiling = self.evaluator.compiling(loaded, main.expected) if spec.run.compile else None
+        compiles = spec.run.compile and not self._in_parts
+        compiling = self.evaluator.compiling(loaded, main.expected) if compiles else None
         with loaded.unchanged():
-            ledgers = self.evaluator.ledgers(
-                loaded,
-                sets.heldouts,
-                {MAIN_HELDOUT: kept},
-                {MAIN_HELDOUT: compiling} if compiling else None,
-                enough=watch,
-                look_every=rows_between_looks(main.expected),
-            )
-            golden = self.evaluator.golden(loaded, sets.golden) if sets.golden else None
+            if joined is not None:
+                ledgers, golden = self._held_against(joined, kept), joined.golden
+            else:
+                ledgers = self.evaluator.ledgers(
+                    loaded,
+                    sets.heldouts,
+                    {MAIN_HELDOUT: kept},
+                    {MAIN_HELDOUT: compiling} if compiling else None,
+                    enough=watch,
+                    look_every=rows_between_looks(main.expected),
+                )
+                golden = self.evaluator.golden(loaded, sets.golden) if sets.golden else None
         draft.evaluated = self._clock()
         if watch is not None and watch.ended:
             draft.learn(stopped=Stopped(samples=watch.seen, of=main.expected))
@@ -109,6 +162,62 @@ class Session:
         sample = kept.sample(len(rows) if draft.report.stopped else None)
         self._measure_after(loaded, sample, rows)
         return Measured(report=draft.report, ledgers=ledgers, golden=golden)
+
+    def measure_part(self, shard: Shard) -> tuple[Report, Mapping[str, Ledger]]:
+        """Runs the checkpoint on one part of every set; golden cases are the first shard's.
+
+        Returns:
+            A report without a verdict, and the ledgers of what is not empty.
+
+        Raises:
+            ModelEvalError: it cannot be done.
+        """
+        draft, sets, loaded = self._draft, self.sets, self.loaded
+        grid = self.evaluator.batch_size.size
+        ranges = {n: range_of(h.expected, shard, grid=grid) for n, h in sets.heldouts.items()}
+        draft.expected = sum(stop - start for start, stop in ranges.values())
+        with loaded.unchanged():
+            found = self.evaluator.parts(loaded, sets.heldouts, ranges)
+            if sets.golden is not None:
+                cases = sets.golden.expected if shard.index == 1 else 0
+                ranges[GOLDEN_HELDOUT] = Range(0, cases)
+                if cases:
+                    ledger = self.evaluator.golden(loaded, sets.golden)
+                    found[GOLDEN_HELDOUT] = (
+                        replace(ledger, checkpoint=loaded.checkpoint.digest),
+                        False,
+                    )
+        draft.evaluated = self._clock()
+        expected = {name: one.expected for name, one in sets.all.items()}
+        ledgers = {name: ledger for name, (ledger, _) in found.items()}
+        self._learn_run()
+        draft.learn(
+            heldout=sets.heldouts[MAIN_HELDOUT].info(whole=False),
+            completion=completion_of_part(ledgers.get(MAIN_HELDOUT), expected[MAIN_HELDOUT]),
+            more_heldout=tuple(
+                SetInfo(
+                    name=name,
+                    heldout=heldout.info(whole=False),
+                    completion=completion_of_part(ledgers.get(name), heldout.expected),
+                )
+                for name, heldout in sets.all.items()
+                if name != MAIN_HELDOUT
+            ),
+        )
+        parts = tuple(
+            PartInfo(
+                heldout=name,
+                start=start,
+                stop=stop,
+                of=expected[name],
+                like_probabilities=name not in found or found[name][1],
+            )
+            for name, (start, stop) in ranges.items()
+        )
+        info = ShardInfo(
+            index=shard.index, of=shard.of, grid=grid, code=digest_of_code(self._spec), parts=parts
+        )
+        return part_report(draft.report, info), marked(ledgers, draft.report, info)
 
     def _keeping(self, main: HeldOut, *, in_random_order: bool) -> engine.Keeping:
         run = self._spec.run
@@ -122,8 +231,59 @@ class Session:
         """The ledgers of a baseline's checkpoint; see `Evaluator.baseline`."""
         return self.evaluator.baseline(self.sets.heldouts, wanted)
 
+    def _batch_size(self, most: int) -> engine.BatchSize:
+        stated = self._spec.run.batch_size
+        if self._in_parts and self._spec.run.compile:
+            self._draft.note(NOT_COMPILED_NOTE)
+        if stated is None and self._in_parts:
+            self._draft.note(FIXED_NOTE)
+            return engine.BatchSize(BATCH_SIZE, BatchSizeFrom.PARTS)
+        return engine.batch_size_of(stated, free=partial(engine.free, self.device), most=most)
+
+    def _held_against(self, joined: Joined, kept: engine.Keeping) -> Mapping[str, Ledger]:
+        """The ledgers of shards, after every row was compared with its sample's labels.
+
+        That reads the sets once, without the model; of the main set a sample is kept.
+        """
+        sets, size = self.sets, self.evaluator.batch_size
+        require_same(self._draft.report, joined.report, who="this run")
+        if more := joined.ledgers.keys() - sets.heldouts.keys():
+            raise PartsError(
+                f"the shards have the held-out set {quote(min(more))}, and the spec not"
+            )
+        if joined.batch_size < size.size:
+            size.lower(joined.batch_size)
+        total = sum(one.expected for one in sets.all.values())
+        with self._progress(total) as advance:
+            for name, heldout in sets.all.items():
+                rows = joined.golden if name == GOLDEN_HELDOUT else joined.ledgers.get(name)
+                labels = heldout.labels(size.multiple)
+                if name == MAIN_HELDOUT and heldout.scattered:
+                    kept.fetch(heldout.part)
+                elif name == MAIN_HELDOUT:
+                    labels = (block.labels for block in kept.blocks(size.multiple))
+                targets = rows is None or rows.task not in COUNTED_UP
+                columns = (engine.label_columns(one, target=targets) for one in labels)
+                require_labels(name, rows, columns, expected=heldout.expected, progress=advance)
+                require_digest(name, joined.report, heldout.info().sha256)
+        for name, rows in joined.ledgers.items():
+            scorer = self.evaluator.scorer_of(name, sets.heldouts)
+            with placed(self.evaluator.places(name)):
+                scorer.require_logits(name in joined.like_probabilities, rows["finite"])
+                scorer.require_counted(rows.columns)
+        return {
+            name: replace(rows, heldout=sets.heldouts[name].info().sha256)
+            for name, rows in joined.ledgers.items()
+        }
+
+    def _learn_run(self) -> None:
+        settings, size = self._draft.report.run, self.evaluator.batch_size
+        if settings is not None:
+            known = replace(settings, batch_size=size.size, batch_size_from=size.origin)
+            self._draft.learn(run=known)
+
     def _learn_of_sets(self, ledgers: Mapping[str, Ledger], golden: Ledger | None) -> None:
-        draft, sets, size = self._draft, self.sets, self.evaluator.batch_size
+        draft, sets = self._draft, self.sets
         main, stopped = sets.heldouts[MAIN_HELDOUT], draft.report.stopped
         further = [
             (name, sets.heldouts[name], rows)
@@ -132,9 +292,7 @@ class Session:
         ]
         if golden is not None and sets.golden is not None:
             further.append((GOLDEN_HELDOUT, sets.golden, golden))
-        if draft.report.run is not None:
-            settings = replace(draft.report.run, batch_size=size.size, batch_size_from=size.origin)
-            draft.learn(run=settings)
+        self._learn_run()
         draft.learn(
             heldout=main.info(),
             completion=ledgers[MAIN_HELDOUT].completion(

@@ -24,6 +24,7 @@ from model_eval.types import Fault, Report
 _GRACE_SECONDS = 8
 """After a signal the child may finish its report; GitHub kills after ten seconds."""
 
+_STATUSES = range(5)
 _HIDDEN_PREFIXES = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_")
 _HIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "_KEY")
 
@@ -46,10 +47,10 @@ def supervise(
     meanwhile: Callable[[], None],
     deadline: float | None = None,
 ) -> Report:
-    """Runs `model-eval run … --supervised` and returns the report it left.
+    """Runs `model-eval … --supervised` and returns the report it left.
 
     Args:
-        arguments: of the child's command line, after `run`.
+        arguments: the child's command line, which begins with the command.
         name: what a report made here is called, where the child leaves none.
         output: the folder of the three files; files of an earlier run are removed first.
         environ: the parent's environment, from which the child's is taken.
@@ -58,7 +59,7 @@ def supervise(
     """
     remove_stale(output)
     ending = _run(
-        [sys.executable, "-I", "-m", "model_eval", "run", *arguments, "--supervised"],
+        [sys.executable, "-I", "-m", "model_eval", *arguments, "--supervised"],
         environ=child_environ(environ),
         meanwhile=meanwhile,
         deadline=deadline,
@@ -71,6 +72,38 @@ def supervise(
         report = error_report(name, _faults(ending, error), exit_code=4)
         save_report(report, output)
         return report
+
+
+def relay(
+    arguments: Sequence[str],
+    *,
+    output: Path,
+    environ: Mapping[str, str],
+    deadline: float | None = None,
+) -> int:
+    """Runs one of several processes that share out a run, and returns how it ended.
+
+    The first process alone judges and leaves a report to be read. A child that leaves none has not
+    come to its end, whatever its status is.
+
+    Args:
+        arguments: as for `supervise`.
+        output: a folder of its own, which is thrown away.
+        environ: as for `supervise`.
+        deadline: as for `supervise`.
+    """
+    ending = _run(
+        [sys.executable, "-I", "-m", "model_eval", *arguments, "--supervised"],
+        environ=child_environ(environ),
+        meanwhile=lambda: None,
+        deadline=deadline,
+    )
+    try:
+        read_report(output / REPORT)
+    except ReportError as error:
+        sys.stderr.write("".join(f"{fault}\n" for fault in _faults(ending, error)))
+        return 4
+    return ending.status if ending.status in _STATUSES else 4
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:

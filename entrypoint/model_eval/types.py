@@ -4,6 +4,7 @@ A `Report` is all that is known after a run. It is written as `report.json`, rea
 the publisher, and rendered; nothing else crosses from the evaluation to its readers.
 """
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,11 +41,15 @@ class Severity(StrEnum):
 
 
 class BatchSizeFrom(StrEnum):
-    """Who chose the size of batches: the spec, a measurement, or the memory, which ended before."""
+    """Who chose the size of batches: the spec, a measurement, or the memory, which ended before.
+
+    `PARTS` is neither: a run in parts has one size for all of them, which none can measure alone.
+    """
 
     SPEC = "spec"
     MEASURED = "measured"
     MEMORY = "memory"
+    PARTS = "parts"
 
 
 class DecideOn(StrEnum):
@@ -491,6 +496,14 @@ class CheckpointInfo:
     built_on_meta: bool
     pinned: bool
 
+    @property
+    def digest(self) -> str:
+        """One digest of all files: the file's own where there is one."""
+        digests = [file.sha256 for file in self.files]
+        if len(digests) == 1:
+            return digests[0]
+        return hashlib.sha256(",".join(digests).encode()).hexdigest()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldOutInfo:
@@ -587,6 +600,45 @@ class RunSettings:
     memory_format: str = "contiguous"
     compiled: bool | None = None
     stop_early: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartInfo:
+    """The samples [start, stop) of a held-out set, which one shard evaluated.
+
+    Attributes:
+        heldout: the name of the set.
+        of: how many samples the set has.
+        like_probabilities: whether every finite output looks like a probability, so that only all
+            parts together tell whether the spec calls it something else.
+        sha256: of the ledger's file; None where there are no samples.
+    """
+
+    heldout: str
+    start: int
+    stop: int
+    of: int
+    like_probabilities: bool = False
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardInfo:
+    """One of several runs that share out the samples of a spec; nothing is judged in it.
+
+    Attributes:
+        index: which one, counting from 1.
+        of: how many there are.
+        grid: ranges begin at multiples of this, the size of batches where memory allows it.
+        code: the digest of the files that the spec names as code.
+        parts: what it evaluated of each held-out set, and of the golden cases.
+    """
+
+    index: int
+    of: int
+    grid: int
+    code: str
+    parts: tuple[PartInfo, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -726,6 +778,7 @@ class Report:
         cost: how the costs among the estimates were measured; None where none needs timing.
         noise: how far the numbers hang on how the model is run.
         control: what untrained models reach; None where the spec turns it off.
+        shard: which part of a run this is, which was not judged; None of a whole run.
         stopped: that it ended early, so that all else is of fewer samples than the set has; None where
             it did not.
         reused: what an earlier run measured; None where this one measured everything.
@@ -765,5 +818,6 @@ class Report:
     cost: CostInfo | None = None
     noise: NoiseInfo | None = None
     control: ControlInfo | None = None
+    shard: ShardInfo | None = None
     stopped: Stopped | None = None
     reused: ReusedInfo | None = None

@@ -30,7 +30,7 @@ def cli(*arguments, **environ):
     [
         ([], "model-eval: the following arguments are required: COMMAND; see `model-eval --help`\n"),
         (["run"], "model-eval run: the following arguments are required: SPEC; see `model-eval run --help`\n"),
-        (["judge"], "model-eval: argument COMMAND: invalid choice: 'judge' (choose from 'run', 'validate', 'publish', 'base-spec', 'record'); see `model-eval --help`\n"),
+        (["judge"], "model-eval: argument COMMAND: invalid choice: 'judge' (choose from 'run', 'merge', 'validate', 'publish', 'base-spec', 'record'); see `model-eval --help`\n"),
         (["run", "a.yaml", "--gpu"], "model-eval: unrecognized arguments: --gpu; see `model-eval --help`\n"),
     ],
 )  # fmt: skip

@@ -47,6 +47,23 @@ def round_trip(ledger, path):
     return open_ledger(path)
 
 
+def test_a_part_says_what_it_is_part_of(tmp_path):
+    part = {"shard": 2, "of": 8, "heldout": "heldout", "spec": "abc"}
+    assert round_trip(replace(BINARY, part=part), tmp_path / "a.parquet").part == part
+    assert round_trip(BINARY, tmp_path / "b.parquet").part is None
+
+
+@pytest.mark.parametrize("part", [[1], "2/8", {"of": 1.5}, {"of": None}, {"of": True}])
+def test_a_part_that_is_no_list_of_facts(tmp_path, part):
+    path = tmp_path / "a.parquet"
+    save(BINARY, path)
+    table = pq.read_table(path)
+    known = json.loads(table.schema.metadata[b"model_eval"]) | {"part": part}
+    pq.write_table(table.replace_schema_metadata({"model_eval": json.dumps(known)}), path)
+    with pytest.raises(ReportError, match="is no list of facts"):
+        open_ledger(path)
+
+
 def assert_same(some, other):
     assert (some.task, some.classes, some.outputs) == (other.task, other.classes, other.outputs)
     assert list(some.columns) == list(other.columns)

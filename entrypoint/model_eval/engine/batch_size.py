@@ -34,9 +34,9 @@ class BatchSize:
         origin: who says so.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, origin: BatchSizeFrom = BatchSizeFrom.SPEC) -> None:
         self.size = size
-        self.origin = BatchSizeFrom.SPEC
+        self.origin = origin
 
     @property
     def multiple(self) -> int:

@@ -10,20 +10,24 @@ from model_eval.errors import DeviceError
 from model_eval.types import DeviceInfo, Environment, Location
 
 
-def resolve_device(requested: str, *, location: Location | None = None) -> torch.device:
+def resolve_device(
+    requested: str, *, location: Location | None = None, local: int = 0
+) -> torch.device:
     """The device that a spec asks for.
 
     Args:
         requested: `auto` (the accelerator if there is one, else the CPU), `cpu`, or a device
             type that torch knows, with or without an index.
         location: the place in the spec, for the error.
+        local: of several processes on this machine which one asks: where no index is named they take
+            the devices in turn.
 
     Raises:
         DeviceError: there is no such device here.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if requested == "auto":
-        return torch.device(accelerator.type, 0) if accelerator else torch.device("cpu")
+        return _own(accelerator.type, local) if accelerator else torch.device("cpu")
     try:
         device = torch.device(requested)
     except RuntimeError as error:
@@ -42,6 +46,8 @@ def resolve_device(requested: str, *, location: Location | None = None) -> torch
             "or write `device: auto`",
             location=location,
         )
+    if ":" not in requested:
+        return _own(device.type, local)
     index = device.index or 0
     if index >= torch.accelerator.device_count():
         raise DeviceError(
@@ -50,6 +56,10 @@ def resolve_device(requested: str, *, location: Location | None = None) -> torch
             location=location,
         )
     return torch.device(device.type, index)
+
+
+def _own(kind: str, local: int) -> torch.device:
+    return torch.device(kind, local % max(1, torch.accelerator.device_count()))
 
 
 def describe_device(device: torch.device, *, requested: str) -> DeviceInfo:

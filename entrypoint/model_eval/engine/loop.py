@@ -1,9 +1,11 @@
 """The scoring side: runs the held-out set through `predict` and keeps what the ledger needs."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import perf_counter
 
 import torch
+from torch import Tensor
 
 from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
@@ -24,6 +26,43 @@ from model_eval.tasks import Scorer
 _CPU = torch.device("cpu")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Rows:
+    """What the samples left, before it is a ledger.
+
+    Attributes:
+        columns: the ledger's, and what the scorer passes on to itself.
+        outputs: all of them, where the scorer keeps them.
+    """
+
+    scorer: Scorer
+    columns: Mapping[str, Array]
+    outputs: Tensor | None
+
+    def whole(self) -> Ledger:
+        """The ledger, where these are all samples of the set.
+
+        Raises:
+            EvaluationError: outputs are not what the spec says they are.
+            HeldOutError: nothing of the set is counted.
+        """
+        self.scorer.require_declared(self.columns, self.outputs)
+        self.scorer.require_counted(self.columns)
+        return self.scorer.ledger(self.columns, self.outputs)
+
+    def part(self) -> tuple[Ledger, bool]:
+        """The ledger of some samples, and whether every output looks like a probability and must not.
+
+        Whether that is an error only all parts together tell: see `Scorer.require_logits`.
+
+        Raises:
+            EvaluationError: an output is not the probability that the spec says it is.
+        """
+        self.scorer.require_probabilities(self.columns)
+        like = self.scorer.all_like_probabilities(self.columns, self.outputs)
+        return self.scorer.ledger(self.columns, self.outputs), like
+
+
 def evaluate(
     predict: Predict,
     heldout: Source,
@@ -37,7 +76,35 @@ def evaluate(
     enough: Enough | None = None,
     look_every: int = 1,
 ) -> Ledger:
-    """Runs every held-out sample through the model once, the first few of them twice more.
+    """The ledger of a whole held-out set; see `evaluate_rows` and `Rows.whole`."""
+    return evaluate_rows(
+        predict,
+        heldout,
+        scorer,
+        batch_size=batch_size,
+        progress=progress,
+        device=device,
+        causal=causal,
+        expected=expected,
+        enough=enough,
+        look_every=look_every,
+    ).whole()
+
+
+def evaluate_rows(
+    predict: Predict,
+    heldout: Source,
+    scorer: Scorer,
+    *,
+    batch_size: BatchSize,
+    progress: Callable[[int], None],
+    device: torch.device = _CPU,
+    causal: bool = False,
+    expected: int = 0,
+    enough: Enough | None = None,
+    look_every: int = 1,
+) -> Rows:
+    """Runs every sample that is given through the model once, the first few of them twice more.
 
     Args:
         predict: the model's side; it is handed inputs only.
@@ -89,8 +156,7 @@ def evaluate(
         raise EvaluationError("the held-out set gave no samples")
     every = table.since(0)
     outputs = None if kept is None else kept.all()
-    scorer.require_declared(every, outputs)
-    return scorer.ledger(every, outputs)
+    return Rows(scorer=scorer, columns=every, outputs=outputs)
 
 
 class _Runner:

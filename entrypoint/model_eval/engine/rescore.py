@@ -42,6 +42,7 @@ def ledger_of(outputs: Tensor, sample: Sample, scorer: Scorer) -> Ledger:
 
     Raises:
         EvaluationError: the outputs are not those of the task.
+        HeldOutError: nothing of these samples is counted.
     """
     labels = sample.rows.labels
     with torch.inference_mode():
@@ -50,7 +51,9 @@ def ledger_of(outputs: Tensor, sample: Sample, scorer: Scorer) -> Ledger:
     kept = None
     if scorer.keeps_outputs:
         kept = outputs if outputs.dtype == torch.float64 else outputs.float()
-    return scorer.ledger({**label_columns(labels, target=scorer.keeps_targets), **columns}, kept)
+    columns |= label_columns(labels, target=scorer.keeps_targets)
+    scorer.require_counted(columns)
+    return scorer.ledger(columns, kept)
 
 
 def rows_of(ledger: Ledger, sample: Sample) -> Ledger:

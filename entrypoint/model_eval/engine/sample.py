@@ -1,12 +1,13 @@
 """A few held-out samples that stay in memory, for the checks and timings after the pass."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from model_eval.errors import HeldOutError
 from model_eval.heldout import Batch
 from model_eval.heldout.batch import join, select
 from model_eval.heldout.feed import rebatch
@@ -82,6 +83,23 @@ class Keeping:
             start += len(batch)
             yield batch
 
+    def fetch(self, part: Callable[[int, int], Source]) -> None:
+        """Keeps the same samples without a pass, where each can be read by itself.
+
+        Args:
+            part: gives a source of the samples [start, stop) of the set.
+
+        Raises:
+            HeldOutError: they have different shapes, which a pass would have found.
+        """
+        chosen = self._positions = self._choose(next(part(0, 1).blocks(1)))
+        self._kept = [one for at in chosen.tolist() for one in part(at, at + 1).blocks(1)]
+        if len({_shapes(one) for one in self._kept}) > 1:
+            raise HeldOutError(
+                "samples of the held-out set differ in shape",
+                remedy="give every sample the same shape: resize, or pad",
+            )
+
     def sample(self, evaluated: int | None = None) -> Sample:
         """What was kept.
 
@@ -111,3 +129,7 @@ class Keeping:
             return np.arange(count)
         chosen = np.random.default_rng(self.seed).choice(self.expected, count, replace=False)
         return np.sort(chosen)
+
+
+def _shapes(batch: Batch) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(value.shape[1:]) for value in (*batch.args, *batch.kwargs.values()))

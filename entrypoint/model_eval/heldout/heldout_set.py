@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from model_eval.errors import HeldOutError
-from model_eval.heldout.batch import Batch
+from model_eval.heldout.batch import Batch, Labels
 from model_eval.heldout.digest import Seal, check_pin
 from model_eval.heldout.feed import rebatch
 from model_eval.heldout.inputs import Input, bind, convert
@@ -74,11 +74,22 @@ class HeldOut:
         """Gives every sample once, in order, each batch but the last of this size; see `blocks`."""
         return rebatch(self.blocks(batch_size), batch_size)
 
-    def blocks(self, multiple: int) -> Iterator[Batch]:
+    @property
+    def scattered(self) -> bool:
+        """Whether a sample costs the same wherever it is, and much: each is a file to be decoded."""
+        return isinstance(self.reader, ImageFolderReader)
+
+    def part(self, start: int, stop: int) -> "Part":
+        """A source of the samples [start, stop) alone."""
+        return Part(self, start, stop)
+
+    def blocks(self, multiple: int, *, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Gives every sample once, in order; may be called again.
 
         Args:
             multiple: of which the samples of a block are a multiple, where the file allows it.
+            start: the first sample, counting from 0; where no id is named, this is its id.
+            stop: the one after the last; None for the end of the set.
 
         Raises:
             HeldOutError: a sample cannot be used, or there are not as many as there must be.
@@ -89,8 +100,8 @@ class HeldOut:
         rows = multiple * max(1, _BLOCK_BYTES // max(1, reader.row_bytes * multiple))
         unique = UniqueIds(place_of(self._spec, "id"))
         shapes: dict[int, torch.Tensor] = {}
-        start = 0
-        for chunk in reader.chunks(self._columns, rows):
+        end = self.expected if stop is None else stop
+        for chunk in reader.chunks(self._columns, rows, start=start, stop=stop):
             labels, named = self._labels.read(chunk, start)
             tensors = [convert(source, chunk, named) for source in self.inputs]
             for index, (source, tensor) in enumerate(zip(self.inputs, tensors, strict=True)):
@@ -104,16 +115,38 @@ class HeldOut:
                 kwargs=dict(zip(self._kwargs, tensors[args:], strict=True)),
                 labels=labels,
             )
-        if start != self.expected:
+        if start != end:
             raise HeldOutError(
-                f"{quote(source_of(self._spec))} gave {start} samples, {self.expected} are expected",
+                f"{quote(source_of(self._spec))} gave {start} samples, {end} are expected",
                 remedy="write the file again; it may have changed while it was read",
                 location=self._spec.location,
             )
         unique.check()
 
-    def info(self) -> HeldOutInfo:
+    def labels(self, multiple: int = 1) -> Iterator[Labels]:
+        """The labels of every sample once, in order, without inputs where these are in a file.
+
+        Args:
+            multiple: so many whole samples of a loader are in memory at a time.
+
+        Raises:
+            HeldOutError, UserCodeError: as in `blocks`.
+        """
+        if isinstance(self.reader, LoaderReader):  # an item is whole, and the pass gives its digest
+            yield from (block.labels for block in self.blocks(multiple))
+            return
+        start = 0
+        rows = max(1, min(_LABEL_ROWS, _LABEL_BYTES // max(1, self.reader.row_bytes)))
+        for chunk in self.reader.chunks(self._labels.columns, rows):
+            labels, _ = self._labels.read(chunk, start)
+            yield labels
+            start += len(labels)
+
+    def info(self, *, whole: bool = True) -> HeldOutInfo:
         """What was used. Of a loader it is known after a complete pass only.
+
+        Args:
+            whole: whether there was one; else the digest of a loader is empty.
 
         Raises:
             HeldOutError: a file changed since it was opened, a loader was not read to its end,
@@ -130,7 +163,7 @@ class HeldOut:
             self.seal.check_unchanged()
             digest = self.seal.sha256
         else:
-            digest = self._loader_digest()
+            digest = self._loader_digest() if whole else ""
         return HeldOutInfo(
             source=source_of(spec),
             format=spec.format,
@@ -147,12 +180,8 @@ class HeldOut:
     def _check_labels(self) -> None:
         """Reads the labels alone, so that they cannot be the end of a long evaluation."""
         unique = UniqueIds(place_of(self._spec, "id"))
-        start = 0
-        rows = max(1, min(_LABEL_ROWS, _LABEL_BYTES // max(1, self.reader.row_bytes)))
-        for chunk in self.reader.chunks(self._labels.columns, rows):
-            labels, _ = self._labels.read(chunk, start)
+        for labels in self.labels():
             unique.add(labels.ids)
-            start += len(labels)
         unique.check()
 
     def _loader_digest(self) -> str:
@@ -166,6 +195,23 @@ class HeldOut:
             )
         require_pin(spec, digest)
         return digest
+
+
+class Part:
+    """Some samples of a set, as a source of their own.
+
+    Args:
+        heldout: the set.
+        start: its first sample, counting from 0.
+        stop: the one after its last.
+    """
+
+    def __init__(self, heldout: HeldOut, start: int, stop: int) -> None:
+        self._heldout, self._start, self._stop = heldout, start, stop
+
+    def blocks(self, multiple: int) -> Iterator[Batch]:
+        """As `HeldOut.blocks`."""
+        return self._heldout.blocks(multiple, start=self._start, stop=self._stop)
 
 
 def require_pin(spec: HeldOutSpec, found: str) -> None:

@@ -41,6 +41,7 @@ def save(ledger: Ledger, path: Path) -> None:
         "outputs": list(ledger.outputs),
         "heldout": ledger.heldout,
         "checkpoint": ledger.checkpoint,
+        **({} if ledger.part is None else {"part": dict(ledger.part)}),
     }
     table = pa.table(arrays).replace_schema_metadata({_METADATA_KEY: json.dumps(metadata)})
     pq.write_table(table, path, compression="zstd", write_page_checksum=True)
@@ -99,6 +100,7 @@ def _read(file: IO[bytes]) -> Ledger:
         outputs=_names(metadata["outputs"]),
         heldout=_digest(metadata.get("heldout")),
         checkpoint=_digest(metadata.get("checkpoint")),
+        part=_part(metadata.get("part")),
     )
 
 
@@ -122,6 +124,14 @@ def _names(found: Any) -> tuple[str, ...]:
 def _digest(found: Any) -> str | None:
     if found is not None and not isinstance(found, str):
         raise ValueError("what it says about itself is incomplete")
+    return found
+
+
+def _part(found: Any) -> Mapping[str, str | int] | None:
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not all(type(v) in {str, int} for v in found.values()):
+        raise ValueError("what it says of the run that it is a part of is no list of facts")
     return found
 
 

@@ -68,6 +68,8 @@ class Ledger:
         outputs: names of a regression's outputs; empty for every other task.
         heldout: the digest of the held-out set; None where it is not known.
         checkpoint: the digest of the checkpoint's files; None where it is not known.
+        part: which samples of a run in parts these are, and what else must be the same in all of
+            its parts; None of a whole run.
 
     Raises:
         ValueError: a column is missing, unknown, or of another shape or dtype than the task's.
@@ -79,6 +81,7 @@ class Ledger:
     outputs: tuple[str, ...] = ()
     heldout: str | None = None
     checkpoint: str | None = None
+    part: Mapping[str, str | int] | None = None
 
     def __post_init__(self) -> None:
         _require_columns(self.task, self.columns)

@@ -167,9 +167,18 @@ def _require_consistent(report: Report) -> None:
             f"the report claims `{report.verdict}` (exit {report.exit_code}), "
             f"and its gates show `{verdict}`"
         )
+    _require_nothing_judged(report)
     _require_control(report.control)
     _require_square(report)
     _require_counts(report)
+
+
+def _require_nothing_judged(report: Report) -> None:
+    """Refuses a verdict on a part of the samples."""
+    if report.shard is None:
+        return
+    if report.verdict is not Verdict.UNDECIDED or report.gates or report.base_gates:
+        raise ReportError("the report is of one shard, and judges it")
 
 
 def _require_stopped(report: Report) -> None:

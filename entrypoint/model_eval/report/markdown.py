@@ -121,6 +121,10 @@ def _reason(report: Report) -> str:
     """Derived again from the gates: the report's own sentence may hold names that are not ours."""
     if report.verdict is Verdict.ERROR:
         return f"Nothing was judged (exit {report.exit_code})."
+    if (shard := report.shard) is not None:
+        return (
+            f"Shard {shard.index} of {shard.of}: nothing is judged before all of them are joined."
+        )
     _, reason = decide_with_base(
         decide(report.gates, completions_of(report), report.control, report.stopped),
         loosened=report.loosened,
@@ -321,6 +325,7 @@ def _batches(run: RunSettings) -> str:
         BatchSizeFrom.SPEC: "",
         BatchSizeFrom.MEASURED: " (measured)",
         BatchSizeFrom.MEMORY: " (memory ended on larger ones)",
+        BatchSizeFrom.PARTS: " (fixed for a run in parts)",
     }[run.batch_size_from]
     size = "not measured yet" if run.batch_size is None else f"{run.batch_size:,}{how}"
     layout = "" if run.memory_format == "contiguous" else f", {code(run.memory_format)}"

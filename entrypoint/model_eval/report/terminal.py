@@ -40,6 +40,9 @@ def render_terminal(report: Report) -> str:
     if report.notes:
         parts.append("\n".join(f"note: {plain_line(note, limit=400)}" for note in report.notes))
     name = plain_line(report.name, limit=120)
+    if (shard := report.shard) is not None:
+        parts.append(f"{name}: shard {shard.index} of {shard.of} is done; `merge` judges them all")
+        return "\n\n".join(parts) + "\n"
     parts.append(f"{name}: {report.verdict} (exit {report.exit_code}): {_reason(report)}")
     return "\n\n".join(parts) + "\n"
 

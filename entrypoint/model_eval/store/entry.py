@@ -21,7 +21,7 @@ from model_eval.ledger import Ledger, open_ledger
 from model_eval.measured import Measured
 from model_eval.output import LEDGER, ledger_name
 from model_eval.report import error_report, from_json, to_json
-from model_eval.spec.digest import sha256_of, sha256_of_digests
+from model_eval.spec.digest import sha256_of
 from model_eval.spec.files import open_regular
 from model_eval.store.facts import facts_of
 from model_eval.store.key import Key
@@ -119,7 +119,7 @@ def require_complete(measured: Measured, key: Key) -> None:
     checkpoint, heldout = measured.report.checkpoint, measured.report.heldout
     if checkpoint is None or heldout is None or measured.report.completion is None:
         raise UnprovedError("it lacks the checkpoint, the held-out set or the proof of completion")
-    if sha256_of_digests([file.sha256 for file in checkpoint.files]) != key.checkpoint:
+    if checkpoint.digest != key.checkpoint:
         raise UnprovedError("it is of another checkpoint")
     more = {one.name: (one.heldout, one.completion) for one in measured.report.more_heldout}
     said = {MAIN_HELDOUT: (heldout, measured.report.completion), **more}

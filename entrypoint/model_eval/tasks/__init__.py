@@ -4,7 +4,7 @@
 never the model.
 """
 
-from model_eval.tasks.scorer import Scorer
+from model_eval.tasks.scorer import COUNTED_UP, Scorer
 from model_eval.tasks.shapes import require_rows
 
-__all__ = ["Scorer", "require_rows"]
+__all__ = ["COUNTED_UP", "Scorer", "require_rows"]

@@ -24,6 +24,9 @@ from model_eval.types import OutputKind, Task
 _PASSING = {"like_probability", "largest"}
 """Columns that `Scorer.columns` gives for `Scorer.ledger`, which are not the ledger's."""
 
+COUNTED_UP = frozenset({Task.SEGMENTATION, Task.LANGUAGE_MODELING})
+"""Tasks whose ledgers have what pixels and tokens add up to, in place of targets."""
+
 DOUBT_LOGITS_FROM = 20
 """So many samples whose outputs are all between 0 and 1 are not taken for logits."""
 
@@ -50,7 +53,7 @@ class Scorer:
     @property
     def keeps_targets(self) -> bool:
         """Whether the targets themselves are in the ledger, and not only what they add up to."""
-        return self.task not in {Task.SEGMENTATION, Task.LANGUAGE_MODELING}
+        return self.task not in COUNTED_UP
 
     @property
     def keeps_outputs(self) -> bool:
@@ -115,8 +118,7 @@ class Scorer:
             columns: what `columns` gave of every row, and the labels.
             outputs: all of them, on the CPU, float32 or float64, where the scorer `keeps_outputs`.
 
-        Raises:
-            HeldOutError: nothing of the set is counted.
+        Nothing need be counted in it, which `require_counted` refuses of the whole set.
         """
         kept: dict[str, Array | Deferred] = {
             name: column for name, column in columns.items() if name not in _PASSING
@@ -125,7 +127,6 @@ class Scorer:
             target = torch.from_numpy(columns["target"])
             largest = torch.from_numpy(columns["largest"]) if "largest" in columns else None
             kept |= multiclass.derived(outputs, target, largest, kind=self.kind)
-        self._require_counted(columns)
         known = Columns(kept)
         return Ledger(
             task=self.task,
@@ -145,12 +146,54 @@ class Scorer:
             EvaluationError: outputs were declared to be probabilities and are not, or to be
                 logits and are probabilities.
         """
+        if self.kind is OutputKind.LOGITS:
+            self.require_logits(self.all_like_probabilities(columns, outputs), columns["finite"])
+        else:
+            self.require_probabilities(columns)
+
+    def require_probabilities(self, columns: Mapping[str, Array]) -> None:
+        """Raises EvaluationError where outputs of these rows were declared to be probabilities and are not."""
+        like = columns.get("like_probability")
+        if like is None or self.kind is not OutputKind.PROBABILITIES:
+            return
+        like = like[columns["finite"]]
+        if wrong := int(np.count_nonzero(~like)):
+            raise EvaluationError(
+                f"the outputs of {wrong} of {len(like)} samples are not probabilities "
+                "(outside 0 to 1, or not summing to 1)",
+                remedy="set `model.output: logits`, or use model.postprocess",
+            )
+
+    def all_like_probabilities(
+        self, columns: Mapping[str, Array], outputs: Tensor | None = None
+    ) -> bool:
+        """Whether these are declared to be logits, and every finite one looks like a probability."""
+        if self.kind is not OutputKind.LOGITS:
+            return False
         if (like := columns.get("like_probability")) is not None:
-            self._require_declared(like[columns["finite"]])
-        elif outputs is not None and len(outputs) >= DOUBT_LOGITS_FROM:
-            finite = torch.from_numpy(columns["finite"])
-            if multiclass.all_like_probabilities(outputs, finite):
-                self._require_declared(columns["finite"][columns["finite"]])
+            return bool(like[columns["finite"]].all())
+        if outputs is None:
+            return False
+        return multiclass.all_like_probabilities(outputs, torch.from_numpy(columns["finite"]))
+
+    def require_logits(self, like_probabilities: bool, finite: Array) -> None:
+        """Refuses what was declared to be logits and looks like probabilities in every sample.
+
+        Args:
+            like_probabilities: what `all_like_probabilities` says of the whole set.
+            finite: bool [n], the column of the whole set.
+
+        Raises:
+            EvaluationError: it does, and there are enough of them to tell.
+        """
+        count = int(np.count_nonzero(finite))
+        if like_probabilities and count >= DOUBT_LOGITS_FROM:
+            raise EvaluationError(
+                f"the outputs of all {count} samples look like probabilities, "
+                "and the spec says that they are logits",
+                remedy="set `model.output: probabilities`, or take the last sigmoid or softmax "
+                "out of the model",
+            )
 
     def _output_names(self, columns: Mapping[str, Array]) -> tuple[str, ...]:
         """One name an output: the target columns', or `name.0`, `name.1` of one wide column."""
@@ -175,8 +218,12 @@ class Scorer:
                 remedy="list heldout.classes in the order of the model's outputs, all of them",
             )
 
-    def _require_counted(self, columns: Mapping[str, Array]) -> None:
-        """Refuses a set of which nothing is counted: no metric would have a value."""
+    def require_counted(self, columns: Mapping[str, Array]) -> None:
+        """Refuses a set of which nothing is counted: no metric would have a value.
+
+        Raises:
+            HeldOutError: every pixel or token of these rows is ignored.
+        """
         what = {
             Task.SEGMENTATION: ("pixel", "support"),
             Task.LANGUAGE_MODELING: ("token", "tokens"),
@@ -186,22 +233,6 @@ class Scorer:
                 f"no {what[self.task][0]} of the held-out set is counted: every target is "
                 f"{self.ignore_index}",
                 remedy="correct `ignore_index`, or the targets",
-            )
-
-    def _require_declared(self, like: Array) -> None:
-        wrong = int(np.count_nonzero(~like))
-        if self.kind is OutputKind.PROBABILITIES and wrong:
-            raise EvaluationError(
-                f"the outputs of {wrong} of {len(like)} samples are not probabilities "
-                "(outside 0 to 1, or not summing to 1)",
-                remedy="set `model.output: logits`, or use model.postprocess",
-            )
-        if self.kind is OutputKind.LOGITS and not wrong and len(like) >= DOUBT_LOGITS_FROM:
-            raise EvaluationError(
-                f"the outputs of all {len(like)} samples look like probabilities, "
-                "and the spec says that they are logits",
-                remedy="set `model.output: probabilities`, or take the last sigmoid or softmax "
-                "out of the model",
             )
 
     @staticmethod

@@ -122,6 +122,46 @@ def test_a_cache_is_not_kept_where_strangers_code_may_run_in_the_branchs_name(ru
         assert runner.caches == []
 
 
+def test_shards_are_joined_and_judged(runner, image):
+    for index in (1, 2):
+        result = run(runner, image, shard=f"{index}/2")
+        assert result.conclusion == "success", result.log
+        assert result.step("publish").outcome == "skipped"
+        assert (result.outputs["verdict"], result.outputs["exit-code"]) == ("error", "4")
+        left = Path(result.outputs["output-dir"])
+        shutil.copytree(left, runner.workspace / "shards" / f"shard-{index}")
+    result = run(runner, image, shards="shards", comment="false")
+    assert result.conclusion == "success", result.log
+    assert result.outputs["verdict"] == "pass"
+    assert "joined from 2 shards" in result.log
+
+
+def test_a_shard_that_is_missing_blocks(runner, image):
+    result = run(runner, image, shard="1/2")
+    left = Path(result.outputs["output-dir"])
+    shutil.copytree(left, runner.workspace / "shards" / "shard-1")
+    result = run(runner, image, shards="shards", comment="false")
+    assert result.conclusion == "failure"
+    assert (result.outputs["verdict"], result.outputs["exit-code"]) == ("error", "3")
+    assert "1 of 2 shards are missing: 2" in result.log
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"shard": "x"}, "`shard: x` is not a part such as 2/8"),
+        ({"shard": "1/2", "shards": "shards"}, "give one of the two"),
+        ({"shards": "../elsewhere"}, "does not stay inside the workspace"),
+        ({"shards": "nothing"}, "holds no folder, so nothing was judged"),
+    ],
+)
+def test_wrong_inputs_for_shards(runner, image, inputs, said):
+    result = run(runner, image, comment="false", **inputs)
+    assert result.conclusion == "failure"
+    assert said in result.log
+    assert result.outputs["verdict"] == "error"
+
+
 def test_a_fail_blocks(runner, image):
     result = run(runner, image, spec="examples/digits/model-eval-failing.yaml", comment="false")
     assert [(step.name, step.outcome) for step in result.steps] == [

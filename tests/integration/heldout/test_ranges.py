@@ -51,6 +51,40 @@ class Mapped:
 ITEMS = [(torch.tensor([float(i)]), i % 4, f"s{i}") for i in range(N)]
 
 
+def as_list(blocks):
+    return [
+        (value.tolist(), int(target), str(key))
+        for block in blocks
+        for value, target, key in zip(
+            block.args[0], block.labels.target, block.labels.ids, strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize("file_format", [*TABLES, *TENSORS])
+@pytest.mark.parametrize("id_column", [None, "key"])
+def test_a_part_of_a_set_has_the_samples_and_ids_of_the_whole(tmp_path, file_format, id_column):
+    heldout = opened(written(tmp_path, file_format, COLUMNS), id=id_column)
+    whole = as_list(heldout.blocks(4))
+    assert len(whole) == N
+    for start, stop in CUTS:
+        assert as_list(heldout.part(start, stop).blocks(4)) == whole[start:stop]
+    found = [str(key) for block in heldout.labels(4) for key in block.ids]
+    assert found == [key for _, _, key in whole]
+
+
+def test_a_part_of_a_loader_knows_no_digest():
+    heldout = loaded(lambda: Mapped(ITEMS))
+    assert [key for _, _, key in as_list(heldout.part(4, 9).blocks(3))] == [
+        f"s{i}" for i in range(4, 9)
+    ]
+    assert heldout.info(whole=False).sha256 == ""
+    with pytest.raises(HeldOutError, match="was not read to its end"):
+        heldout.info()
+    assert [key for block in heldout.labels(5) for key in block.ids] == [f"s{i}" for i in range(N)]
+    assert len(heldout.info().sha256) == 64
+
+
 def image_folder(folder):
     for i in range(N):
         file = folder / "images" / "ab"[i % 2] / f"{i}.png"

@@ -36,6 +36,19 @@ def test_with_an_accelerator(cuda, requested, used):
 
 
 @pytest.mark.parametrize(
+    ("requested", "used"),
+    [
+        ("auto", ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cuda", ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cuda:1", ["cuda:1", "cuda:1", "cuda:1"]),
+        ("cpu", ["cpu", "cpu", "cpu"]),
+    ],
+)
+def test_processes_take_the_devices_in_turn(cuda, requested, used):
+    assert [str(resolve_device(requested, local=n)) for n in range(3)] == used
+
+
+@pytest.mark.parametrize(
     ("requested", "message"),
     [
         ("cuda", "`cuda` was asked for and is not here; this machine has only a CPU"),

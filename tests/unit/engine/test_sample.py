@@ -1,5 +1,8 @@
 """The kept sample: the right rows, whatever the batches; the same ones for the same seed."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 
 from model_eval.engine import sample as module
 from model_eval.engine.sample import Keeping
+from model_eval.errors import HeldOutError
 from model_eval.heldout import Batch, Labels
 
 
@@ -41,6 +45,32 @@ def test_rows_are_those_of_their_positions(n, batch_size, seed):
     assert found.rows.labels.target.tolist() == [p * 2 for p in positions]
     assert found.rows.labels.cluster.tolist() == [p + 1 for p in positions]
     assert found.of == n
+
+
+class Part:
+    def __init__(self, start, stop, *, ragged=False):
+        self.start, self.stop, self.ragged = start, stop, ragged
+
+    def blocks(self, batch_size):
+        for batch in Memory(self.stop).blocks(1):
+            if batch.labels.ids[0] >= self.start:
+                width = 1 + self.ragged * int(batch.labels.ids[0] % 2)
+                yield replace(batch, args=(batch.args[0][:, None].repeat(1, width)[:, :width],))
+
+
+@given(st.integers(1, 40), st.integers(0, 5))
+def test_fetched_samples_are_those_of_a_pass(n, seed):
+    keeping = Keeping(Memory(n), n, seed, 10)
+    keeping.fetch(Part)
+    found, expected = keeping.sample(), kept(n, seed=seed)
+    assert found.positions.tolist() == expected.positions.tolist()
+    assert found.rows.args[0][:, 0].tolist() == expected.rows.args[0].tolist()
+    assert found.rows.labels.target.tolist() == expected.rows.labels.target.tolist()
+
+
+def test_fetched_samples_of_different_shapes():
+    with pytest.raises(HeldOutError, match="samples of the held-out set differ in shape"):
+        Keeping(Memory(40), 40, 0, 10).fetch(partial(Part, ragged=True))
 
 
 def test_the_choice_hangs_on_the_seed_alone():

@@ -7,9 +7,20 @@ import pytest
 
 from builders.reports import complete, estimate, gate, loosening, report
 from model_eval.errors import ReportError
+from model_eval.joining import part_report
 from model_eval.report import error_report, from_json, json_schema, to_json
 from model_eval.report.document import MAX_BYTES
-from model_eval.types import Completion, Fault, GateStatus, Location, MetricRef, Severity, Verdict
+from model_eval.types import (
+    Completion,
+    Fault,
+    GateStatus,
+    Location,
+    MetricRef,
+    PartInfo,
+    Severity,
+    ShardInfo,
+    Verdict,
+)
 
 FAULT = Fault(
     code="spec", message="no", remedy="yes", location=Location(file="a.yaml", line=1, column=2)
@@ -187,6 +198,21 @@ def test_an_error_shows_its_faults_and_nothing_else_does():
         "the report claims an error and does not show one"
     )
     assert refusal(to_json(report(faults=(FAULT,)))) == "the report has faults and no error"
+
+
+SHARD = ShardInfo(
+    index=2, of=3, grid=8, code="", parts=(PartInfo(heldout="heldout", start=8, stop=24, of=40),)
+)
+
+
+def test_a_shard_judges_nothing():
+    with pytest.raises(ReportError, match="the report is of one shard, and judges it"):
+        from_json(to_json(report(shard=SHARD)))
+    rows = Completion(expected=40, rows=16, distinct=16, finite=16)
+    done = part_report(report(gates=(), estimates=(), completion=rows), SHARD)
+    done = replace(done, gates=(), estimates=(), classes=(), confusion_matrix=None)
+    assert from_json(to_json(done)) == done
+    assert (done.verdict, done.exit_code) == (Verdict.UNDECIDED, 4)
 
 
 def test_an_unknown_bound_is_refused():

@@ -217,7 +217,7 @@ def test_a_class_of_a_pixel_that_the_model_does_not_have():
 def test_a_set_of_which_no_pixel_is_counted_is_refused():
     got = columns(Task.SEGMENTATION, np.zeros((2, 3, 2, 2)), np.full((2, 2, 2), IGNORED))
     with pytest.raises(HeldOutError) as caught:
-        scorer(Task.SEGMENTATION).ledger({"id": np.arange(2), **got})
+        scorer(Task.SEGMENTATION).require_counted({"id": np.arange(2), **got})
     assert caught.value.message == ("no pixel of the held-out set is counted: every target is 255")
 
 
@@ -298,7 +298,7 @@ def test_a_token_outside_of_the_vocabulary():
 def test_a_set_of_which_no_token_is_counted_is_refused():
     got = columns(Task.LANGUAGE_MODELING, np.zeros((2, 3, 4)), np.full((2, 3), IGNORED))
     with pytest.raises(HeldOutError) as caught:
-        scorer(Task.LANGUAGE_MODELING).ledger({"id": np.arange(2), **got})
+        scorer(Task.LANGUAGE_MODELING).require_counted({"id": np.arange(2), **got})
     assert caught.value.message == "no token of the held-out set is counted: every target is 255"
 
 

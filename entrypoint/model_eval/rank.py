@@ -1,0 +1,54 @@
+"""Which of the processes of `torchrun` this one is, by the variables that it sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rank:
+    """One of several processes that share out the samples.
+
+    Attributes:
+        index: counting from 0; the first one judges.
+        of: how many there are, on all hosts.
+        local: which one on this host, counting from 0; it takes the device of this number.
+        kept: whether what the processes tell one another outlives each of them.
+        attempt: how often torchrun has started them again: what was said before is not for these.
+    """
+
+    index: int
+    of: int
+    local: int
+    kept: bool
+    attempt: str = "0"
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that judges."""
+        return self.index == 0
+
+
+def rank_of(environ: Mapping[str, str]) -> Rank | None:
+    """The rank that the environment says; None of a process that is alone.
+
+    Raises:
+        ValueError: the variables contradict one another.
+    """
+    found = [environ.get(name, "") for name in _NEEDED]
+    if not all(found) or not all(text.isdecimal() for text in (found[0], found[1])):
+        return None
+    index, of = int(found[0]), int(found[1])
+    if of == 1:
+        return None
+    if not 0 <= index < of:
+        raise ValueError(f"RANK is {index} and WORLD_SIZE is {of}")
+    local = environ.get("LOCAL_RANK", "")
+    return Rank(
+        index=index,
+        of=of,
+        local=int(local) if local.isdecimal() else 0,
+        kept=environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        attempt=environ.get("TORCHELASTIC_RESTART_COUNT", "0"),
+    )

@@ -1,0 +1,506 @@
+"""Runs in parts: joined they are the whole run; what is not its parts is refused."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from builders.projects import MODEL, SPEC, make_project
+from builders.shards import (
+    assert_same_ledgers,
+    assert_same_report,
+    evidence,
+    merged,
+    refusal,
+    rewrite,
+    run,
+    sharded,
+)
+from model_eval.cli import main
+from model_eval.joining import sealed
+from model_eval.output import LEDGER, REPORT, read_report
+from model_eval.parts import Shard
+from model_eval.types import BatchSizeFrom, PartInfo, Verdict
+
+OF = 3
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    return evidence(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="module")
+def whole(spec, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return run(spec, folder).report, folder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A project of 40 samples in batches of 8, and its three shards."""
+    made = make_project(tmp_path_factory.mktemp("small"))
+    return made, sharded(made.spec, made.folder / "shards", OF)
+
+
+@pytest.fixture
+def shards(small, tmp_path):
+    """A copy of the project and of its shards, to be damaged."""
+    made, _ = small
+    shutil.copytree(made.folder, tmp_path / "project")
+    folder = tmp_path / "project"
+    return folder / made.spec.name, [folder / "shards" / f"shard-{n}" for n in range(1, OF + 1)]
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 8])
+def test_shards_joined_are_the_whole_run(spec, whole, tmp_path, of):
+    report, folder = whole
+    joined = merged(spec, tmp_path / "joined", sharded(spec, tmp_path, of))
+    assert report.verdict is joined.verdict is Verdict.PASS
+    assert joined.completion.proved
+    assert_same_report(report, joined)
+    assert_same_ledgers(folder, tmp_path / "joined")
+    assert f"joined from {of} shard{'s' if of > 1 else ''}" in joined.notes
+
+
+def test_the_order_of_the_folders_is_no_matter(small, tmp_path):
+    made, folders = small
+    assert_same_report(
+        merged(made.spec, tmp_path / "one", folders),
+        merged(made.spec, tmp_path / "two", folders[::-1]),
+    )
+    assert (tmp_path / "one" / LEDGER).read_bytes() == (tmp_path / "two" / LEDGER).read_bytes()
+
+
+def test_more_shards_than_batches(tmp_path):
+    made = make_project(tmp_path)
+    whole = run(made.spec, tmp_path / "whole").report
+    folders = sharded(made.spec, tmp_path, 8)
+    assert sum((folder / LEDGER).exists() for folder in folders) == 5
+    joined = merged(made.spec, tmp_path / "joined", folders)
+    assert_same_report(whole, joined)
+    assert_same_ledgers(tmp_path / "whole", tmp_path / "joined")
+
+
+def test_auto_is_one_size_in_all_parts(tmp_path):
+    text = SPEC.replace("run: {batch_size: 8}\n", "")
+    made = make_project(tmp_path, spec=text, rows=600)
+    folders = sharded(made.spec, tmp_path, 2)
+    report = read_report(folders[1] / REPORT)
+    assert (report.shard.grid, report.run.batch_size) == (256, 256)
+    assert report.run.batch_size_from is BatchSizeFrom.PARTS
+    [part] = report.shard.parts
+    assert (part.start, part.stop, part.of) == (256, 600, 600)
+    joined = merged(made.spec, tmp_path / "joined", folders)
+    assert joined.verdict is Verdict.PASS
+    assert sum("`run.batch_size: auto` is 256" in note for note in joined.notes) == 1
+
+
+def test_a_run_in_parts_neither_ends_early_nor_compiles(tmp_path):
+    text = SPEC.replace("batch_size: 8", "batch_size: 8, stop_early: true, compile: true").replace(
+        "decisions: {decide_on: point}", "decisions: {on_underpowered: warn}"
+    )
+    made = make_project(tmp_path, spec=text, rows=4000)
+    assert run(made.spec, tmp_path / "whole").report.stopped is not None
+    joined = merged(made.spec, tmp_path / "joined", sharded(made.spec, tmp_path, 2))
+    assert (joined.verdict, joined.stopped) == (Verdict.PASS, None)
+    assert joined.completion.rows == 4000
+    said = " ".join(joined.notes)
+    assert "the run did not end early: that is decided in one process alone" in said
+    assert "not compiled: parts of a run would not agree on whether that pays" in said
+
+
+def test_a_shard_is_no_verdict(small):
+    _, folders = small
+    report = read_report(folders[0] / REPORT)
+    assert (report.verdict, report.exit_code) == (Verdict.UNDECIDED, 4)
+    assert report.gates == report.estimates == ()
+    assert report.completion.rows == 8
+
+
+def test_the_process_of_a_shard_succeeds_and_publishing_it_does_not(tmp_path):
+    made = make_project(tmp_path)
+    done = made.run("--shard", "2/3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sign: shard 2 of 3 is done; `merge` judges them all\n" in done.stdout
+    summary = (made.output / "summary.md").read_text()
+    assert "Shard 2 of 3: nothing is judged before all of them are joined." in summary
+    assert main(["publish", "--report", str(made.output / REPORT), "--no-comment"]) == 4
+
+
+@pytest.mark.parametrize("arguments", [(), ("--shard", "1/3")])
+def test_a_report_of_a_shard_that_nobody_asked_for_is_no_success(tmp_path, arguments):
+    """Code of the repository can write what it likes into the output folder."""
+    made = make_project(tmp_path)
+    assert made.run("--shard", "2/3").returncode == 0
+    forged = tmp_path / "forged.json"
+    shutil.copy(made.output / REPORT, forged)
+    body = "import os, shutil; here = os.path.dirname(__file__)\n        "
+    body += "shutil.copy(here + '/forged.json', here + '/out/report.json'); os._exit(4)"
+    (tmp_path / "model.py").write_text(MODEL.replace("return self.layer(x)", body))
+    assert made.run(*arguments).returncode == 4
+
+
+def test_a_shard_that_died_is_run_again(tmp_path):
+    body = (
+        "import pathlib, os, signal; marker = pathlib.Path(__file__).with_name('ran')\n"
+        "        if not marker.exists(): marker.touch(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return self.layer(x)"
+    )
+    made = make_project(tmp_path, model=MODEL.replace("return self.layer(x)", body))
+    first = made.run("--shard", "1/2")
+    assert first.returncode == 4
+    one, two = tmp_path / "one", tmp_path / "two"
+    shutil.copytree(made.output, one)
+    assert made.run("--shard", "2/2").returncode == 0
+    shutil.copytree(made.output, two)
+    code, message = refusal(made.spec, tmp_path / "joined", [one, two])
+    assert code == 4
+    assert message == f"the shard in `{one}` did not finish: the evaluation was killed by SIGKILL"
+    assert made.run("--shard", "1/2").returncode == 0
+    shutil.copytree(made.output, one, dirs_exist_ok=True)
+    assert merged(made.spec, tmp_path / "joined", [one, two]).verdict is Verdict.PASS
+
+
+# --- refusals ---------------------------------------------------------------------------------
+
+
+def refused(shards, tmp_path, *, folders=None):
+    spec, known = shards
+    return refusal(spec, tmp_path / "joined", known if folders is None else folders)
+
+
+def test_a_missing_shard(shards, tmp_path):
+    known = shards[1]
+    assert refused(shards, tmp_path, folders=known[:1]) == (3, "2 of 3 shards are missing: 2, 3")
+
+
+def test_a_shard_twice(shards, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(shards[1][1], again)
+    code, message = refused(shards, tmp_path, folders=[*shards[1], again])
+    assert (code, message) == (
+        3,
+        f"shard 2 (`{shards[1][1]}`) is there again as `{again}`",
+    )
+
+
+def test_a_folder_without_a_report(shards, tmp_path):
+    (shards[1][2] / REPORT).unlink()
+    code, message = refused(shards, tmp_path)
+    assert code == 4
+    assert "has no report of a shard that can be used: `report.json` cannot be read" in message
+
+
+def test_a_report_of_a_whole_run(shards, tmp_path):
+    spec, known = shards
+    run(spec, known[0])
+    code, message = refused(shards, tmp_path)
+    assert (code, message) == (3, f"`{known[0]}` has the report of a whole run")
+
+
+def test_shards_of_another_count(shards, tmp_path):
+    spec, known = shards
+    run(spec, known[2], shard=Shard(2, 2))
+    code, message = refused(shards, tmp_path)
+    assert code == 3
+    assert message == (f"shard 2 (`{known[2]}`) is one of 2, and shard 1 (`{known[0]}`) one of 3")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda report: {"spec": replace(report.spec, sha256="0" * 64)},
+            "another digest of the spec",
+        ),
+        (
+            lambda report: {
+                "checkpoint": replace(
+                    report.checkpoint,
+                    files=(replace(report.checkpoint.files[0], sha256="0" * 64),),
+                )
+            },
+            "another digest of the weights than",
+        ),
+        (
+            lambda report: {"heldout": replace(report.heldout, sha256="0" * 64)},
+            "another digest of `heldout` than",
+        ),
+        (lambda report: {"run": replace(report.run, precision="bf16")}, "another precision than"),
+        (lambda report: {"run": replace(report.run, seed=9)}, "another seed than"),
+        (
+            lambda report: {"environment": replace(report.environment, torch="1.0")},
+            "another torch than",
+        ),
+        (lambda report: {"model_eval": "0.0"}, "another model-eval than"),
+        (
+            lambda report: {
+                "environment": replace(
+                    report.environment, device=replace(report.environment.device, used="cuda:0")
+                )
+            },
+            "another kind of device than",
+        ),
+        (
+            lambda report: {"shard": replace(report.shard, grid=4)},
+            "another batch size than shard 1",
+        ),
+        (
+            lambda report: {"shard": replace(report.shard, code="0" * 64)},
+            "another digest of the code that the spec names than shard 1",
+        ),
+    ],
+)
+def test_shards_of_different_runs(shards, tmp_path, change, message):
+    rewrite(shards[1][1], **change(read_report(shards[1][1] / REPORT)))
+    code, said = refused(shards, tmp_path)
+    assert code == 3
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "message"),
+    [
+        (8, 16, "samples 16 to 23 of `heldout` are in no shard"),
+        (8, 32, "samples 24 to 31 of `heldout` are in two shards"),
+        (0, 24, "samples 0 to 7 of `heldout` are in two shards"),
+        (8, 50, "shard 2 (`{}`) has samples of `heldout` that there are not"),
+    ],
+)
+def test_rows_twice_and_rows_that_are_missing(shards, tmp_path, start, stop, message):
+    known = read_report(shards[1][1] / REPORT).shard
+    assert [(part.start, part.stop) for part in known.parts] == [(8, 24)]
+    part = replace(known.parts[0], start=start, stop=stop)
+    rewrite(shards[1][1], shard=replace(known, parts=(part,)))
+    assert refused(shards, tmp_path) == (3, message.format(shards[1][1]))
+
+
+@pytest.mark.parametrize("unknown", ["spec", "checkpoint", "heldout", "environment", "run"])
+def test_a_report_that_does_not_say_what_was_run(shards, tmp_path, unknown):
+    rewrite(shards[1][1], **{unknown: None})
+    assert refused(shards, tmp_path) == (
+        3,
+        f"the report in `{shards[1][1]}` does not say what was run",
+    )
+
+
+def test_a_set_that_the_spec_does_not_have(shards, tmp_path):
+    for folder in shards[1]:
+        shard = read_report(folder / REPORT).shard
+        part = PartInfo(heldout="other", start=0, stop=0, of=0)
+        rewrite(folder, shard=replace(shard, parts=(*shard.parts, part)))
+    assert refused(shards, tmp_path)[0] == 3
+
+
+def test_a_set_of_which_the_shards_say_nothing(shards, tmp_path):
+    for folder in shards[1]:
+        rewrite(folder, shard=replace(read_report(folder / REPORT).shard, parts=()))
+    assert refused(shards, tmp_path) == (3, "the shards have 0 of the 40 samples of `heldout`")
+
+
+def test_the_ledger_of_another_shard(shards, tmp_path):
+    known = shards[1]
+    shutil.copy(known[2] / LEDGER, known[1] / LEDGER)
+    assert refused(shards, tmp_path) == (
+        4,
+        f"`ledger.parquet` of shard 2 (`{known[1]}`) is not the file that its report is of",
+    )
+
+
+def test_a_ledger_that_says_that_it_is_another_part(shards, tmp_path):
+    known = shards[1]
+    shutil.copy(known[2] / LEDGER, known[1] / LEDGER)
+    report = read_report(known[1] / REPORT)
+    rewrite(known[1], shard=sealed(report, "heldout", known[1] / LEDGER).shard)
+    assert refused(shards, tmp_path) == (
+        3,
+        f"`ledger.parquet` is not the ledger that the report of shard 2 (`{known[1]}`) is of",
+    )
+
+
+def test_the_ledger_of_a_whole_run(shards, tmp_path):
+    spec, known = shards
+    run(spec, tmp_path / "whole")
+    shutil.copy(tmp_path / "whole" / LEDGER, known[0] / LEDGER)
+    assert refused(shards, tmp_path)[0] == 4
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.9])
+def test_a_damaged_ledger(shards, tmp_path, place):
+    path = shards[1][1] / LEDGER
+    data = bytearray(path.read_bytes())
+    at = int(place * len(data))
+    data[at : at + 16] = bytes(16)
+    path.write_bytes(data)
+    code, message = refused(shards, tmp_path)
+    assert code == 4
+    assert "ledger" in message
+
+
+@pytest.mark.parametrize("ending", ["missing", "empty", "half"])
+def test_a_ledger_that_did_not_arrive(shards, tmp_path, ending):
+    path = shards[1][1] / LEDGER
+    data = path.read_bytes()
+    path.unlink()
+    if ending != "missing":
+        path.write_bytes(data[: len(data) // 2 if ending == "half" else 0])
+    code, message = refused(shards, tmp_path)
+    assert code == 4
+    assert "is not a ledger that can be used" in message
+
+
+def test_the_spec_changed_since(shards, tmp_path):
+    spec, _ = shards
+    spec.write_text(spec.read_text().replace("min: 0.9", "min: 0.1"))
+    code, message = refused(shards, tmp_path)
+    assert code == 3
+    assert message.startswith("this run has another digest of the spec than the shards: ")
+
+
+def test_the_weights_changed_since(shards, tmp_path):
+    spec, _ = shards
+    path = spec.with_name("model.safetensors")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    code, message = refused(shards, tmp_path)
+    assert code == 3
+    assert message.startswith("this run has another digest of the weights than the shards: ")
+
+
+def test_the_code_changed_since(shards, tmp_path):
+    spec, _ = shards
+    path = spec.with_name("model.py")
+    path.write_text(path.read_text().replace("return self", "return 2 * self"))
+    code, message = refused(shards, tmp_path)
+    assert code == 3
+    assert message.startswith("this run has another digest of the code that the spec names than")
+
+
+def test_the_set_changed_since(shards, tmp_path):
+    spec, _ = shards
+    path = spec.with_name("heldout.csv")
+    lines = path.read_text().splitlines()
+    lines[5] = lines[5].replace(".", ".1")
+    path.write_text("\n".join(lines) + "\n")
+    code, message = refused(shards, tmp_path)
+    assert code == 3
+    assert message.startswith("this run has another digest of `heldout` than the shards: ")
+
+
+# --- what only all parts together tell --------------------------------------------------------
+
+PROBABILITIES = MODEL.replace("return self.layer(x)", "return self.layer(x).sigmoid()")
+
+
+def test_outputs_that_look_like_probabilities_in_every_part(tmp_path):
+    made = make_project(tmp_path, model=PROBABILITIES)
+    whole = run(made.spec, tmp_path / "whole").report
+    joined = merged(made.spec, tmp_path / "joined", sharded(made.spec, tmp_path, 2))
+    assert whole.faults == joined.faults
+    assert "the outputs of all 40 samples look like probabilities" in joined.reason
+
+
+def test_outputs_that_look_like_probabilities_in_one_part(tmp_path):
+    body = "return torch.where(x[:, :1] > 100, self.layer(x), self.layer(x).sigmoid())"
+    model = MODEL.replace("return self.layer(x)", body)
+    made = make_project(tmp_path, model=model, rows=80)
+    path = tmp_path / "heldout.csv"
+    path.write_text(path.read_text() + "1000,1000,1\n")
+    folders = sharded(made.spec, tmp_path, 2)
+    parts = [read_report(folder / REPORT).shard.parts[0] for folder in folders]
+    assert [part.like_probabilities for part in parts] == [True, False]
+    joined = merged(made.spec, tmp_path / "joined", folders)
+    assert_same_report(run(made.spec, tmp_path / "whole").report, joined)
+
+
+LOADER = """
+import pathlib, torch
+
+class Data(torch.utils.data.Dataset):
+    def __init__(self):
+        lines = pathlib.Path(__file__).with_name('heldout.csv').read_text().splitlines()[1:]
+        self.rows = [[float(v) for v in line.split(',')] for line in lines]
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        *x, y = self.rows[index]
+        return torch.tensor(x), int(y)
+"""
+
+
+@pytest.fixture
+def loader(tmp_path):
+    text = SPEC.replace(
+        "  path: heldout.csv\n  inputs: [{columns: [a, b], dtype: float32}]\n  target: label\n",
+        '  loader: "data.py:Data"\n',
+    )
+    made = make_project(tmp_path, spec=text)
+    (tmp_path / "data.py").write_text(LOADER)
+    return made
+
+
+def test_shards_of_a_loader(loader, tmp_path):
+    whole = run(loader.spec, tmp_path / "whole").report
+    assert whole.verdict is Verdict.PASS, whole.faults
+    joined = merged(loader.spec, tmp_path / "joined", sharded(loader.spec, tmp_path, 3))
+    assert_same_report(whole, joined)
+    assert_same_ledgers(tmp_path / "whole", tmp_path / "joined")
+
+
+def test_a_loader_that_gives_other_samples_now(loader, tmp_path):
+    folders = sharded(loader.spec, tmp_path, 3)
+    path = tmp_path / "heldout.csv"
+    lines = path.read_text().splitlines()
+    lines[20] = lines[20][:-1] + str(1 - int(lines[20][-1]))
+    path.write_text("\n".join(lines) + "\n")
+    code, message = refusal(loader.spec, tmp_path / "joined", folders)
+    assert code == 3
+    assert "the shards have other values of `target` than `heldout` has" in message
+
+
+# --- the command line -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "-1/3", "1/5000", "1/2/3"])
+def test_a_shard_that_there_is_not(tmp_path, shard):
+    made = make_project(tmp_path)
+    done = made.run(f"--shard={shard}")
+    assert done.returncode == 2
+    assert "argument --shard: " in done.stderr
+
+
+def test_what_has_a_say_in_the_verdict_has_none_in_a_shard(tmp_path):
+    made = make_project(tmp_path)
+    done = made.run("--shard", "1/3", "--new-spec")
+    assert done.returncode == 2
+    assert "a shard is not judged" in done.stderr
+
+
+def test_a_merge_on_the_command_line(shards, tmp_path):
+    spec, folders = shards
+    command = [sys.executable, "-I", "-m", "model_eval", "merge", str(spec), *map(str, folders)]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "joined")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("sign: pass (exit 0): the required gate passed\n")
+    assert read_report(tmp_path / "joined" / REPORT).completion.rows == 40
+    over = subprocess.run(
+        [*command, "--output", str(folders[0])],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert over.returncode == 2
+    assert "is a shard's folder, and would be overwritten" in over.stderr
+    assert all((folder / REPORT).exists() for folder in folders)

@@ -1,0 +1,180 @@
+"""Every task and several formats in parts: joined they are the whole run."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from builders.heldout import written
+from builders.reports import ROOT
+from builders.shards import assert_same_ledgers, assert_same_report, merged, run, sharded
+from model_eval.types import Verdict
+
+PIXELS = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(2, 4, 3, padding=1)
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+
+TOKENS = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(20, 8)
+        self.recurrent = torch.nn.GRU(8, 8, batch_first=True)
+        self.head = torch.nn.Linear(8, 20)
+
+    def forward(self, tokens):
+        return self.head(self.recurrent(self.embedding(tokens))[0])
+"""
+
+LABELS = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+
+SPEC = """
+version: 1
+name: task
+task: {task}
+model: {{factory: "model.py:Net", output: logits}}
+checkpoint: {{path: model.safetensors}}
+heldout:
+  path: heldout.{file_format}
+{heldout}
+run: {{batch_size: 8, device: cpu}}
+metrics: [{metric}]
+gates:
+  - {{metric: {metric}, {bound}, decide_on: point}}
+"""
+
+
+def a_project(folder, code, *, file_format, columns, **fields):
+    folder.mkdir()
+    scope = {}
+    exec(code, scope)
+    torch.manual_seed(3)
+    save_file(scope["Net"]().state_dict(), folder / "model.safetensors")
+    (folder / "model.py").write_text(code)
+    spec = folder / "model-eval.yaml"
+    spec.write_text(SPEC.format(file_format=file_format, **fields))
+    written(folder, file_format, columns)
+    return spec
+
+
+def assert_parts_are_the_whole(spec, folder, of):
+    whole = run(spec, folder / "whole").report
+    assert whole.verdict is not Verdict.ERROR, whole.faults
+    joined = merged(spec, folder / "joined", sharded(spec, folder, of))
+    assert_same_report(whole, joined)
+    assert_same_ledgers(folder / "whole", folder / "joined")
+
+
+@pytest.mark.parametrize("example", ["breast-cancer", "diabetes"])
+def test_examples(tmp_path, example):
+    shutil.copytree(ROOT / "examples" / example, tmp_path / "project")
+    spec = tmp_path / "project" / "model-eval.yaml"
+    spec.write_text(f"{spec.read_text()}\nrun: {{batch_size: 16, device: cpu}}\n")
+    assert_parts_are_the_whole(spec, tmp_path, 3)
+
+
+@pytest.mark.parametrize("file_format", ["npz", "parquet", "pt"])
+def test_a_part_of_whose_pixels_none_is_counted(tmp_path, file_format):
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 4, (20, 6, 5))
+    target[:8] = 255
+    x = rng.normal(size=(20, 2, 6, 5)).astype(np.float32)
+    spec = a_project(
+        tmp_path / "project",
+        PIXELS,
+        file_format=file_format,
+        columns={"x": x, "mask": target},
+        task="segmentation",
+        metric="iou_macro",
+        bound="min: 0.01",
+        heldout="  inputs: {column: x, dtype: float32}\n  target: mask\n  ignore_index: 255\n"
+        "  classes: [sky, road, tree, boat]",
+    )
+    assert_parts_are_the_whole(spec, tmp_path, 3)
+
+
+def test_a_folder_of_images(tmp_path):
+    rng = np.random.default_rng(0)
+    code = PIXELS.replace(
+        "torch.nn.Conv2d(2, 4, 3, padding=1)",
+        "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(60, 2))",
+    )
+    spec = a_project(
+        tmp_path / "project",
+        code,
+        file_format="npz",
+        columns={"unused": np.zeros(1)},
+        task="multiclass",
+        metric="accuracy",
+        bound="min: 0.01",
+        heldout="  format: image_folder\n  image: {mode: RGB}\n"
+        "  inputs: {column: image, dtype: float32, scale: 0.0039}",
+    )
+    spec.write_text(spec.read_text().replace("path: heldout.npz", "path: images"))
+    for i in range(60):
+        file = tmp_path / "project" / "images" / "ab"[i % 2] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, size=(4, 5, 3), dtype=np.uint8)).save(file)
+    assert_parts_are_the_whole(spec, tmp_path, 3)
+
+
+def test_documents(tmp_path):
+    rng = np.random.default_rng(0)
+    spec = a_project(
+        tmp_path / "project",
+        TOKENS,
+        file_format="npz",
+        columns={"tokens": rng.integers(1, 20, (23, 9))},
+        task="language_modeling",
+        metric="perplexity",
+        bound="max: 100",
+        heldout="  inputs: tokens\n  target: tokens\n  shift: true\n  ignore_index: 0",
+    )
+    assert_parts_are_the_whole(spec, tmp_path, 2)
+
+
+def test_labels_with_clusters_weights_and_slices(tmp_path):
+    rng = np.random.default_rng(0)
+    names = np.array([f"id-{n}" for n in rng.permutation(60)], dtype=object)
+    columns = {name: (rng.random(60) < 0.4).astype(int) for name in "abc"}
+    columns |= {
+        "x": rng.normal(size=(60, 5)).astype(np.float32),
+        "name": names,
+        "site": np.array(["north", "south", "west"], dtype=object)[rng.integers(0, 3, 60)],
+        "share": rng.random(60),
+    }
+    spec = a_project(
+        tmp_path / "project",
+        LABELS,
+        file_format="parquet",
+        columns=columns,
+        task="multilabel",
+        metric="log_loss",
+        bound="max: 100",
+        heldout="  inputs: {column: x, dtype: float32}\n  target: [a, b, c]\n  id: name\n"
+        "  cluster: site\n  weight: share\n  slices: [site]",
+    )
+    assert_parts_are_the_whole(spec, tmp_path, 8)
