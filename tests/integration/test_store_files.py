@@ -19,7 +19,6 @@ from builders.heldout import a_spec, an_input, opened
 from builders.reports import HERE
 from model_eval.cli import _store, parser
 from model_eval.errors import UsageError
-from model_eval.evaluation import digest_of
 from model_eval.spec.eval_spec import CheckpointSpec, PathRef
 from model_eval.store.code import CodeFiles
 from model_eval.store.named import Digests, checkpoint_digest, set_digests
@@ -64,9 +63,7 @@ def checkpoint(path):
 def test_a_checkpoints_digest_is_the_loaders(tmp_path):
     save_file(checkpoints.a_state(), tmp_path / "model.safetensors")
     _, info = checkpoints.loaded(tmp_path / "model.safetensors")
-    assert checkpoint_digest(checkpoint(tmp_path / "model.safetensors"), Digests()) == digest_of(
-        info
-    )
+    assert checkpoint_digest(checkpoint(tmp_path / "model.safetensors"), Digests()) == info.digest
 
 
 def test_a_sharded_checkpoints_digest_is_the_loaders_and_covers_every_shard(tmp_path):
@@ -80,7 +77,7 @@ def test_a_sharded_checkpoints_digest_is_the_loaders_and_covers_every_shard(tmp_
     index.write_text(json.dumps({"weight_map": placed}))
     _, info = checkpoints.loaded(index)
     before = checkpoint_digest(checkpoint(index), Digests())
-    assert before == digest_of(info)
+    assert before == info.digest
     changed = {name: state[name] + 1 for name in shards["two.safetensors"]}
     save_file({n: t.to(state[n].dtype) for n, t in changed.items()}, tmp_path / "two.safetensors")
     assert checkpoint_digest(checkpoint(index), Digests()) != before

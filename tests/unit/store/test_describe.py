@@ -113,7 +113,7 @@ def test_what_nobody_thought_about_is_refused():
 
 def test_facts_are_all_that_is_not_named():
     assert {field.name for field in fields(Report)} - NOT_MEASURED == {
-        "checkpoint", "heldout", "environment", "run", "completion", "more_heldout", "cost", "noise", "control", "stopped",
+        "checkpoint", "heldout", "environment", "run", "completion", "more_heldout", "cost", "noise", "control", "stopped", "shard",
     }  # fmt: skip
     assert {field.name for field in fields(Report)} >= NOT_MEASURED
 
