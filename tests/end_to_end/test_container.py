@@ -193,6 +193,7 @@ def test_a_build_that_cannot_work_says_what_to_pass(tmp_path, arguments, message
     ignored = shutil.ignore_patterns("*.whl")
     shutil.copytree(REPOSITORY / "wheels", tmp_path / "wheels", ignore=ignored)
     shutil.copytree(REPOSITORY / "schemas", tmp_path / "schemas")
+    shutil.copytree(REPOSITORY / "image", tmp_path / "image")
     (tmp_path / "entrypoint/model_eval").mkdir(parents=True)
     for name in ("Dockerfile", "LICENSE", "README.md", "pyproject.toml", "requirements.lock", "requirements-build.lock"):  # fmt: skip
         shutil.copy(REPOSITORY / name, tmp_path)

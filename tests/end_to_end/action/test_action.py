@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builders.reports import report
-from end_to_end.action.driver import REPOSITORY, Runner
+from end_to_end.action.driver import REPOSITORY, RUN_ID, Runner
 from end_to_end.action.engine import docker
 from model_eval.report import from_json, to_json
 
@@ -29,7 +29,7 @@ def runner(image):
     shutil.copytree(REPOSITORY / "examples", made.workspace / "examples")
     check_out(made.workspace)
     yield made
-    left = docker("ps", "--all", "--quiet", "--filter", "name=model-eval-4242").stdout.split()
+    left = docker("ps", "--all", "--quiet", "--filter", f"name=model-eval-{RUN_ID}-").stdout.split()
     if left:
         docker("rm", "--force", *left)
     shutil.rmtree(folder)
@@ -83,7 +83,9 @@ def test_a_cache_is_kept_by_a_branch_and_read_by_a_pull_request(runner, image):
     assert first.conclusion == "success", first.log
     assert written(first).reused is None
     [(key, path, kept)] = runner.caches
-    assert re.fullmatch(r"model-eval-v1-[0-9a-f]{16}-0123456789abcdef[0-9a-f]{24}-4242-1-\w+", key)
+    assert re.fullmatch(
+        rf"model-eval-v1-[0-9a-f]{{16}}-0123456789abcdef[0-9a-f]{{24}}-{RUN_ID}-1-\w+", key
+    )
     assert not Path(path).exists(), "a store was left behind"
 
     second = run(runner, image, comment="false", cache="true")
@@ -468,7 +470,7 @@ def test_a_deadline_leaves_a_report(runner, image):
 def test_a_cancellation_stops_the_container(runner, image):
     write_project(runner, "import time\nprint('SLEEPING', flush=True)\ntime.sleep(600)\n")
     cleanup = runner.action / "entrypoint/host/cleanup.sh"
-    seen = "echo RUNNING: $(docker ps --quiet --filter name=model-eval-4242)\n"
+    seen = f"echo RUNNING: $(docker ps --quiet --filter name=model-eval-{RUN_ID}-)\n"
     cleanup.write_text(seen + cleanup.read_text())
     log = runner.temp / "step-3.log"
     runner.cancel_when = lambda: log.exists() and b"SLEEPING" in log.read_bytes()
@@ -500,7 +502,7 @@ def test_a_killed_step_is_cleaned_up(runner, image):
     assert [step.outcome for step in result.steps] == [
         "success", "success", "skipped", "failure", "success", "skipped", "success", "skipped",
     ]  # fmt: skip
-    assert docker("ps", "--all", "--quiet", "--filter", "name=model-eval-4242").stdout == ""
+    assert docker("ps", "--all", "--quiet", "--filter", f"name=model-eval-{RUN_ID}-").stdout == ""
     assert result.outputs["verdict"] == "error"
 
 
