@@ -184,19 +184,22 @@ class _Runner:
             self._measured(piece, chunk)
             return
         count = len(piece.args)
+        kwargs: Mapping[str, torch.Tensor] = {}
         for parts in zip(*(torch.split(tensor, size) for tensor in tensors), strict=True):
-            kwargs = dict(zip(names, parts[count:], strict=True)) if names else {}
-            self._fill(chunk, parts[:count], kwargs)
-            self._progress(len(parts[0]))
+            if names:
+                kwargs = dict(zip(names, parts[count:], strict=True))
+            rows = len(parts[0])
+            self._fill(chunk, parts[:count], kwargs, rows)
+            self._progress(rows)
 
     def _measured(self, batch: Batch, chunk: Chunk) -> None:
         if not self._batch_size.measuring:
-            self._fill(chunk, batch.args, batch.kwargs)
+            self._fill(chunk, batch.args, batch.kwargs, len(batch))
             self._progress(len(batch))
             return
         self._peak.begin()
         started = perf_counter()
-        self._fill(chunk, batch.args, batch.kwargs)
+        self._fill(chunk, batch.args, batch.kwargs, len(batch))
         if self._device.type != "cpu":
             torch.accelerator.synchronize(self._device)
         seconds = perf_counter() - started
@@ -204,39 +207,33 @@ class _Runner:
         self._progress(len(batch))
 
     def _fill(
-        self, chunk: Chunk, args: tuple[torch.Tensor, ...], kwargs: Mapping[str, torch.Tensor]
-    ) -> None:
-        """Runs a batch into the chunk; where memory ends, its halves, one after the other."""
-        rows = len(args[0]) if args else len(next(iter(kwargs.values())))
-        if rows <= self._batch_size.size and self._fits(chunk, args, kwargs, rows):
-            return
-        half = (rows + 1) // 2
-        for part in (slice(half), slice(half, None)):
-            self._fill(
-                chunk,
-                tuple(value[part] for value in args),
-                {name: value[part] for name, value in kwargs.items()},
-            )
-
-    def _fits(
         self,
         chunk: Chunk,
         args: tuple[torch.Tensor, ...],
         kwargs: Mapping[str, torch.Tensor],
         rows: int,
-    ) -> bool:
-        try:
-            outputs = self._predict(args, kwargs)
-        except OutOfMemoryError:
-            if rows == 1:
-                raise
-        else:
-            chunk.add(outputs, rows)
-            return True
-        # Only here: inside of `except`, the error's traceback would hold the batch's tensors.
-        release(self._device)
-        self._batch_size.lower((rows + 1) // 2)
-        return False
+    ) -> None:
+        """Runs a batch into the chunk; where memory ends, its halves, one after the other."""
+        if rows <= self._batch_size.size:
+            try:
+                outputs = self._predict(args, kwargs)
+            except OutOfMemoryError:
+                if rows == 1:
+                    raise
+            else:
+                chunk.add(outputs, rows)
+                return
+            # Only here: inside of `except`, the error's traceback would hold the batch's tensors.
+            release(self._device)
+            self._batch_size.lower((rows + 1) // 2)
+        half = (rows + 1) // 2
+        for part, length in ((slice(half), half), (slice(half, None), rows - half)):
+            self._fill(
+                chunk,
+                tuple(value[part] for value in args),
+                {name: value[part] for name, value in kwargs.items()},
+                length,
+            )
 
 
 def label_columns(labels: Labels, *, target: bool) -> dict[str, Array]:
