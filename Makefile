@@ -11,7 +11,7 @@ SAY    := @printf '\n==> %s\n'
 THREADS := OMP_NUM_THREADS=1
 PEERS   := torchmetrics lightning pytorch-ignite torcheval scikit-learn scipy confidenceinterval
 
-.PHONY: help demo test lint format bench bench-statistics schemas lock wheels image clean
+.PHONY: help demo test lint format bench bench-loading bench-statistics schemas lock wheels image clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -53,6 +53,12 @@ format: $(VENV)/.lint  ## let ruff put the code in order
 bench: .venv-bench/.installed $(VENV)/.program  ## measure speed, memory and start-up beside the peers
 	$(SAY) "speed beside the peers (more than an hour; BENCH=--quick takes some minutes and means nothing)"
 	.venv-bench/bin/python -m benchmarks.speed $(BENCH) --program $(abspath $(BIN)/python)
+
+bench-loading: $(VENV)/.program  ## measure a 2 GB checkpoint, and a set of four times the memory limit (in the image $(IMAGE))
+	$(SAY) "a checkpoint beside its peers (some minutes, 8 GB of temporary files)"
+	$(BIN)/python -m benchmarks.loading.checkpoint
+	$(SAY) "4 GB of Parquet in a container of 1 GB (make image, first)"
+	$(BIN)/python -m benchmarks.loading.memory --image $(IMAGE)
 
 bench-statistics: .venv-bench/.installed  ## measure what intervals and verdicts promise, beside their peers
 	$(SAY) "coverage, power, verdicts and speed (a quarter of an hour; STATISTICS=--quick takes a few minutes)"
