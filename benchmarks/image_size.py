@@ -67,7 +67,7 @@ def layers(saved: Path) -> list[Layer]:
             raise ValueError(f"{saved} has {len(manifests)} images, and must have one")
         config = json.load(_file(image, manifests[0]["Config"]))
         made = [
-            _command(one["created_by"])
+            _command(one.get("created_by", "(not said)"))
             for one in config["history"]
             if not one.get("empty_layer", False)
         ]

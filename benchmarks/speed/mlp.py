@@ -13,7 +13,14 @@ import torch
 
 from benchmarks.speed import floor, ours
 from benchmarks.speed.child import say, serve
-from benchmarks.speed.contest import Contender, Values, contest, largest_difference
+from benchmarks.speed.contest import (
+    Contender,
+    Result,
+    Skipped,
+    Values,
+    contest,
+    largest_difference,
+)
 from benchmarks.speed.data import AUROC, METRICS, Held, Task, labelled
 from benchmarks.speed.models import mlp
 from benchmarks.speed.peers import by_hand, ignite, lightning, sklearn, torcheval, torchmetrics
@@ -34,33 +41,23 @@ LOADED = ("torchmetrics", "scikit-learn", "ignite", "Lightning test")
 LOADED_AUROC = ("scikit-learn", "Lightning test")
 BATCH = floor.BATCH
 PARTS = ("classification", "auroc", "regression")
+Outcome = tuple[list[Result], list[Skipped]]
 
 
 def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry for each of the parts that `settings` names."""
-    return [_part(part, settings) for part in settings["parts"]]
+    """One entry for each of the parts that `settings` names.
+
+    Peers come after all others: what they import stays in the process, and slows what follows.
+    """
+    first = {part: _contest(part, settings, peers=False) for part in settings["parts"]}
+    return [_part(part, settings, first[part]) for part in settings["parts"]]
 
 
-def _part(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    task: Task = "regression" if part == "regression" else "classification"
-    auroc = part == "auroc"
-    model = mlp(1 if task == "regression" else 10)
-    x = torch.randn((settings["rows"], 64), generator=torch.Generator().manual_seed(0))
-    data = labelled(model, x, task)
-    for size in (BATCH, *INFORMATION):
-        data.slices(size)
-    ours.source(data)
-    say(f"MLP, {part}, {settings['rows']:,} rows, {settings['threads']} thread(s)")
-    found, skipped = contest(
-        floor.forward(model),
-        [*_floors(model, part), *_ours(model, task, auroc=auroc), *_peers(model, task, auroc)],
-        data,
-        warm_up=data.first(8 * BATCH),
-        runs=settings["runs"],
-        clock=time.perf_counter,
-        say=say,
-    )
-    reference = sklearn.evaluate(model, data.slices(BATCH), task, auroc=auroc)
+def _part(part: str, settings: Mapping[str, Any], first: Outcome) -> dict[str, Any]:
+    model, data, task = _made(part, settings)
+    (_, *peers), without = _contest(part, settings, peers=True)
+    found, skipped = [*first[0], *peers], [*first[1], *without]
+    reference = sklearn.evaluate(model, data.slices(BATCH), task, auroc=part == "auroc")
     return {
         "part": part,
         "rows": settings["rows"],
@@ -72,6 +69,33 @@ def _part(part: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "skipped": [{"name": one.contender.name, "why": one.why} for one in skipped],
     }
+
+
+def _contest(part: str, settings: Mapping[str, Any], *, peers: bool) -> Outcome:
+    model, data, task = _made(part, settings)
+    auroc = part == "auroc"
+    for size in (BATCH, *INFORMATION):
+        data.slices(size)
+    ours.source(data)
+    others = "peers" if peers else "ours"
+    say(f"MLP, {part}, {others}, {settings['rows']:,} rows, {settings['threads']} thread(s)")
+    own = (*_floors(model, part), *_ours(model, task, auroc=auroc), _sums(model, task, auroc))
+    return contest(
+        floor.forward(model),
+        [*_peers(model, task, auroc)] if peers else own,
+        data,
+        warm_up=data.first(8 * BATCH),
+        runs=settings["runs"],
+        clock=time.perf_counter,
+        say=say,
+    )
+
+
+def _made(part: str, settings: Mapping[str, Any]) -> tuple[torch.nn.Module, Held, Task]:
+    task: Task = "regression" if part == "regression" else "classification"
+    model = mlp(1 if task == "regression" else 10)
+    x = torch.randn((settings["rows"], 64), generator=torch.Generator().manual_seed(0))
+    return model, labelled(model, x, task), task
 
 
 def _floors(model: torch.nn.Module, part: str) -> Iterator[Contender]:
@@ -112,6 +136,15 @@ def _ours(model: torch.nn.Module, task: Task, *, auroc: bool) -> Iterator[Conten
         yield add(", metrics, intervals", lambda rows: ours.with_intervals(rows, names))
 
 
+def _sums(model: torch.nn.Module, task: Task, auroc: bool) -> Contender:
+    asked = {"auroc": True} if auroc else {}
+
+    def run(data: Held) -> Values:
+        return by_hand.sums(model, data.slices(BATCH), task, **asked)
+
+    return Contender(name="sums kept on the device", kind="reference", run=run)
+
+
 def _peers(model: torch.nn.Module, task: Task, auroc: bool) -> Iterator[Contender]:
     asked = {"auroc": True} if auroc else {}
 
@@ -121,7 +154,6 @@ def _peers(model: torch.nn.Module, task: Task, auroc: bool) -> Iterator[Contende
     def loaded(function: Callable[..., Values], **more: Any) -> Callable[[Held], Values]:
         return lambda data: function(model, data.loader(BATCH), task, **more)
 
-    yield Contender(name="sums kept on the device", kind="reference", run=sliced(by_hand.sums))
     for name, function in PEERS.items():
         yield Contender(name=f"{name}, slices", kind="peer", run=sliced(function))
     if not auroc:
