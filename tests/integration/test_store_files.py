@@ -28,20 +28,20 @@ from model_eval.store.unproved import UnprovedError
 # --- the digests of the loaders, which need torch, and of the store, which does without -------
 
 
-def same_digest(source, **changes):
+def check_same_digest(source, **changes):
     seal = opened(source, **changes).seal
     assert set_digests(a_spec(source, **changes), Digests()).sha256 == seal.sha256
 
 
 def test_a_files_digest_is_the_readers(tmp_path):
     (tmp_path / "data.csv").write_text("x,y\n1,0\n2,1\n")
-    same_digest(tmp_path / "data.csv")
+    check_same_digest(tmp_path / "data.csv")
 
 
 def test_several_arrays_digest_is_the_readers(tmp_path):
     np.save(tmp_path / "first.npy", np.zeros((2, 3), np.float32))
     np.save(tmp_path / "second.npy", np.array([0, 1]))
-    same_digest({"x": tmp_path / "first.npy", "y": tmp_path / "second.npy"})
+    check_same_digest({"x": tmp_path / "first.npy", "y": tmp_path / "second.npy"})
 
 
 def test_a_folder_of_images_digest_is_the_readers(tmp_path):
@@ -50,9 +50,9 @@ def test_a_folder_of_images_digest_is_the_readers(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (2, 2), (len(name), 0, 0)).save(path, format="png")
     pixels = {"args": (an_input("image"),), "targets": ("label",)}
-    same_digest(tmp_path / "images", **pixels)
+    check_same_digest(tmp_path / "images", **pixels)
     (tmp_path / "images/a/1.png").rename(tmp_path / "images/a/3.png")
-    same_digest(tmp_path / "images", **pixels)
+    check_same_digest(tmp_path / "images", **pixels)
 
 
 def checkpoint(path):
