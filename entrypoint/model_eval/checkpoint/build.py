@@ -3,12 +3,13 @@
 On the meta device a model costs no memory, and the file's tensors become its parameters as they
 are. That is tried first, and kept only where it is proved to be the same as the ordinary way:
 nothing of the model may be left on the meta device, wherever the model keeps it, and every tensor
-must be the file's. Otherwise the model is built for real and `load_state_dict` copies.
+must be the file's. Otherwise the model is built for real and `load_state_dict` copies from the
+file, which is mapped.
 """
 
 import gc
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -42,7 +43,7 @@ class MetaBuild:
             with _draws_given_back(), torch.device("meta"):
                 model = self._build()
             usable = isinstance(model, nn.Module) and _cycle(model) is None
-            if usable and _can_be_assigned(model):
+            if usable and _can_be_assigned(model) and not _meta_lives_beside(tensors_of(model)):
                 self.model = model
         # Whatever a factory does that the meta device does not allow; if it is a fault of the
         # factory's own, the real build says so.
@@ -99,6 +100,14 @@ def build_real(build: Callable[[], Any], device: torch.device) -> nn.Module:
 def copy_weights(model: nn.Module, weights: Weights) -> None:
     """Loads in the ordinary way; whatever the model's own code raises passes through."""
     model.load_state_dict(dict(weights), strict=True)
+
+
+def own_memory(model: nn.Module, weights: Iterable[torch.Tensor]) -> None:
+    """Gives the model memory of its own where its loading took over the file's tensors."""
+    files = {tensor.untyped_storage().data_ptr() for tensor in weights}
+    for tensor in tensors_of(model).values():
+        if tensor.untyped_storage().data_ptr() in files:
+            tensor.data = tensor.data.clone()
 
 
 def completed(weights: Weights, slots: Mapping[str, Slot], device: torch.device) -> Weights:
@@ -286,16 +295,23 @@ def _leaves_meta(model: nn.Module) -> bool:
     """Whether anything is still on the meta device: in an attribute, a list or a closure."""
     if any(_names_meta(value) for module in model.modules() for value in vars(module).values()):
         return True
-    if not _meta_tensor_lives():
+    return _meta_lives_beside({})
+
+
+def _meta_lives_beside(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether there is a tensor on the meta device that is none of these."""
+    known = {id(tensor) for tensor in tensors.values()}
+    if not _meta_tensor_lives(known):
         return False
     gc.collect()  # replaced parameters may wait in a cycle
-    return _meta_tensor_lives()
+    return _meta_tensor_lives(known)
 
 
-def _meta_tensor_lives() -> bool:
+def _meta_tensor_lives(known: Collection[int]) -> bool:
     # By type, not isinstance: asking a stranger's proxy for its class may run code.
     return any(
-        issubclass(type(thing), torch.Tensor) and thing.is_meta for thing in gc.get_objects()
+        issubclass(type(thing), torch.Tensor) and thing.is_meta and id(thing) not in known
+        for thing in gc.get_objects()
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from model_eval.checkpoint import build as building
 from model_eval.checkpoint.file import CheckpointFile, open_checkpoint, reading
-from model_eval.checkpoint.fit import casts, check_values, compare, fit_error
+from model_eval.checkpoint.fit import Fit, casts, check_values, compare, fit_error
 from model_eval.checkpoint.hashing import hashing
 from model_eval.checkpoint.inspect import Format, identify
 from model_eval.checkpoint.outside import outside
@@ -48,18 +49,9 @@ def load_model(
         UserCodeError: the factory failed or returned something else than a module.
     """
     with open_checkpoint(spec.path) as opened:
-        with reading(opened):
-            content, kind, files = _read(opened, spec, device)
-        with building.MetaBuild(build) as meta:
-            model = meta.model if meta.model is not None else building.build_real(build, device)
-            slots = slots_of(model)
-            state = find_state_dict(opened, content, state_key=spec.state_key, slots=slots)
-            del content  # an optimizer's state may be twice the weights
-            model, on_meta = _filled(
-                opened, model, build=build, meta=meta, slots=slots, state=state, device=device
-            )
+        loaded = _assigned(opened, spec, build, device) or _copied(opened, spec, build, device)
         opened.check_unchanged()  # once more: the factory is code of the pull request
-    model = building.ready(model)
+    model = building.ready(loaded.model)
     if (found := outside(model)) is not None:
         raise FitError(
             f"{quote(opened.ref.display)} does not hold all of the model's weights: {found} "
@@ -68,42 +60,109 @@ def load_model(
             "`nn.ParameterList` or `register_buffer`",
             location=opened.ref.location,
         )
-    return model, _info(
-        model, slots, state, files=files, kind=kind, on_meta=on_meta, pinned=spec.sha256 is not None
+    return model, _info(loaded, model, pinned=spec.sha256 is not None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Loaded:
+    """A model with its weights, and what they were read from."""
+
+    model: nn.Module
+    slots: Mapping[str, Slot]
+    state: StateDict
+    kind: Format
+    files: tuple[FileInfo, ...]
+    on_meta: bool
+
+
+def _assigned(
+    opened: CheckpointFile, spec: CheckpointSpec, build: Callable[[], Any], device: torch.device
+) -> _Loaded | None:
+    """The file's tensors as the model's own; None where that cannot be proved to be complete."""
+    with building.MetaBuild(build) as meta:
+        if meta.model is None:
+            return None
+        content, kind, files = _read(opened, spec, device, mapped=False)
+        slots = slots_of(meta.model)
+        state = find_state_dict(opened, content, state_key=spec.state_key, slots=slots)
+        del content  # an optimizer's state may be twice the weights
+        fit = compare(state.tensors, slots)
+        if fit.only_names:
+            return None  # the model may know the older names
+        _require_fit(opened, fit, state, slots)
+        weights = building.completed(state.tensors, slots, device)
+        if not meta.fill(weights, slots, device):
+            return None
+        return _Loaded(
+            model=meta.model, slots=slots, state=state, kind=kind, files=files, on_meta=True
+        )
+
+
+def _copied(
+    opened: CheckpointFile, spec: CheckpointSpec, build: Callable[[], Any], device: torch.device
+) -> _Loaded:
+    """The model as its own code builds it, its weights copied from the file where it lies.
+
+    The file is mapped: what is in memory twice is the system's copy of the file, which it gives up
+    when memory is short. At the end nothing of the model is the file's memory.
+    """
+    content, kind, files = _read(opened, spec, device, mapped=True)
+    model = building.build_real(build, device)
+    opened.check_unchanged()  # of a file that has become shorter, reading the map would be fatal
+    slots = slots_of(model)
+    state = find_state_dict(opened, content, state_key=spec.state_key, slots=slots)
+    del content
+    fit = compare(state.tensors, slots)
+    if fit.only_names and _took_older_names(model, state):
+        check_values(opened, state.tensors, slots)
+    else:
+        _require_fit(opened, fit, state, slots)
+        _copy(opened, model, building.completed(state.tensors, slots, device))
+    building.own_memory(model, state.tensors.values())
+    return _Loaded(
+        model=model, slots=slots, state=_described(state), kind=kind, files=files, on_meta=False
     )
 
 
 def _read(
-    opened: CheckpointFile, spec: CheckpointSpec, device: torch.device
+    opened: CheckpointFile, spec: CheckpointSpec, device: torch.device, *, mapped: bool
 ) -> tuple[object, Format, tuple[FileInfo, ...]]:
-    kind = identify(opened)
-    try:
-        content, files = _content(opened, kind, spec, device)
-    except CheckpointError:
-        # That it is another file says more than what is wrong with it.
-        if spec.sha256 is not None:
-            with hashing(opened) as digest:
-                _require_pin(opened, spec, digest)
-        raise
+    opened.check_unchanged()  # the factory may have run
+    with reading(opened):
+        kind = identify(opened)
+        try:
+            content, files = _content(opened, kind, spec, device, mapped=mapped)
+        except CheckpointError:
+            # That it is another file says more than what is wrong with it.
+            if spec.sha256 is not None:
+                with hashing(opened) as digest:
+                    _require_pin(opened, spec, digest)
+            raise
     return content, kind, files
 
 
 def _content(
-    opened: CheckpointFile, kind: Format, spec: CheckpointSpec, device: torch.device
+    opened: CheckpointFile,
+    kind: Format,
+    spec: CheckpointSpec,
+    device: torch.device,
+    *,
+    mapped: bool,
 ) -> tuple[object, tuple[FileInfo, ...]]:
     if kind is Format.SAFETENSORS:
-        tensors, info = read_safetensors(opened, device=device)
+        tensors, info = read_safetensors(opened, device=device, mapped=mapped)
         _require_pin(opened, spec, lambda: info)
         return tensors, (info,)
     with hashing(opened) as digest:
         if kind is Format.SAFETENSORS_SHARDED:
             _require_pin(opened, spec, digest)
-            tensors, shards = read_sharded(opened, device=device)
+            tensors, shards = read_sharded(opened, device=device, mapped=mapped)
             return tensors, (digest(), *shards)
         content = read_torch(
             opened,
             kind,
             device=device,
+            mapped=mapped,
             before_unpickling=lambda: _require_pin(opened, spec, digest),
         )
         return content, (digest(),)
@@ -120,31 +179,16 @@ def _require_pin(
         )
 
 
-def _filled(
-    opened: CheckpointFile,
-    model: nn.Module,
-    *,
-    build: Callable[[], Any],
-    meta: building.MetaBuild,
-    slots: Mapping[str, Slot],
-    state: StateDict,
-    device: torch.device,
-) -> tuple[nn.Module, bool]:
-    """Checks the fit, loads, and proves it; returns the model and whether it was built on meta."""
-    fit = compare(state.tensors, slots)
+def _require_fit(
+    opened: CheckpointFile, fit: Fit, state: StateDict, slots: Mapping[str, Slot]
+) -> None:
     if not fit.exact:
-        older = _with_older_names(build, state, device) if fit.only_names else None
-        if older is None:
-            raise fit_error(opened, fit, state.tensors, slots)
-        check_values(opened, state.tensors, slots_of(older))
-        return older, False
+        raise fit_error(opened, fit, state.tensors, slots)
     check_values(opened, state.tensors, slots)
-    weights = building.completed(state.tensors, slots, device)
-    if meta.fill(weights, slots, device):
-        return model, True
-    if meta.model is not None:
-        meta.model = None
-        model = building.build_real(build, device)
+
+
+def _copy(opened: CheckpointFile, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Loads in the ordinary way, and proves that every tensor arrived."""
     try:
         building.copy_weights(model, weights)
     except Interrupted:
@@ -164,42 +208,36 @@ def _filled(
             "`load_state_dict` drops or changes it",
             location=opened.ref.location,
         )
-    return model, False
 
 
-def _with_older_names(
-    build: Callable[[], Any], state: StateDict, device: torch.device
-) -> nn.Module | None:
-    """The loaded model, where its own code knows the file's names; else None."""
-    model = building.build_real(build, device)
+def _took_older_names(model: nn.Module, state: StateDict) -> bool:
+    """Loads where the model's own code knows the file's names; False where it does not."""
     try:
         building.copy_weights(model, state.tensors)
     except Interrupted:
         raise
     # It does not; the table of names says all there is to say.
     except BaseException:  # noqa: BLE001
-        return None
-    return model if building.renamed(model, state.tensors) else None
+        return False
+    return building.renamed(model, state.tensors)
 
 
-def _info(
-    model: nn.Module,
-    slots: Mapping[str, Slot],
-    state: StateDict,
-    *,
-    files: tuple[FileInfo, ...],
-    kind: Format,
-    on_meta: bool,
-    pinned: bool,
-) -> CheckpointInfo:
+def _described(state: StateDict) -> StateDict:
+    """The same names, shapes and dtypes without the values, which are mapped."""
+    described = {name: tensor.detach().to("meta") for name, tensor in state.tensors.items()}
+    return replace(state, tensors=described)
+
+
+def _info(loaded: _Loaded, model: nn.Module, *, pinned: bool) -> CheckpointInfo:
+    state, slots = loaded.state, loaded.slots
     filled = _filled_from(state, slots)
     # Tied tensors count once.
     once = {id(t): t for name, t in tensors_of(model).items() if name in filled}.values()
     parameters = sum(t.numel() for t in once if isinstance(t, nn.Parameter))
     dtypes = Counter(str(t.dtype).removeprefix("torch.") for t in state.tensors.values())
     return CheckpointInfo(
-        files=files,
-        format=str(kind),
+        files=loaded.files,
+        format=str(loaded.kind),
         state_key=state.key,
         stripped_prefix=state.prefix,
         tensors=len(state.tensors),
@@ -208,7 +246,7 @@ def _info(
         buffers_from_file=sum(t.numel() for t in once) - parameters,
         dtypes=dict(sorted(dtypes.items())),
         casts=casts(state.tensors, slots),
-        built_on_meta=on_meta,
+        built_on_meta=loaded.on_meta,
         pinned=pinned,
     )
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from model_eval.checkpoint.file import CheckpointFile, open_checkpoint, reading
-from model_eval.checkpoint.hashing import Sha256
+from model_eval.checkpoint.hashing import Sha256, hashing
 from model_eval.checkpoint.inspect import LARGEST_HEADER, Format, identify
 from model_eval.errors import CheckpointError
 from model_eval.spec.eval_spec import PathRef
@@ -54,21 +54,26 @@ class _DuplicateKeyError(ValueError):
 
 
 def read_safetensors(
-    opened: CheckpointFile, *, device: torch.device
+    opened: CheckpointFile, *, device: torch.device, mapped: bool
 ) -> tuple[dict[str, torch.Tensor], FileInfo]:
     """Reads one file, once: what is hashed is the memory that the tensors have.
 
+    Args:
+        opened: the file.
+        device: where the tensors are to be, where they are not mapped.
+        mapped: leaves the tensors in the file, on the CPU; only to be copied from while nobody
+            writes the file (`check_unchanged` tells afterwards).
+
     Returns:
-        name → tensor on `device`, of the file's dtypes, each with memory of its own; and the
-        file with its digest.
+        name → tensor, of the file's dtypes, each with memory of its own where it is not mapped;
+        and the file with its digest.
 
     Raises:
         CheckpointError: its header or its data is wrong, or it does not fit in memory.
     """
     header = _header(opened)
     try:
-        # By the number of the open file, so that it is the file that was inspected.
-        with safe_open(f"/dev/fd/{opened.file.fileno()}", framework="pt", backend="pread"):
+        with safe_open(_path(opened), framework="pt", backend="pread"):
             places = _places(header)  # which the library has found to be in order
     except SafetensorError as error:
         raise opened.error(_in_words(str(error)), _SAVE) from error
@@ -76,23 +81,30 @@ def read_safetensors(
         raise opened.error("has a tensor that torch cannot hold", _SAVE) from error
     if not places:
         raise opened.error("holds no tensors", _SAVE)
+    if places[-1].stop != opened.size:
+        raise opened.error("is damaged: its tensors do not cover its data exactly", _SAVE)
+    if mapped:
+        return _mapped(opened)
     with Sha256() as sha256:
         sha256.update(header)
         tensors = {place.name: _read(opened, place, device, sha256) for place in places}
         digest = sha256.hexdigest()
     opened.check_unchanged()
-    if places[-1].stop != opened.size:
-        raise opened.error("is damaged: its tensors do not cover its data exactly", _SAVE)
     return tensors, FileInfo(path=opened.ref.display, sha256=digest, size=opened.size)
 
 
 def read_sharded(
-    index: CheckpointFile, *, device: torch.device
+    index: CheckpointFile, *, device: torch.device, mapped: bool
 ) -> tuple[dict[str, torch.Tensor], tuple[FileInfo, ...]]:
     """Reads every shard that the index names; each tensor must be where the index says.
 
+    Args:
+        index: the file that names them.
+        device: as for `read_safetensors`.
+        mapped: as for `read_safetensors`.
+
     Returns:
-        name → tensor on `device`; and each shard with its digest, in the order of their names.
+        name → tensor; and each shard with its digest, in the order of their names.
 
     Raises:
         CheckpointError: the index or a shard is wrong or missing.
@@ -109,7 +121,7 @@ def read_sharded(
         with open_checkpoint(_sibling(index, shard)) as opened, reading(opened):
             if identify(opened) is not Format.SAFETENSORS:
                 raise opened.error("is not a safetensors file", _REWRITE)
-            found, file = read_safetensors(opened, device=device)
+            found, file = read_safetensors(opened, device=device, mapped=mapped)
             files.append(file)
             _check_placement(opened, index, found.keys(), expected, placed)
         tensors.update(found)
@@ -174,6 +186,21 @@ def _read(
         if "allocate" in str(error):
             raise _no_memory(opened, device) from error
         raise opened.error("has a tensor that torch cannot hold", _SAVE) from error
+
+
+def _mapped(opened: CheckpointFile) -> tuple[dict[str, torch.Tensor], FileInfo]:
+    with hashing(opened) as digest:
+        try:
+            with safe_open(_path(opened), framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, RuntimeError) as error:
+            raise opened.error("has a tensor that torch cannot hold", _SAVE) from error
+        return tensors, digest()
+
+
+def _path(opened: CheckpointFile) -> str:
+    """By the number of the open file, so that it is the file that was inspected."""
+    return f"/dev/fd/{opened.file.fileno()}"
 
 
 def _no_memory(opened: CheckpointFile, device: torch.device) -> CheckpointError:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import BinaryIO
 
 import torch
 
@@ -17,6 +18,7 @@ def read_torch(
     kind: Format,
     *,
     device: torch.device,
+    mapped: bool,
     before_unpickling: Callable[[], None],
 ) -> object:
     """Reads what torch.save wrote.
@@ -24,11 +26,13 @@ def read_torch(
     Args:
         opened: the file.
         kind: one of torch's two.
-        device: where the tensors are to be.
+        device: where the tensors are to be, where they are not mapped.
+        mapped: leaves the tensors in the file, on the CPU, where its format can; only to be
+            copied from while nobody writes the file (`check_unchanged` tells afterwards).
         before_unpickling: may raise; called when everything was looked at.
 
     Returns:
-        What was saved: tensors on `device`, and plain numbers, texts and containers.
+        What was saved: tensors, and plain numbers, texts and containers.
 
     Raises:
         CheckpointError: it is damaged, holds code or anything else but data, or does not fit
@@ -39,11 +43,17 @@ def read_torch(
     else:
         scan_legacy(opened)
     before_unpickling()
+    file: BinaryIO | str = opened.file
+    if mapped:
+        device = torch.device("cpu")
+        if kind is Format.TORCH_ZIP:
+            # By the number of the open file, so that it is the file that was looked at.
+            file = f"/dev/fd/{opened.file.fileno()}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content: object = torch.load(
-                opened.file, map_location=device, weights_only=True, mmap=False
+                file, map_location=device, weights_only=True, mmap=isinstance(file, str)
             )
     # Mutated files have made torch raise eleven classes; none of them may end as a traceback.
     except Exception as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import random
 import re
@@ -164,15 +165,90 @@ def test_a_file_that_the_factory_changes_is_refused(tmp_path):
     )
 
 
-@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
-def test_weights_are_the_process_own_once_loaded(tmp_path, suffix):
-    path = tmp_path / f"model.{suffix}"
-    save_file(a_state(), path) if suffix == "safetensors" else saved(path, a_state())
-    model, _ = loaded(path)
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.write(b"\xff" * size)
+class ForRealOnly(Net):
+    """Looks at its weights, which the meta device does not allow: it is loaded the ordinary way."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = self.layer.weight.abs().max().item()
+
+
+class Assigns(ForRealOnly):
+    def load_state_dict(self, state_dict, strict=True, assign=False):  # noqa: ARG002 - torch's
+        return super().load_state_dict(state_dict, strict, assign=True)
+
+
+@pytest.mark.parametrize("build", [Net, ForRealOnly, Assigns])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors", "sharded"])
+def test_weights_are_the_process_own_once_loaded(tmp_path, kind, build):
+    path, files = in_format(tmp_path, kind, a_state())
+    model, info = loaded(path, build)
+    assert info.built_on_meta is (build is Net)
+    for one in files:
+        size = one.stat().st_size
+        with one.open("r+b") as file:
+            file.write(b"\xff" * size)
     assert equal(model, a_state())
+
+
+@pytest.mark.parametrize("kind", ["zip", "safetensors"])
+def test_a_file_that_is_cut_while_the_model_is_built(tmp_path, kind):
+    path, _ = in_format(tmp_path, kind, a_state())
+
+    def build():
+        model = ForRealOnly()
+        os.truncate(path, 0)  # it is mapped now
+        return model
+
+    assert refusal(path, build) == (
+        f"`{path.name}` changed while it was being used; run again when nothing else writes it"
+    )
+
+
+@pytest.mark.parametrize("kind", ["zip", "safetensors", "sharded"])
+def test_the_file_is_not_in_memory_while_the_model_is_built(tmp_path, kind):
+    rows, columns = 2048, 4096  # 32 MiB
+    path, _ = in_format(tmp_path, kind, {"weight": torch.ones(rows, columns)})
+    own = []
+
+    def build():
+        model = torch.nn.Linear(columns, rows, bias=False)
+        own.append(anonymous_mib())
+        model.weight.max().item()
+        return model
+
+    before = anonymous_mib()
+    model, info = loaded(path, build)
+    assert not info.built_on_meta
+    assert model.weight.eq(1).all()
+    assert len(own) == 2  # on the meta device, and for real
+    assert own[1] - before < 48
+
+
+def anonymous_mib() -> float:
+    """Memory of the process that is not a file's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
+
+
+def in_format(folder: Path, kind: str, state: dict[str, torch.Tensor]) -> tuple[Path, list[Path]]:
+    """The file to name, and all files."""
+    if kind in {"zip", "legacy"}:
+        path = saved(folder / "model.pt", state, legacy=kind == "legacy")
+        return path, [path]
+    if kind == "safetensors":
+        path = folder / "model.safetensors"
+        save_file(state, path)
+        return path, [path]
+    names = list(state)
+    shards = {"a.safetensors": names[:3], "b.safetensors": names[3:]}
+    shards = {shard: inside for shard, inside in shards.items() if inside}
+    for shard, inside in shards.items():
+        save_file({name: state[name] for name in inside}, folder / shard)
+    index = folder / "model.safetensors.index.json"
+    placed = {name: shard for shard, inside in shards.items() for name in inside}
+    index.write_text(json.dumps({"weight_map": placed}))
+    return index, [folder / shard for shard in shards]
 
 
 def test_an_unreadable_file(tmp_path, monkeypatch):
