@@ -107,7 +107,7 @@ def evaluated(
         batch_size=batch_size,
         progress=lambda _rows: None,
         expected=len(data),
-    )
+    ).whole()
     found = {"batch_size": float(batch_size.size)}
     if isinstance(predict, engine.Compiling):
         found["compiled"] = float(predict.used)

@@ -295,7 +295,7 @@ class Evaluator:
                 self.count(rows)
                 advance(rows)
 
-            return engine.evaluate_rows(
+            return engine.evaluate(
                 predict,
                 source,
                 scorer,

@@ -75,34 +75,6 @@ def evaluate(
     expected: int = 0,
     enough: Enough | None = None,
     look_every: int = 1,
-) -> Ledger:
-    """The ledger of a whole held-out set; see `evaluate_rows` and `Rows.whole`."""
-    return evaluate_rows(
-        predict,
-        heldout,
-        scorer,
-        batch_size=batch_size,
-        progress=progress,
-        device=device,
-        causal=causal,
-        expected=expected,
-        enough=enough,
-        look_every=look_every,
-    ).whole()
-
-
-def evaluate_rows(
-    predict: Predict,
-    heldout: Source,
-    scorer: Scorer,
-    *,
-    batch_size: BatchSize,
-    progress: Callable[[int], None],
-    device: torch.device = _CPU,
-    causal: bool = False,
-    expected: int = 0,
-    enough: Enough | None = None,
-    look_every: int = 1,
 ) -> Rows:
     """Runs every sample that is given through the model once, the first few of them twice more.
 

@@ -174,7 +174,7 @@ class ForRealOnly(Net):
 
 
 class Assigns(ForRealOnly):
-    def load_state_dict(self, state_dict, strict=True, assign=False):  # noqa: ARG002 - torch's
+    def load_state_dict(self, state_dict, strict=True, assign=False):
         return super().load_state_dict(state_dict, strict, assign=True)
 
 

@@ -144,7 +144,7 @@ def run(device, batch_size, sizes=(N,), seen=None):
     progress = (lambda _rows: None) if seen is None else seen.append
     return evaluate(
         device, Memory(sizes), SCORER, batch_size=batch_size, progress=progress, expected=N
-    )
+    ).whole()
 
 
 def check_same(found, expected):
@@ -216,7 +216,7 @@ def test_outputs_in_memory_that_the_model_uses_again():
 def test_more_samples_than_were_expected_are_kept_too():
     found = evaluate(
         Device(N), Memory(), SCORER, batch_size=BatchSize(8), progress=lambda _: None, expected=3
-    )
+    ).whole()
     check_same(found, run(Device(N), BatchSize(8)))
 
 
@@ -248,7 +248,7 @@ def test_where_a_device_is_seldom_waited_for(monkeypatch, sizes, batch_size, ele
         batch_size=BatchSize(batch_size),
         progress=lambda _: None,
         device=torch.device("xpu"),
-    )
+    ).whole()
     assert sum(scored) == N
     assert len(scored) == 1 or elements < 1 << 22
     assert max(scored) <= max(batch_size, elements // CLASSES)

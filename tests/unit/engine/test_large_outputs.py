@@ -39,7 +39,7 @@ SCORER = Scorer(
 def run(batch_size, predict=lambda args, _: args[0]):
     return evaluate(
         predict, Masks(), SCORER, batch_size=BatchSize(batch_size), progress=lambda _: None
-    )
+    ).whole()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 10])

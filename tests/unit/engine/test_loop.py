@@ -47,7 +47,7 @@ def run(batch_size, *, n=N, predict=lambda args, _: args[0]):
     seen = []
     rows = evaluate(
         predict, Memory(n), SCORER, batch_size=BatchSize(batch_size), progress=seen.append
-    )
+    ).whole()
     return rows, seen
 
 
@@ -87,7 +87,7 @@ def test_it_is_asked_about_every_row_once_whether_that_is_enough(monkeypatch, ba
         progress=lambda _: None,
         enough=enough,
         look_every=5,
-    )
+    ).whole()
     expected, _ = run(N)
     for name, column in rows.columns.items():
         np.testing.assert_allclose(column, expected[name], rtol=1e-14, err_msg=name)
@@ -107,7 +107,7 @@ def test_what_is_enough_ends_the_run_at_once():
         progress=seen.append,
         enough=lambda newest: newest["id"][-1] >= 7,
         look_every=2,
-    )
+    ).whole()
     assert (rows["id"].tolist(), seen) == (list(range(8)), [2, 2, 2, 2])
 
 
@@ -139,7 +139,7 @@ def test_the_newest_rows_have_the_columns_that_are_computed_when_asked_for(batch
         device=torch.device(device),
         enough=enough,
         look_every=3,
-    )
+    ).whole()
     assert rows["id"].tolist() == list(range(12))
     for index, name in enumerate(("id", "probability", "log_loss")):
         together = np.concatenate([one[index] for one in asked])
