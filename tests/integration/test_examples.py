@@ -1,6 +1,7 @@
 """Every example: one spec passes, its sibling fails for a real reason, and the numbers are right."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -101,3 +102,27 @@ def test_the_sibling_fails_for_its_checkpoint(example, tmp_path):
     failing = (folder / "model-eval-failing.yaml").read_text().splitlines()
     changed = [b.split(":")[0].strip() for a, b in zip(passing, failing, strict=True) if a != b]
     assert changed == ["name", "path"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_half_precision_is_judged_too(example, precision, tmp_path):
+    folder = tmp_path / example
+    shutil.copytree(ROOT / "examples" / example, folder)
+    spec = folder / "model-eval.yaml"
+    text = spec.read_text()
+    assert "\nrun:" not in text
+    spec.write_text(f"{text}\nrun: {{precision: {precision}}}\n")
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "model_eval", "run", spec, "--output", tmp_path / "out"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = read_report(tmp_path / "out" / REPORT)
+    assert report.run.precision == precision
+    assert report.completion.proved
+    # What half precision costs is for the gates to say; the run itself must come to its end.
+    assert done.returncode == (0 if report.verdict is Verdict.PASS else 1), done.stdout + done.stderr
+    assert report.noise.samples > 0

@@ -12,7 +12,7 @@ from model_eval.ledger import Array
 from model_eval.wording import count
 
 
-def require_causal(predict: Predict, batch: Batch, *, ignore_index: int) -> None:
+def require_causal(predict: Predict, batch: Batch, *, ignore_index: int, rows: int = ROWS) -> None:
     """Runs a few documents with other tokens from a position on: the output before it must stay.
 
     Whatever a model sees of the future, of the next token or of all, it sees there. Every input
@@ -22,25 +22,26 @@ def require_causal(predict: Predict, batch: Batch, *, ignore_index: int) -> None
         predict: the model's side.
         batch: documents whose targets are (N, T).
         ignore_index: the target of positions that are not counted.
+        rows: how many of the documents.
 
     Raises:
         EvaluationError: the output changes.
     """
-    target = batch.labels.target[:ROWS]
+    target = batch.labels.target[:rows]
     last = _position(target != ignore_index)
     if last is None:
         return
     length = target.shape[1]
-    args = tuple(value[:ROWS] for value in batch.args)
-    kwargs = {name: value[:ROWS] for name, value in batch.kwargs.items()}
-    rows = torch.from_numpy(np.flatnonzero(target[:, last] != ignore_index))
-    given = _numbers(predict(args, kwargs), rows, last, target.shape)
+    args = tuple(value[:rows] for value in batch.args)
+    kwargs = {name: value[:rows] for name, value in batch.kwargs.items()}
+    counted = torch.from_numpy(np.flatnonzero(target[:, last] != ignore_index))
+    given = _numbers(predict(args, kwargs), counted, last, target.shape)
     other = _numbers(
         predict(
             tuple(_changed(value, last, length) for value in args),
             {name: _changed(value, last, length) for name, value in kwargs.items()},
         ),
-        rows,
+        counted,
         last,
         target.shape,
     )
@@ -51,7 +52,7 @@ def require_causal(predict: Predict, batch: Batch, *, ignore_index: int) -> None
     if bool(wrong.any()):
         raise EvaluationError(
             f"the model looks ahead: its output at position {last} of "
-            f"{count(int(wrong.any(dim=1).sum()), 'document')} of {len(rows)} hangs on later "
+            f"{count(int(wrong.any(dim=1).sum()), 'document')} of {len(counted)} hangs on later "
             "tokens, which are its targets with `shift: true`",
             remedy="make it causal (mask attention to later positions); where looking ahead is "
             "meant, write the targets into a column of their own and leave `shift` out",

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model_eval.engine.memory import memory_for
 from model_eval.errors import EvaluationError
 from model_eval.ledger import Array
-from model_eval.tasks import Scorer, require_rows
+from model_eval.tasks import Scorer, require_real, require_rows
 
 ELEMENTS_PER_CHUNK = 1 << 20
 """Outputs that are scored at once on a CPU: they are in its cache still."""
@@ -69,6 +70,7 @@ class Chunk:
         self._memory: Tensor | None = None
         self._outputs: Tensor | None = None
         self._first: torch.Size | None = None
+        self._dtype: torch.dtype | None = None
 
     def has_room(self, rows: int) -> bool:
         """Whether so many samples can come before it is scored."""
@@ -83,7 +85,9 @@ class Chunk:
         """Takes in the outputs of the next samples.
 
         Raises:
-            EvaluationError: they are of other rows, or of another shape than those before.
+            EvaluationError: they are of other rows, of another shape or dtype than those before,
+                or no real floating point numbers.
+            OutOfMemoryError: there is no memory to put them together.
         """
         if outputs.ndim == 0 or outputs.shape[0] != rows:
             require_rows(outputs, rows)
@@ -94,24 +98,36 @@ class Chunk:
                 f"the model returned shape {tuple(outputs.shape)} after {tuple(self._first)}",
                 remedy="an output must have the same shape for every batch",
             )
+        elif outputs.dtype is not self._dtype:
+            raise EvaluationError(
+                f"the model returned {outputs.dtype} after {self._dtype}",
+                remedy="an output must have the same dtype for every batch",
+            )
         if self._used == 0 and self._is_whole(outputs, rows):
             # It is scored before the model runs again, and so before a model that writes every
             # output into the same memory does.
             self._outputs = outputs
         else:
             if self._outputs is None:
-                self._outputs = self._room(outputs)
+                with memory_for(self._expected):
+                    self._outputs = self._room(outputs)
             self._outputs[self._used : self._used + rows] = outputs
         self._used += rows
 
     def score(self) -> dict[str, Array]:
-        """Empties the chunk into the ledger's columns: few large kernels, one wait for the device."""
+        """Empties the chunk into the ledger's columns: few large kernels, one wait for the device.
+
+        Raises:
+            EvaluationError: the outputs are not those of the task.
+            OutOfMemoryError: there is no memory to score them in.
+        """
         if self._outputs is None or self._used != self._expected:
             raise ValueError(f"{self._used} of {self._expected} samples have outputs")
         outputs = self._outputs[: self._used]
         whole = self._targets[0] if len(self._targets) == 1 else np.concatenate(self._targets)
-        scored = self._scorer.columns(outputs, whole)
-        columns = {name: _own(column, outputs) for name, column in scored.items()}
+        with memory_for(self._used):
+            scored = self._scorer.columns(outputs, whole)
+            columns = {name: _own(column, outputs) for name, column in scored.items()}
         if self._kept is not None and (self._waits or not outputs.is_cpu):
             self._kept.next(len(outputs), outputs).copy_(outputs)
         self._targets, self._outputs = [], None
@@ -119,7 +135,9 @@ class Chunk:
         return columns
 
     def _learn(self, outputs: Tensor) -> None:
-        self._first = outputs.shape
+        # Before they are copied: into memory of another dtype they would go without a word.
+        require_real(outputs)
+        self._first, self._dtype = outputs.shape, outputs.dtype
         elements = ELEMENTS_PER_CHUNK if outputs.is_cpu else ELEMENTS_ON_ACCELERATOR
         self.rows = elements // max(1, outputs[0].numel()) if len(outputs) else 0
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import TOLERANCE, numbers
-from model_eval.errors import Interrupted, ModelEvalError
+from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, OutOfMemoryError
 from model_eval.usercode import describe
 
 BATCHES = 5
@@ -60,7 +60,13 @@ class Compiling:
     def __call__(self, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> Tensor:
         """See `Predict`."""
         if self._compiled is not None and _shapes(args, kwargs) == self._shapes:
-            return self._compiled(args, kwargs)
+            try:
+                return self._compiled(args, kwargs)
+            except OutOfMemoryError:
+                raise
+            except EvaluationError as error:
+                self._compiled = None
+                self.why = f"compiled at first: then the compiled code failed: {error.message}"
         if self.why is not None:
             return self._eager(args, kwargs)
         shapes, started = _shapes(args, kwargs), self._clock()
@@ -119,7 +125,8 @@ class Compiling:
 
 def _close(found: Tensor, expected: Tensor) -> bool:
     """Whether numbers of one shape are the same but for `TOLERANCE`; NaN is no number."""
-    return bool(((found - expected).abs() / (1 + expected.abs()) <= TOLERANCE).all())
+    near = (found - expected).abs() / (1 + expected.abs()) <= TOLERANCE
+    return bool((near | (found == expected)).all())  # infinities have no difference
 
 
 def _shapes(args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ from model_eval.engine.chunk import Chunk, Kept
 from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
-from model_eval.engine.repeat import require_repeatable
+from model_eval.engine.repeat import ROWS, require_repeatable
 from model_eval.engine.sample import Source
 from model_eval.engine.staging import staged
 from model_eval.engine.table import Table
@@ -109,9 +109,7 @@ def evaluate(
 
     piece = following()
     if piece is not None:
-        require_repeatable(predict, piece)
-        if causal:
-            require_causal(predict, piece, ignore_index=scorer.ignore_index)
+        runner.check(piece, causal=scorer.ignore_index if causal else None)
     while piece is not None:
         with torch.inference_mode():
             chunk.begin(piece.labels.target)
@@ -146,6 +144,29 @@ class _Runner:
         self._device = device
         self._progress = progress
         self._peak = Peak(device)
+
+    def check(self, piece: Batch, *, causal: int | None) -> None:
+        """Runs a few samples to see how the model behaves; fewer where these do not fit in memory.
+
+        Args:
+            piece: the first samples.
+            causal: the target of positions that are not counted, where it must not look ahead.
+        """
+        rows = min(ROWS, len(piece))
+        while True:
+            try:
+                require_repeatable(self._predict, piece, rows=rows)
+                if causal is not None:
+                    require_causal(self._predict, piece, ignore_index=causal, rows=rows)
+            except OutOfMemoryError:
+                if rows == 1:
+                    raise
+            else:
+                return
+            release(self._device)
+            rows = (rows + 1) // 2
+            if rows < self._batch_size.size:
+                self._batch_size.lower(rows)
 
     def run(self, piece: Batch, chunk: Chunk) -> None:
         """Runs all batches of a piece, which is cut by the size of now."""

@@ -1,12 +1,25 @@
-"""How much memory a batch took, and how much there is for a larger one."""
+"""How much memory a batch took, how much there is for a larger one, and how torch says there is none."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from model_eval.errors import OutOfMemoryError
+from model_eval.wording import count
+
 _CGROUP = Path("/sys/fs/cgroup")
 _STATUS = Path("/proc/self/status")
 _CLEAR_PEAK = "5"
+_WORDS = (
+    # what torch raises as a plain RuntimeError, or as an AcceleratorError
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
 
 
 def free(device: torch.device) -> int | None:
@@ -50,6 +63,26 @@ class Peak:
             return int(torch.cuda.max_memory_allocated(self._device)) - self._before
         peak = _status("VmHWM")
         return None if peak is None else max(0, peak - self._before)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether this is how torch, NumPy or Python say that memory ended."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+    )
+
+
+@contextmanager
+def memory_for(rows: int) -> Iterator[None]:
+    """Where memory is taken for the outputs of so many samples: `OutOfMemoryError` where it ends."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"the outputs of {count(rows, 'sample')} do not fit in memory"
+        ) from error
 
 
 def release(device: torch.device) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model_eval.engine.memory import is_out_of_memory
 from model_eval.errors import (
     EvaluationError,
     Interrupted,
@@ -112,7 +113,7 @@ def make_predict(
         except BaseException as error:  # a model may raise classes that are no `Exception`
             known = isinstance(error, ModelEvalError)
             cause = error.__cause__ if known else error
-            if known and not _is_out_of_memory(cause):
+            if known and not is_out_of_memory(cause):
                 raise
             raise _explain(cause or error, args, kwargs, expected) from error
 
@@ -197,13 +198,6 @@ def _autocast(device: torch.device, precision: str) -> AbstractContextManager[An
     return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
 
 
-def _is_out_of_memory(error: BaseException | None) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        # What torch raises on the CPU is a plain RuntimeError.
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
 def _explain(
     error: BaseException,
     args: tuple[Tensor, ...],
@@ -212,7 +206,7 @@ def _explain(
 ) -> EvaluationError:
     tensors = (*args, *kwargs.values())
     rows = len(tensors[0]) if tensors and tensors[0].ndim else 0
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return OutOfMemoryError(f"a batch of {rows} samples does not fit in memory")
     floating = {t.dtype for t in tensors if t.is_floating_point()}
     if expected is not None and floating - {expected} and isinstance(error, RuntimeError):

@@ -17,15 +17,20 @@ TOLERANCE = 1e-3
 """Relative to 1 + |output|: far above the noise of parallel sums, far below that of dropout."""
 
 
-def require_repeatable(predict: Predict, batch: Batch) -> None:
+def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> None:
     """Runs a few samples twice.
+
+    Args:
+        predict: the model's side.
+        batch: samples.
+        rows: how many of them.
 
     Raises:
         EvaluationError: the outputs differ, as with dropout that evaluation mode does not turn
             off, or a random transform.
     """
-    args = tuple(value[:ROWS] for value in batch.args)
-    kwargs = {name: value[:ROWS] for name, value in batch.kwargs.items()}
+    args = tuple(value[:rows] for value in batch.args)
+    kwargs = {name: value[:rows] for name, value in batch.kwargs.items()}
     (once, shape), (again, other) = (numbers(predict(args, kwargs)) for _ in range(2))
     if shape != other:
         raise _differs(f"shapes {tuple(shape)} and {tuple(other)}")

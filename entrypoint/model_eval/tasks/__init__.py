@@ -5,6 +5,6 @@ never the model.
 """
 
 from model_eval.tasks.scorer import COUNTED_UP, Scorer
-from model_eval.tasks.shapes import require_rows
+from model_eval.tasks.shapes import require_real, require_rows
 
-__all__ = ["COUNTED_UP", "Scorer", "require_rows"]
+__all__ = ["COUNTED_UP", "Scorer", "require_real", "require_rows"]

@@ -49,7 +49,8 @@ def columns(outputs: Tensor, *, kind: OutputKind) -> dict[str, Tensor]:
     if kind is OutputKind.LOGITS:
         # Largest is NaN where one of them is. A softmax has no use for +inf, or for -inf alone.
         # Subtraction instead of `isfinite`, which is several passes: only finite ones leave 0.
-        largest = top.values
+        # Half precision is exact in float32, and NumPy has no bfloat16.
+        largest = top.values if outputs.dtype == torch.float64 else top.values.float()
         return {"prediction": top.indices, "finite": largest - largest == 0, "largest": largest}
     total = outputs.sum(dim=1, dtype=None if outputs.dtype == torch.float64 else torch.float32)
     return {

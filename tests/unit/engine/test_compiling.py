@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model_eval.engine import Compiling, compiling
-from model_eval.errors import EvaluationError, Interrupted
+from model_eval.errors import EvaluationError, Interrupted, OutOfMemoryError
 
 CPU = torch.device("cpu")
 
@@ -80,6 +80,43 @@ def test_a_model_that_cannot_be_compiled_is_run_as_it_is(error):
     feed(predict, [8] * 10)
     assert (predict.used, slow.calls) == (False, 10)
     assert predict.why.startswith("not compiled: ")
+
+
+def test_compiled_code_that_fails_later_is_left():
+    calls = []
+
+    def fails_at_the_fifth(x):
+        calls.append(len(x))
+        if len(calls) == 5:
+            raise EvaluationError("a guard failed")
+        return 2 * x
+
+    slow, _, predict = sides(function=fails_at_the_fifth)
+    feed(predict, [8] * 20)
+    assert slow.calls == 20 - 1  # one batch was the compiled code's
+    assert predict.why == "compiled at first: then the compiled code failed: a guard failed"
+
+
+def test_memory_that_ends_in_compiled_code_is_for_the_engine_to_handle():
+    def too_large(x):
+        if len(calls) == 3:
+            raise OutOfMemoryError("too large")
+        calls.append(len(x))
+        return 2 * x
+
+    calls = []
+    _, _, predict = sides(function=too_large)
+    with pytest.raises(OutOfMemoryError):
+        feed(predict, [8] * 20)
+
+
+def test_infinities_are_equal_to_themselves():
+    clock = Clock()
+    slow, fast = (Side(clock, s, lambda x: x / 0) for s in (1.0, 0.5))
+    predict = Compiling(slow, lambda: fast, expected=1000, device=CPU, clock=clock)
+    for _ in range(compiling.BATCHES + 1):
+        predict((torch.ones(8),), {})
+    assert predict.used
 
 
 def test_a_stop_while_it_compiles_is_a_stop():
