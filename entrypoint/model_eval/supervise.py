@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from model_eval import allocator
 from model_eval.cores import cores
 from model_eval.errors import EvaluationError, ReportError
 from model_eval.output import REPORT, read_report, remove_stale, save_report
@@ -119,7 +120,7 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
         and not any(word in name.upper() for word in _HIDDEN_WORDS)
     }
     # torch counts the machine's cores, not those that a container was given.
-    return {"OMP_NUM_THREADS": str(cores()), **kept}
+    return {"OMP_NUM_THREADS": str(cores()), **allocator.ENVIRON, **kept}
 
 
 def _run(

@@ -124,5 +124,7 @@ def test_half_precision_is_judged_too(example, precision, tmp_path):
     assert report.run.precision == precision
     assert report.completion.proved
     # What half precision costs is for the gates to say; the run itself must come to its end.
-    assert done.returncode == (0 if report.verdict is Verdict.PASS else 1), done.stdout + done.stderr
+    assert done.returncode == (0 if report.verdict is Verdict.PASS else 1), (
+        done.stdout + done.stderr
+    )
     assert report.noise.samples > 0

@@ -35,12 +35,14 @@ def free(device: torch.device) -> int | None:
 class Peak:
     """Measures the most memory that something takes, above what was taken before it.
 
-    On the CPU this is the peak of the process, which Linux lets be set back; where it does not,
+    On the CPU this is the peak of the process, which Linux lets be set back, above what the process
+    had when this was made: what it freed since it may have kept (`allocator`). Where Linux does not,
     nothing is known.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._at_first = _status("VmRSS")
         self._before: int | None = None
 
     def begin(self) -> None:
@@ -51,7 +53,7 @@ class Peak:
             return
         try:
             Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK, encoding="ascii")
-            self._before = _status("VmRSS")
+            self._before = self._at_first
         except OSError:
             self._before = None
 
