@@ -47,7 +47,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=here, help="each in turn")
     parser.add_argument("--runs", type=int, help="rounds; every case has its own number")
     parser.add_argument("--rows", type=int, help="of mlp, memory and intervals")
-    parser.add_argument("--parts", nargs="+", help="of mlp: classification, auroc, regression")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        help="of mlp: classification, auroc, regression; of resnet: defaults, fixed, offers, peers",
+    )
     parser.add_argument("--images", type=int, help="of resnet")
     parser.add_argument("--scores", type=int, help="of auroc")
     parser.add_argument("--replicates", type=int, default=1000, help="of intervals")
@@ -96,6 +100,7 @@ def _resnet(args: argparse.Namespace) -> Any:
     settings = {
         "images": _size(args, "images", full=5_000, quick=64),
         "runs": _size(args, "runs", full=3, quick=1),
+        "parts": args.parts or ["fixed", "offers", "peers"],
     }
     return in_child("benchmarks.speed.resnet", settings, threads=max(args.threads))
 

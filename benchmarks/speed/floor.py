@@ -9,8 +9,12 @@ BATCH = 256
 NAME = f"forward passes alone, batch {BATCH}"
 
 
-def forward(model: torch.nn.Module, size: int = BATCH) -> Contender:
-    """At this batch size."""
+APART = ", memory kept"
+"""In the process that `model-eval run` evaluates in."""
+
+
+def forward(model: torch.nn.Module, size: int = BATCH, *, where: str = "") -> Contender:
+    """At this batch size; `where` is added to its name."""
 
     def run(data: Held) -> Values:
         with torch.inference_mode():
@@ -18,4 +22,4 @@ def forward(model: torch.nn.Module, size: int = BATCH) -> Contender:
                 model(x)
         return {}
 
-    return Contender(name=f"forward passes alone, batch {size}", kind="floor", run=run)
+    return Contender(name=f"forward passes alone, batch {size}{where}", kind="floor", run=run)

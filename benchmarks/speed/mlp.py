@@ -5,13 +5,15 @@ regression (MSE, RMSE, MAE, R²). Every peer at the floor's batch size, over sli
 a `DataLoader` as usually written.
 """
 
+import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from benchmarks.speed import floor, ours
+from benchmarks.speed.apart import Apart, answer, main
 from benchmarks.speed.child import say, serve
 from benchmarks.speed.contest import (
     Contender,
@@ -47,7 +49,7 @@ Outcome = tuple[list[Result], list[Skipped]]
 def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One entry for each of the parts that `settings` names.
 
-    Peers come after all others: what they import stays in the process, and slows what follows.
+    Ours run in a process of their own, as in a run. Peers come after all others: what they import stays in the process, and slows what follows.
     """
     first = {part: _contest(part, settings, peers=False) for part in settings["parts"]}
     return [_part(part, settings, first[part]) for part in settings["parts"]]
@@ -76,19 +78,38 @@ def _contest(part: str, settings: Mapping[str, Any], *, peers: bool) -> Outcome:
     auroc = part == "auroc"
     for size in (BATCH, *INFORMATION):
         data.slices(size)
-    ours.source(data)
-    others = "peers" if peers else "ours"
-    say(f"MLP, {part}, {others}, {settings['rows']:,} rows, {settings['threads']} thread(s)")
-    own = (*_floors(model, part), *_ours(model, task, auroc=auroc), _sums(model, task, auroc))
-    return contest(
-        floor.forward(model),
-        [*_peers(model, task, auroc)] if peers else own,
-        data,
-        warm_up=data.first(8 * BATCH),
-        runs=settings["runs"],
-        clock=time.perf_counter,
-        say=say,
+    say(
+        f"MLP, {part}, {'peers' if peers else 'ours'}, {settings['rows']:,} rows, "
+        f"{settings['threads']} thread(s)"
     )
+
+    def against(contenders: Iterable[Contender], settle: Callable[[], object]) -> Outcome:
+        return contest(
+            floor.forward(model),
+            list(contenders),
+            data,
+            warm_up=data.first(8 * BATCH),
+            runs=settings["runs"],
+            clock=time.perf_counter,
+            say=say,
+            settle=settle,
+        )
+
+    if peers:
+        return against(_peers(model, task, auroc), gc.collect)
+    with Apart("benchmarks.speed.mlp", {**settings, "part": part}) as apart:
+        own = (*_floors(model, part), *apart.contenders(), _sums(model, task, auroc))
+        return against(own, apart.settle)
+
+
+def _apart(settings: Mapping[str, Any]) -> None:
+    """The process of our own contenders."""
+    part = settings["part"]
+    model, data, task = _made(part, settings)
+    data.slices(BATCH)
+    ours.source(data)
+    kept = floor.forward(model, where=floor.APART)
+    answer([kept, *_ours(model, task, auroc=part == "auroc")], data)
 
 
 def _made(part: str, settings: Mapping[str, Any]) -> tuple[torch.nn.Module, Held, Task]:
@@ -166,4 +187,4 @@ def _peers(model: torch.nn.Module, task: Task, auroc: bool) -> Iterator[Contende
 
 
 if __name__ == "__main__":
-    serve(measure)
+    main(lambda: serve(measure), _apart)

@@ -83,7 +83,8 @@ def _resnet(parts: Sequence[Row]) -> Iterator[str]:
     yield "## A ResNet-18: how far the floor can be lowered\n"
     yield (
         "Ratios to the eager forward passes at batch 256, at which every peer runs; *own*: to the forward "
-        "passes at the same batch size. *Difference*: the largest one of a log-probability from those of "
+        "passes at the same batch size in the same process. *Memory kept*: in a process as `model-eval run` "
+        "starts it. *Difference*: the largest one of a log-probability from those of "
         "the eager passes at batch 256, and how many predictions changed. *First call*: what happens once, "
         "on one batch of 256, compilation included.\n"
     )

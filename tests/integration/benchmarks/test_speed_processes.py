@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from benchmarks.speed import auroc, growth, store
+from benchmarks.speed.apart import Apart
 from benchmarks.speed.child import in_child
+from benchmarks.speed.contest import UnavailableError
 from benchmarks.speed.data import labelled
 from benchmarks.speed.memory import peak_extra
 from benchmarks.speed.models import resnet18
@@ -71,3 +73,34 @@ def test_the_project_of_the_resnet_passes(tmp_path):
     store.write_project(tmp_path, labelled(model, x, "classification"), model)
     assert store.timed_run(tmp_path, "out", threads=1) > 0
     assert (tmp_path / "out/report.json").exists()
+
+
+def test_ours_run_in_a_process_as_a_run_starts_it(tmp_path, monkeypatch):
+    module = tmp_path / "beside.py"
+    module.write_text(
+        "import os, sys\n"
+        "from benchmarks.speed.apart import answer, main\n"
+        "from benchmarks.speed.contest import Contender, UnavailableError\n"
+        "def rows(data):\n"
+        "    return {'rows': len(data), 'kept': int(os.environ['MALLOC_TRIM_THRESHOLD_'])}\n"
+        "def refuse(data):\n"
+        "    raise UnavailableError('not here')\n"
+        "class Data(list):\n"
+        "    def first(self, rows):\n"
+        "        return self[:rows]\n"
+        "def there(settings):\n"
+        "    answer([Contender(name='a', kind='ours', run=rows),\n"
+        "            Contender(name='b', kind='ours', run=refuse, own='a')], Data(range(settings['n'])))\n"
+        "main(lambda: None, there)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.getcwd()]))
+    with Apart("beside", {"n": 7}) as apart:
+        first, second = apart.contenders()
+        assert (first.name, first.kind, first.own, second.own) == ("a", "ours", None, "a")
+        apart.settle()
+        assert first.run(range(7)) == {"rows": 7, "kept": 1 << 30}
+        assert first.run(range(3))["rows"] == 3
+        with pytest.raises(UnavailableError, match="not here"):
+            second.run(range(7))
+    with pytest.raises(ValueError, match="closed"):
+        first.run(range(7))
