@@ -11,45 +11,8 @@ from safetensors.torch import save_file
 from builders.heldout import written
 from builders.reports import ROOT
 from builders.shards import assert_same_ledgers, assert_same_report, merged, run, sharded
+from builders.wide_models import LABELS, PIXELS, TOKENS
 from model_eval.types import Verdict
-
-PIXELS = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Conv2d(2, 4, 3, padding=1)
-
-    def forward(self, x):
-        return self.layer(x)
-"""
-
-TOKENS = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = torch.nn.Embedding(20, 8)
-        self.recurrent = torch.nn.GRU(8, 8, batch_first=True)
-        self.head = torch.nn.Linear(8, 20)
-
-    def forward(self, tokens):
-        return self.head(self.recurrent(self.embedding(tokens))[0])
-"""
-
-LABELS = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(5, 3)
-
-    def forward(self, x):
-        return self.layer(x)
-"""
 
 SPEC = """
 version: 1

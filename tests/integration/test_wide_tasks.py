@@ -14,47 +14,13 @@ from torchmetrics.functional.text import perplexity
 
 from builders.heldout import written
 from builders.projects import Project
+from builders.wide_models import LABELS, PIXELS, TOKENS
 from model_eval.ledger import open_ledger
 from model_eval.metrics import estimate
 from model_eval.report import from_json
 
-LABELS = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(5, 3)
-
-    def forward(self, x):
-        return self.layer(x)
-"""
-
-PIXELS = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Conv2d(2, 4, 3, padding=1)
-
-    def forward(self, x):
-        return self.layer(x)
-"""
-
-TOKENS = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = torch.nn.Embedding(20, 8)
-        self.recurrent = torch.nn.GRU(8, 8, batch_first=True)
-        self.head = torch.nn.Linear(8, 20)
-
-    def forward(self, tokens):
-        return {"logits": self.head(self.recurrent(self.embedding(tokens))[0])}
-"""
+NAMED = TOKENS.replace("return self.head(self.recurrent(self.embedding(tokens))[0])",
+                       'return {"logits": self.head(self.recurrent(self.embedding(tokens))[0])}')  # fmt: skip
 
 SPEC = """
 version: 1
@@ -201,7 +167,7 @@ def test_language_modeling(shift, tmp_path):
     written(tmp_path, "parquet", {"tokens": tokens, "next": following, "size": size})
     got, model, report = evaluated(
         tmp_path,
-        TOKENS,
+        NAMED,
         SPEC.format(
             task="language_modeling",
             field=", output_field: logits",
