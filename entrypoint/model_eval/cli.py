@@ -287,10 +287,20 @@ def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
 
 def _team(args: argparse.Namespace) -> "Team | None":
     """The processes that torchrun started beside this one; a baseline is evaluated by one alone."""
+    from model_eval.rank import forget_rank
     from model_eval.team import Team, torch_store
 
     rank = None if args.no_baseline else _rank(args, os.environ)
-    return None if rank is None else Team(rank, torch_store)
+    if rank is None:
+        forget_rank(os.environ)
+        return None
+
+    def store() -> object:
+        found = torch_store()
+        forget_rank(os.environ)  # before any code of the repository is imported
+        return found
+
+    return Team(rank, store)
 
 
 def _rank(args: argparse.Namespace, environ: Mapping[str, str]) -> "Rank | None":

@@ -1,9 +1,11 @@
 """Which of the processes of `torchrun` this one is, by the variables that it sets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 _NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_SET = frozenset(_NEEDED) | {"LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE"}
+_SET_PREFIXES = ("ROLE_", "TORCHELASTIC_")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,3 +54,14 @@ def rank_of(environ: Mapping[str, str]) -> Rank | None:
         kept=environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         attempt=environ.get("TORCHELASTIC_RESTART_COUNT", "0"),
     )
+
+
+def forget_rank(environ: MutableMapping[str, str]) -> None:
+    """Removes the variables that say which of several processes this is.
+
+    Datasets share themselves out by them: samples that were shared out already would be shared out
+    again, and most of them would be judged by nobody.
+    """
+    for name in list(environ):
+        if name in _SET or name.startswith(_SET_PREFIXES):
+            del environ[name]
