@@ -39,6 +39,7 @@ class Joined:
         report: of the first shard: what all of them have in common.
         ledgers: of each held-out set, by name, in the order of the sets.
         golden: of the golden cases; None where there are none.
+        parts: of each set what its shards had of it, in order, without empty ones.
         like_probabilities: sets all of whose finite outputs look like probabilities.
         batch_size: the smallest that a shard ended with.
         notes: what a reader should know of the shards.
@@ -47,6 +48,7 @@ class Joined:
     report: Report
     ledgers: Mapping[str, Ledger]
     golden: Ledger | None
+    parts: Mapping[str, tuple[PartInfo, ...]]
     like_probabilities: frozenset[str]
     batch_size: int
     notes: tuple[str, ...]
@@ -116,14 +118,16 @@ def join(folders: Sequence[Path], *, noun: str = "shard") -> Joined:
         require_same_code(other.shard.code, first.report, who=other.name, than=first.name)
     names = [part.heldout for part in first.shard.parts]
     ledgers: dict[str, Ledger] = {}
+    parts = {name: _parts(name, found) for name in names}
     for name in names:
-        ledgers[name] = _joined(name, found)
+        ledgers[name] = _joined(name, parts[name])
     golden = ledgers.pop(GOLDEN_HELDOUT, None)
     sizes = [one.report.run.batch_size for one in found if one.report.run is not None]
     return Joined(
         report=first.report,
         ledgers=ledgers,
         golden=golden,
+        parts={name: tuple(part for _, part in one) for name, one in parts.items()},
         like_probabilities=frozenset(
             name for name in names if all(one.part(name).like_probabilities for one in found)
         ),
@@ -201,6 +205,28 @@ def require_digest(name: str, report: Report, digest: str) -> None:
     known = _facts(report).get(_set_fact(name))
     if known not in {None, digest}:
         raise _differ("this run", "the shards", _set_fact(name), digest, str(known))
+
+
+def require_samples(name: str, parts: Sequence[PartInfo], digests: Sequence[str]) -> None:
+    """Refuses shards of a loader that gave them other samples than it gives now.
+
+    Args:
+        name: of the set.
+        parts: what the shards had of it, in order.
+        digests: of the samples of each of these ranges, as they are now; empty of a set in files.
+
+    Raises:
+        PartsError: a digest is another.
+    """
+    known: Sequence[str | None] = digests or [None] * len(parts)
+    for part, digest in zip(parts, known, strict=True):
+        if part.samples != digest:
+            raise PartsError(
+                f"samples {part.start} to {part.stop - 1} of {quote(name)} are not those that their "
+                "shard was given",
+                remedy="run every shard again on the data that is here now; a loader must give the "
+                "same samples each time, in every process",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -291,11 +317,12 @@ def _require_all(found: Sequence[_Opened]) -> None:
         )
 
 
-def _joined(name: str, found: Sequence[_Opened]) -> Ledger:
-    """The rows of one set: its parts must follow one another without a gap."""
+def _parts(name: str, found: Sequence[_Opened]) -> tuple[tuple[_Opened, PartInfo], ...]:
+    """The parts of one set that are not empty: they must follow one another without a gap."""
     parts = [(one, one.part(name)) for one in found]
     of = parts[0][1].of
     end = 0
+    filled: list[tuple[_Opened, PartInfo]] = []
     for one, part in sorted(parts, key=lambda pair: (pair[1].start, pair[1].stop)):
         if part.of != of:
             raise _differ(one.name, found[0].name, f"count of {quote(name)}", part.of, of)
@@ -307,10 +334,29 @@ def _joined(name: str, found: Sequence[_Opened]) -> Ledger:
             what = "are in two shards" if part.start < end else "are in no shard"
             low, high = sorted((part.start, end))
             raise PartsError(f"samples {low} to {high - 1} of {quote(name)} {what}")
+        filled.append((one, part))
         end = part.stop
     if end != of:
         raise PartsError(f"samples {end} to {of - 1} of {quote(name)} are in no shard")
-    ledgers = [one.ledger(part) for one, part in parts if part.start < part.stop]
+    for one, part in filled[1:]:
+        first, shapes = filled[0]
+        for its, other in zip(part.inputs, shapes.inputs, strict=False):
+            if its != other:
+                raise PartsError(
+                    f"{one.name} has the input {quote(its)} per sample of {quote(name)}, and "
+                    f"{first.name} {quote(other)}",
+                    remedy="give every sample the same shape: resize, or pad",
+                )
+        if len(part.inputs) != len(shapes.inputs):
+            raise _differ(
+                one.name, first.name, "number of inputs", len(part.inputs), len(shapes.inputs)
+            )
+    return tuple(filled)
+
+
+def _joined(name: str, parts: Sequence[tuple[_Opened, PartInfo]]) -> Ledger:
+    """The rows of one set."""
+    ledgers = [one.ledger(part) for one, part in parts]
     try:
         rows = concatenate(ledgers)
     except ValueError as error:

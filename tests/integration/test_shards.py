@@ -463,6 +463,65 @@ def test_a_loader_that_gives_other_samples_now(loader, tmp_path):
     assert "the shards have other values of `target` than `heldout` has" in message
 
 
+def test_a_loader_that_gives_other_inputs_now(loader, tmp_path):
+    folders = sharded(loader.spec, tmp_path, 3)
+    path = tmp_path / "heldout.csv"
+    lines = path.read_text().splitlines()
+    lines[21] = "0.5" + lines[21][lines[21].index(",") :]
+    path.write_text("\n".join(lines) + "\n")
+    code, message = refusal(loader.spec, tmp_path / "joined", folders)
+    assert code == 3
+    assert message == "samples 8 to 23 of `heldout` are not those that their shard was given"
+
+
+def test_the_pin_of_a_loader_is_held_against_what_the_shards_were_given(loader, tmp_path):
+    """Shards know no digest of the whole set: those of other data end, and are refused here."""
+    pinned = run(loader.spec, tmp_path / "whole").report.heldout.sha256
+    loader.spec.write_text(
+        loader.spec.read_text().replace('data.py:Data"', f'data.py:Data"\n  sha256: "{pinned}"')
+    )
+    folders = sharded(loader.spec, tmp_path, 2)
+    report = merged(loader.spec, tmp_path / "joined", folders)
+    assert report.verdict is Verdict.PASS
+    assert (report.heldout.pinned, report.heldout.sha256) == (True, pinned)
+    path = tmp_path / "heldout.csv"
+    good = path.read_text()
+    path.write_text(good.replace("\n-", "\n-1"))
+    assert good != path.read_text()
+    others = sharded(loader.spec, tmp_path, 2)
+    assert "the spec pins" in refusal(loader.spec, tmp_path / "joined", others)[1]
+    path.write_text(good)
+    code, message = refusal(loader.spec, tmp_path / "joined", others)
+    assert code == 3
+    assert "are not those that their shard was given" in message
+
+
+@pytest.mark.parametrize("process", ["shard", "merge"])
+def test_code_that_changes_while_it_runs(tmp_path, process):
+    """Which of the two was imported nobody knows."""
+    body = (
+        "path = pathlib.Path(__file__); path.with_name('now').exists() and "
+        "path.write_text(path.read_text().replace('return self', 'return -self'))\n"
+        "        return self.layer(x)"
+    )
+    model = "import pathlib\n" + MODEL.replace("return self.layer(x)", body)
+    if process == "merge":
+        model = model.replace("super().__init__()", "super().__init__()\n        self(None)")
+        model = model.replace("return self.layer(x)", "return None if x is None else self.layer(x)")
+        model = model.replace("'return self'", "'return None'").replace("-self", "not None")
+    made = make_project(tmp_path, model=model)
+    folders = sharded(made.spec, tmp_path, 2)
+    (tmp_path / "now").touch()
+    if process == "shard":
+        report = run(made.spec, tmp_path / "again", shard=Shard(1, 2)).report
+    else:
+        report = merged(made.spec, tmp_path / "joined", folders)
+    assert report.exit_code == 3
+    assert report.faults[0].message == (
+        "a file of code that the spec names changed while it was being used"
+    )
+
+
 # --- the command line -------------------------------------------------------------------------
 
 

@@ -13,7 +13,12 @@ from model_eval.output import LEDGER, REPORT, read_report
 from model_eval.types import Verdict
 
 SECONDS = 100
-IN_RANK_1 = "if os.environ.get('RANK') == '1': {}\n        return self.layer(x)"
+PARENT = "pathlib.Path('/proc', str(os.getppid()), 'environ').read_text().split(chr(0))"
+"""The variables as the parent of the process has them: the repository's code is not told its rank."""
+
+
+def in_rank(rank, body):
+    return f"if 'RANK={rank}' in {PARENT}: {body}\n        return self.layer(x)"
 
 
 def torchrun(spec, output, processes, *options, arguments=()):
@@ -28,10 +33,10 @@ def torchrun(spec, output, processes, *options, arguments=()):
     )
 
 
-def project(folder, body):
-    """A project whose model does something else in the second process."""
+def project(folder, body, *, rank=1):
+    """A project whose model does something else in one process."""
     model = "import os, pathlib, signal, sys, time\n" + MODEL.replace(
-        "return self.layer(x)", IN_RANK_1.format(body)
+        "return self.layer(x)", in_rank(rank, body)
     )
     return make_project(folder, model=model)
 
@@ -99,11 +104,7 @@ def test_a_process_that_ends_is_an_error_that_names_it(tmp_path, body, said):
 
 
 def test_the_first_process_that_dies_leaves_an_error(tmp_path):
-    body = "os.kill(os.getpid(), signal.SIGKILL)"
-    model = "import os, signal\n" + MODEL.replace(
-        "return self.layer(x)", f"if os.environ.get('RANK') == '0': {body}\n        return None"
-    )
-    made = make_project(tmp_path, model=model)
+    made = project(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)", rank=0)
     done = torchrun(made.spec, made.output, 2)
     assert done.returncode != 0
     [fault] = read_report(made.output / REPORT).faults
@@ -130,3 +131,71 @@ def test_shards_are_run_without_torchrun(tmp_path):
     done = torchrun(made.spec, made.output, 2, arguments=["--shard", "1/2"])
     assert done.returncode != 0
     assert "runs its own part and no other" in done.stderr
+
+
+# --- data that shares itself out ---------------------------------------------------------------
+
+OWN_SHARE = """
+import os, pathlib, torch
+
+def which(name, other):
+    {which}
+
+class Data(torch.utils.data.Dataset):
+    def __init__(self):
+        lines = pathlib.Path(__file__).with_name('heldout.csv').read_text().splitlines()[1:]
+        self.rows = [[float(v) for v in line.split(',')] for line in lines]
+        self.rows = self.rows[which('RANK', 0)::which('WORLD_SIZE', 1)]
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        *x, y = self.rows[index]
+        return torch.tensor(x), int(y)
+"""
+
+
+def of_a_loader(folder, code, *, count=""):
+    text = SPEC.replace(
+        "  path: heldout.csv\n  inputs: [{columns: [a, b], dtype: float32}]\n  target: label\n",
+        f'  loader: "data.py:Data"\n{count}',
+    )
+    made = make_project(folder, spec=text)
+    (folder / "data.py").write_text(code)
+    return made
+
+
+def test_a_loader_that_shares_itself_out_by_rank_gives_all_of_its_samples(tmp_path):
+    made = of_a_loader(tmp_path, OWN_SHARE.format(which="return int(os.environ.get(name, other))"))
+    whole = run(made.spec, tmp_path / "whole").report
+    done = torchrun(made.spec, made.output, 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = read_report(made.output / REPORT)
+    assert report.completion.rows == report.completion.distinct == 40
+    assert_same_report(whole, report)
+
+
+def test_a_loader_that_finds_its_rank_all_the_same_is_refused(tmp_path):
+    """By variables that another launcher set, for example: each process then sees another set."""
+    which = f"return int(dict(v.split('=', 1) for v in {PARENT} if '=' in v).get(name, other))"
+    made = of_a_loader(tmp_path, OWN_SHARE.format(which=which))
+    done = torchrun(made.spec, made.output, 2)
+    assert done.returncode != 0
+    report = read_report(made.output / REPORT)
+    assert (report.verdict, report.exit_code) == (Verdict.ERROR, 3)
+
+
+def test_a_generator_that_cannot_begin_again(tmp_path):
+    code = """
+import pathlib, torch
+
+def Data():
+    lines = pathlib.Path(__file__).with_name('heldout.csv').read_text().splitlines()[1:]
+    return ((torch.tensor([float(v) for v in l.split(',')[:2]]), int(l[-1])) for l in lines)
+"""
+    made = of_a_loader(tmp_path, code, count="  count: 40\n")
+    done = torchrun(made.spec, made.output, 2)
+    assert done.returncode != 0
+    [fault] = read_report(made.output / REPORT).faults
+    assert fault.message == "the loader `data.py:Data` gives other samples the second time"
