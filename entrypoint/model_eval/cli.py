@@ -275,6 +275,7 @@ def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
         shard=args.shard,
         shards=args.shards,
         team=team,
+        scratch=args.output,
     )
     if args.output is not None:
         save(evaluation, args.output)

@@ -21,6 +21,7 @@ from model_eval.errors import (
     EvaluationError,
     Interrupted,
     ModelEvalError,
+    OutputError,
     SpecError,
 )
 from model_eval.imports import uncollected
@@ -102,6 +103,7 @@ def evaluate(
     shard: Shard | None = None,
     shards: Sequence[Path] | None = None,
     team: Team | None = None,
+    scratch: Path | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -116,6 +118,8 @@ def evaluate(
         shard: which part of the samples is run, which is not judged then; None is all of them.
         shards: folders with the ledgers of all parts, which are joined in place of a run.
         team: the processes that share out this run; only the first one's report is judged.
+        scratch: a folder in which the ledgers of these processes are kept until they are joined;
+            None for the system's.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
@@ -134,6 +138,7 @@ def evaluate(
             shard=shard,
             shards=shards,
             team=team,
+            scratch=scratch,
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
@@ -195,6 +200,7 @@ def _evaluate(
     shard: Shard | None,
     shards: Sequence[Path] | None,
     team: Team | None,
+    scratch: Path | None,
 ) -> Evaluation:
     spec = load_spec(path, roots=roots)
     if not compare:
@@ -259,7 +265,7 @@ def _evaluate(
         part = Evaluation(report=replace(known, timings=_timings(draft, clock())), ledgers=ledgers)
         if team is None:
             return part
-        joined = _gathered(part, team, draft)
+        joined = _gathered(part, team, draft, scratch)
         if joined is None:
             return replace(part, ledgers={})
     watch = None
@@ -310,16 +316,26 @@ def _joined(shards: Sequence[Path], spec: EvalSpec, draft: Draft) -> Joined:
     return joined
 
 
-def _gathered(part: Evaluation, team: Team, draft: Draft) -> Joined | None:
-    """The ledgers of all processes, in the first of them; None in the others."""
-    with tempfile.TemporaryDirectory(prefix="model-eval-parts-") as scratch:
-        own = Path(scratch) / "own"
-        own.mkdir()
-        save(part, own)
-        folders = team.gather(own, Path(scratch))
-        if folders is None:
-            return None
-        joined = join(folders, noun="rank")
+def _gathered(part: Evaluation, team: Team, draft: Draft, where: Path | None) -> Joined | None:
+    """The ledgers of all processes, in the first of them; None in the others.
+
+    Raises:
+        OutputError: there is no room for them.
+    """
+    try:
+        with output.scratch(where) as folder:
+            own = folder / "own"
+            own.mkdir()
+            save(part, own)
+            folders = team.gather(own, folder)
+            if folders is None:
+                return None
+            joined = join(folders, noun="rank")
+    except OSError as error:
+        raise OutputError(
+            f"the ledgers of the processes cannot be kept in `{where or tempfile.gettempdir()}`: "
+            f"{error.strerror or error}",
+        ) from error
     draft.note(*joined.notes)
     return joined
 

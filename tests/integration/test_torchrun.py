@@ -1,18 +1,25 @@
 """Several processes of torchrun: the whole run's report, and an error wherever one of them ends."""
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from builders.projects import MODEL, SPEC, make_project
 from builders.shards import assert_same_ledgers, assert_same_report, evidence, run
 from model_eval.output import LEDGER, REPORT, read_report
+from model_eval.rank import Rank
+from model_eval.team import Team
 from model_eval.types import Verdict
 
 SECONDS = 100
+ENVIRON = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
 PARENT = "pathlib.Path('/proc', str(os.getppid()), 'environ').read_text().split(chr(0))"
 """The variables as the parent of the process has them: the repository's code is not told its rank."""
 
@@ -21,16 +28,35 @@ def in_rank(rank, body):
     return f"if 'RANK={rank}' in {PARENT}: {body}\n        return self.layer(x)"
 
 
-def torchrun(spec, output, processes, *options, arguments=()):
-    command = [
+def command(spec, output, processes, *options, arguments=()):
+    return [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
         str(processes), *options, "-m", "model_eval", "run", str(spec), "--output", str(output),
         *arguments,
     ]  # fmt: skip
-    environ = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+
+
+def torchrun(*what, **more):
     return subprocess.run(
-        command, env=environ, capture_output=True, text=True, timeout=SECONDS, check=False
+        command(*what, **more),
+        env=ENVIRON,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
     )
+
+
+def child_of_first(launcher):
+    """The process id of the evaluation that the first process of torchrun has started."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            above = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]
+            variables = Path(f"/proc/{parent}/environ").read_text().split("\0")
+            if int(above) == launcher and "RANK=0" in variables:
+                return int(path.parent.name)
+    raise AssertionError("the first process has no child")
 
 
 def project(folder, body, *, rank=1):
@@ -199,3 +225,44 @@ def Data():
     assert done.returncode != 0
     [fault] = read_report(made.output / REPORT).faults
     assert fault.message == "the loader `data.py:Data` gives other samples the second time"
+
+
+# --- the folder in which the ledgers are kept --------------------------------------------------
+
+
+class Full(Team):
+    """A process that has no room for what the others hand over."""
+
+    def __init__(self):
+        super().__init__(Rank(index=0, of=2, local=0, kept=True), lambda: None)
+
+    def begin(self):
+        pass
+
+    def gather(self, own, scratch):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_no_room_for_the_ledgers_of_the_others(tmp_path):
+    made = make_project(tmp_path)
+    report = run(made.spec, made.output, team=Full(), scratch=made.output).report
+    assert (report.verdict, report.exit_code) == (Verdict.ERROR, 4)
+    assert report.faults[0].message == (
+        f"the ledgers of the processes cannot be kept in `{made.output}`: No space left on device"
+    )
+    assert sorted(path.name for path in made.output.iterdir()) == [REPORT, "summary.md"]
+
+
+def test_a_killed_first_process_leaves_no_ledgers_behind(tmp_path):
+    made = project(tmp_path, "time.sleep(60)")
+    process = subprocess.Popen(command(made.spec, made.output, 2), env=ENVIRON)
+    try:
+        kept = made.output / ".model-eval-parts-"
+        while not list(made.output.glob(f"{kept.name}*/own/{REPORT}")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.kill(child_of_first(process.pid), signal.SIGKILL)
+        process.wait(timeout=SECONDS)
+    finally:
+        process.kill()
+    assert sorted(path.name for path in made.output.iterdir()) == [REPORT, "summary.md"]
