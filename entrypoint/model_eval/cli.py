@@ -45,6 +45,7 @@ exit status:
   4  the evaluation did not finish, or a required gate could not be decided
 """
 
+_HOW_TO_START = "start the processes with torchrun; on several hosts with `--max-restarts 0`"
 _BUG = "this is a bug in model-eval; please report it with the lines above\n"
 _PR_SET_PDEATHSIG = 1
 _LONGEST_SECONDS = 1e8  # more than three years; timers overflow somewhere above
@@ -296,8 +297,14 @@ def _team(args: argparse.Namespace) -> "Team | None":
         forget_rank(os.environ)
         return None
 
+    # First of all: a variable that somebody left there makes this process wait for nobody.
+    sys.stderr.write(
+        f"process {rank.index} of {rank.of} (RANK, WORLD_SIZE): waiting for the others at {rank.at}\n"
+    )
+    sys.stderr.flush()
+
     def store() -> object:
-        found = torch_store()
+        found = torch_store(rank)
         forget_rank(os.environ)  # before any code of the repository is imported
         return found
 
@@ -310,7 +317,7 @@ def _rank(args: argparse.Namespace, environ: Mapping[str, str]) -> "Rank | None"
     try:
         rank = rank_of(environ)
     except ValueError as error:
-        raise UsageError(str(error), remedy="start the processes with torchrun") from error
+        raise UsageError(str(error), remedy=_HOW_TO_START) from error
     if rank is not None and (args.shard or args.shards):
         raise UsageError(
             f"a process of torchrun (RANK is {rank.index}) runs its own part and no other",

@@ -17,6 +17,7 @@ class Rank:
         of: how many there are, on all hosts.
         local: which one on this host, counting from 0; it takes the device of this number.
         kept: whether what the processes tell one another outlives each of them.
+        at: where they meet.
         attempt: how often torchrun has started them again: what was said before is not for these.
     """
 
@@ -24,6 +25,7 @@ class Rank:
     of: int
     local: int
     kept: bool
+    at: str = ""
     attempt: str = "0"
 
     @property
@@ -46,12 +48,18 @@ def rank_of(environ: Mapping[str, str]) -> Rank | None:
         return None
     if not 0 <= index < of:
         raise ValueError(f"RANK is {index} and WORLD_SIZE is {of}")
-    local = environ.get("LOCAL_RANK", "")
+    if _number(environ, "GROUP_WORLD_SIZE") > 1 and _number(environ, "TORCHELASTIC_MAX_RESTARTS"):
+        # Each host counts its own restarts, so that processes would hear what others said before.
+        raise ValueError(
+            f"the processes are on {environ['GROUP_WORLD_SIZE']} hosts and are to be restarted "
+            f"{environ['TORCHELASTIC_MAX_RESTARTS']} times, and those of one host alone can be"
+        )
     return Rank(
         index=index,
         of=of,
-        local=int(local) if local.isdecimal() else 0,
+        local=_number(environ, "LOCAL_RANK"),
         kept=environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        at=f"{environ['MASTER_ADDR']}:{environ['MASTER_PORT']}",
         attempt=environ.get("TORCHELASTIC_RESTART_COUNT", "0"),
     )
 
@@ -65,3 +73,8 @@ def forget_rank(environ: MutableMapping[str, str]) -> None:
     for name in list(environ):
         if name in _SET or name.startswith(_SET_PREFIXES):
             del environ[name]
+
+
+def _number(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name, "")
+    return int(text) if text.isdecimal() else 0

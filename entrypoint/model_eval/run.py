@@ -148,8 +148,15 @@ def evaluate(
             if isinstance(reason, DeadlineReached)
             else "the run was interrupted"
         )
+        if shards is not None:
+            when = "while the shards were being joined"
+        elif not draft.expected:
+            when = "before the samples were opened"
+        else:
+            own = "" if team is None else f" of rank {team.rank.index} of {team.rank.of}"
+            when = f"after {draft.done} of {draft.expected} samples{own}"
         stopped = EvaluationError(
-            f"{what} after {draft.done} of {draft.expected} samples",
+            f"{what} {when}",
             remedy="run it again, with more time"
             if team is None
             else "torchrun stops all processes when one dies: look at what each of them printed",
@@ -242,7 +249,7 @@ def _evaluate(
         return Session(
             spec,
             known,
-            progress=progress,
+            progress=progress if team is None else team.listening(progress),
             clock=clock,
             in_parts=in_parts,
             local=0 if team is None else team.rank.local,

@@ -19,6 +19,7 @@ from builders.shards import (
     sharded,
 )
 from model_eval.cli import main
+from model_eval.errors import DeadlineReached
 from model_eval.joining import sealed
 from model_eval.output import LEDGER, REPORT, read_report
 from model_eval.parts import Shard
@@ -519,6 +520,19 @@ def test_code_that_changes_while_it_runs(tmp_path, process):
     assert report.exit_code == 3
     assert report.faults[0].message == (
         "a file of code that the spec names changed while it was being used"
+    )
+
+
+def test_a_merge_that_is_stopped(small, tmp_path, monkeypatch):
+    made, folders = small
+
+    def stop(*_):
+        raise DeadlineReached
+
+    monkeypatch.setattr("model_eval.run.join", stop)
+    assert refusal(made.spec, tmp_path / "joined", folders) == (
+        4,
+        "the deadline came while the shards were being joined",
     )
 
 

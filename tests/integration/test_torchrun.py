@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from builders.projects import MODEL, SPEC, make_project
 from builders.shards import assert_same_ledgers, assert_same_report, evidence, run
+from model_eval.errors import DeadlineReached
 from model_eval.output import LEDGER, REPORT, read_report
 from model_eval.rank import Rank
 from model_eval.team import Team
@@ -230,27 +232,41 @@ def Data():
 # --- the folder in which the ledgers are kept --------------------------------------------------
 
 
-class Full(Team):
-    """A process that has no room for what the others hand over."""
+class Alone(Team):
+    """The first process, and what happens when it is to get the ledgers of the others."""
 
-    def __init__(self):
+    def __init__(self, error):
         super().__init__(Rank(index=0, of=2, local=0, kept=True), lambda: None)
+        self.error = error
 
     def begin(self):
         pass
 
+    def listening(self, progress):
+        return progress
+
     def gather(self, own, scratch):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise self.error
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_no_room_for_the_ledgers_of_the_others(tmp_path):
     made = make_project(tmp_path)
-    report = run(made.spec, made.output, team=Full(), scratch=made.output).report
+    report = run(made.spec, made.output, team=Alone(FULL), scratch=made.output).report
     assert (report.verdict, report.exit_code) == (Verdict.ERROR, 4)
     assert report.faults[0].message == (
         f"the ledgers of the processes cannot be kept in `{made.output}`: No space left on device"
     )
     assert sorted(path.name for path in made.output.iterdir()) == [REPORT, "summary.md"]
+
+
+def test_samples_that_are_counted_are_those_of_this_process(tmp_path):
+    made = make_project(tmp_path)
+    report = run(made.spec, made.output, team=Alone(DeadlineReached())).report
+    assert report.exit_code == 4
+    assert report.faults[0].message == "the deadline came after 16 of 16 samples of rank 0 of 2"
 
 
 def test_a_killed_first_process_leaves_no_ledgers_behind(tmp_path):
@@ -266,3 +282,30 @@ def test_a_killed_first_process_leaves_no_ledgers_behind(tmp_path):
     finally:
         process.kill()
     assert sorted(path.name for path in made.output.iterdir()) == [REPORT, "summary.md"]
+
+
+# --- variables that somebody left there --------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_nobody_comes(tmp_path, rank):
+    """It is said at once for whom it waits, and the deadline ends it with a report."""
+    made = make_project(tmp_path)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    stray = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    done = subprocess.run(
+        made.command("--deadline", "8"),
+        env={**ENVIRON, **stray},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    said = f"process {rank} of 2 (RANK, WORLD_SIZE): waiting for the others at localhost:{port}\n"
+    assert done.returncode == 4
+    assert done.stderr.startswith(said)
+    if rank == "0":
+        [fault] = read_report(made.output / REPORT).faults
+        assert fault.message == "the deadline came before the samples were opened"
