@@ -5,6 +5,7 @@ samples. All that must be the same in every part of a run is compared: first amo
 between each report and its ledgers, and then with what the run that joins them finds itself.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
@@ -20,12 +21,19 @@ from model_eval.types import (
     GOLDEN_HELDOUT,
     MAIN_HELDOUT,
     Completion,
+    Environment,
     PartInfo,
     Report,
     ShardInfo,
     Verdict,
 )
 from model_eval.wording import count, printable, printable_path, quote
+
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
+"""Of a set, as the schema of specs has it."""
+
+_OF_SAMPLES = frozenset({"cluster", "weight", "bytes"})
+"""Columns that come from the set, and only where the spec names them."""
 
 _NO_EXIT = 4
 """The exit code of a shard's report, which nobody may take for a verdict."""
@@ -42,7 +50,8 @@ class Joined:
         parts: of each set what its shards had of it, in order, without empty ones.
         like_probabilities: sets all of whose finite outputs look like probabilities.
         batch_size: the smallest that a shard ended with.
-        notes: what a reader should know of the shards.
+        machines: on which the shards ran.
+        joined: how many of them there were, in words.
     """
 
     report: Report
@@ -51,7 +60,19 @@ class Joined:
     parts: Mapping[str, tuple[PartInfo, ...]]
     like_probabilities: frozenset[str]
     batch_size: int
-    notes: tuple[str, ...]
+    machines: frozenset[str]
+    joined: str
+
+    def note(self, here: Environment | None) -> str:
+        """That there were shards, and where they ran, if not all on machines like this one.
+
+        The last digits may differ then, and what follows the pass was measured on this one.
+        """
+        own = {_machine(here)} if here is not None else set()
+        if len(self.machines | own) < 2:
+            return self.joined
+        ran = "; ".join(sorted(self.machines))
+        return f"{self.joined}, which ran on {ran}; joined on {''.join(own) or 'another machine'}"
 
 
 def part_report(known: Report, shard: ShardInfo) -> Report:
@@ -116,7 +137,9 @@ def join(folders: Sequence[Path], *, noun: str = "shard") -> Joined:
         if other.shard.grid != first.shard.grid:
             raise _differ(other.name, first.name, "batch size", other.shard.grid, first.shard.grid)
         require_same_code(other.shard.code, first.report, who=other.name, than=first.name)
-    names = [part.heldout for part in first.shard.parts]
+        if _sets(other) != _sets(first):
+            raise PartsError(f"{other.name} has other held-out sets than {first.name}")
+    names = _sets(first)
     ledgers: dict[str, Ledger] = {}
     parts = {name: _parts(name, found) for name in names}
     for name in names:
@@ -132,7 +155,10 @@ def join(folders: Sequence[Path], *, noun: str = "shard") -> Joined:
             name for name in names if all(one.part(name).like_probabilities for one in found)
         ),
         batch_size=min(size for size in sizes if size is not None),
-        notes=_notes(found, noun),
+        machines=frozenset(
+            _machine(one.report.environment) for one in found if one.report.environment is not None
+        ),
+        joined=f"joined from {count(len(found), noun)}",
     )
 
 
@@ -182,8 +208,14 @@ def require_labels(
     if rows is None or len(rows) != expected:
         has = 0 if rows is None else len(rows)
         raise PartsError(f"the shards have {has} of the {expected} samples of {quote(name)}")
+    kept = {name for name in rows.columns if name in _OF_SAMPLES or name.startswith("slice:")}
     start = 0
     for block in labels:
+        if more := kept - block.keys():
+            raise PartsError(
+                f"the shards have the column `{printable(min(more))}`, and {quote(name)} not",
+                remedy="run every shard again on the set that is here now",
+            )
         stop = start + len(block["id"])
         for column, values in block.items():
             if column not in rows.columns or not np.array_equal(rows[column][start:stop], values):
@@ -268,6 +300,10 @@ class _Opened:
         return rows
 
 
+def _sets(one: _Opened) -> list[str]:
+    return [part.heldout for part in one.shard.parts]
+
+
 def _opened(folder: Path) -> _Opened:
     shown = printable_path(folder)
     try:
@@ -290,7 +326,31 @@ def _opened(folder: Path) -> _Opened:
     known = (report.spec, report.checkpoint, report.heldout, report.environment, report.run)
     if None in known or report.run is None or not report.run.batch_size:
         raise PartsError(f"the report in `{shown}` does not say what was run")
+    if not _holds_together(report, report.shard, report.run.batch_size):
+        raise PartsError(
+            f"the report in `{shown}` contradicts itself",
+            remedy="run this shard again, and hand on what it leaves as it is",
+        )
     return _Opened(folder=folder, report=report, shard=report.shard)
+
+
+def _holds_together(report: Report, shard: ShardInfo, batch_size: int) -> bool:
+    """Whether every set is there once, with as many rows as its part has."""
+    completions = {one.name: one.completion for one in report.more_heldout}
+    if report.completion is not None:
+        completions[MAIN_HELDOUT] = report.completion
+    named = sorted(part.heldout for part in shard.parts)
+    return (
+        batch_size > 0
+        and shard.grid > 0
+        and named == sorted(completions)
+        and all(_NAME.fullmatch(name) for name in named)  # it becomes a file's
+        and all(
+            (completions[part.heldout].expected, completions[part.heldout].rows)
+            == (part.of, part.stop - part.start)
+            for part in shard.parts
+        )
+    )
 
 
 def _require_all(found: Sequence[_Opened]) -> None:
@@ -416,15 +476,11 @@ def _mark(report: Report, shard: ShardInfo, part: PartInfo) -> dict[str, str | i
     }
 
 
-def _notes(found: Sequence[_Opened], noun: str) -> tuple[str, ...]:
-    """That there were shards, and where their numbers may differ in the last digit."""
-    names = {
-        one.report.environment.device.name for one in found if one.report.environment is not None
-    }
-    joined = f"joined from {count(len(found), noun)}"
-    if len(names) > 1:
-        return (f"{joined}, which ran on different devices: {', '.join(sorted(names))}",)
-    return (joined,)
+def _machine(environment: Environment) -> str:
+    """What the last digits may hang on, and every cost."""
+    return printable(
+        f"{environment.device.name} (Python {environment.python}, {environment.platform})", 200
+    )
 
 
 def _differ(who: str, than: str, what: str, value: object, other: object) -> PartsError:

@@ -66,6 +66,9 @@ _NOT_EARLY = (
     "the run did not end early: a gate of the base branch can be decided on all samples alone"
 )
 _NOT_EARLY_IN_PARTS = "the run did not end early: that is decided in one process alone"
+_NOT_KEPT_IN_PARTS = (
+    "a run in parts is measured each time; of the store it uses the ledgers of `baseline.git` alone"
+)
 _NO_BASE_SPEC = "the base branch has no such spec, so nothing says what this one may not loosen"
 _WRONG_BASE_SPEC = "the base branch's spec is wrong, so there is nothing to hold this one against"
 
@@ -232,7 +235,7 @@ def _evaluate(
     in_parts = shard is not None or shards is not None or team is not None
     reuse = Reuse(spec, store) if store is not None and not in_parts else None
     if store is not None and in_parts:
-        store.say("a run in parts uses no store of measurements")
+        store.say(_NOT_KEPT_IN_PARTS)
     found = reuse.find() if reuse is not None else None
     joined = None if shards is None else _joined(shards, spec, draft)
 
@@ -272,7 +275,7 @@ def _evaluate(
         part = Evaluation(report=replace(known, timings=_timings(draft, clock())), ledgers=ledgers)
         if team is None:
             return part
-        joined = _gathered(part, team, draft, scratch)
+        joined = _gathered(part, team, scratch)
         if joined is None:
             return replace(part, ledgers={})
     watch = None
@@ -319,11 +322,10 @@ def _joined(shards: Sequence[Path], spec: EvalSpec, draft: Draft) -> Joined:
     joined = join(shards)
     require_same(draft.report, joined.report, who="this run")
     require_same_code(digest_of_code(spec), joined.report, who="this run")
-    draft.note(*joined.notes)
     return joined
 
 
-def _gathered(part: Evaluation, team: Team, draft: Draft, where: Path | None) -> Joined | None:
+def _gathered(part: Evaluation, team: Team, where: Path | None) -> Joined | None:
     """The ledgers of all processes, in the first of them; None in the others.
 
     Raises:
@@ -343,7 +345,6 @@ def _gathered(part: Evaluation, team: Team, draft: Draft, where: Path | None) ->
             f"the ledgers of the processes cannot be kept in `{where or tempfile.gettempdir()}`: "
             f"{error.strerror or error}",
         ) from error
-    draft.note(*joined.notes)
     return joined
 
 

@@ -268,10 +268,11 @@ class Session:
         """
         sets, size = self.sets, self.evaluator.batch_size
         require_same(self._draft.report, joined.report, who="this run")
-        if more := joined.ledgers.keys() - sets.heldouts.keys():
+        if more := joined.parts.keys() - sets.all.keys():
             raise PartsError(
                 f"the shards have the held-out set {quote(min(more))}, and the spec not"
             )
+        self._draft.note(joined.note(self._draft.report.environment))
         if joined.batch_size < size.size:
             size.lower(joined.batch_size)
         total = sum(one.expected for one in sets.all.values())

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from builders.projects import MODEL, SPEC, make_project
@@ -21,9 +22,11 @@ from builders.shards import (
 from model_eval.cli import main
 from model_eval.errors import DeadlineReached
 from model_eval.joining import sealed
+from model_eval.ledger import open_ledger
+from model_eval.ledger import save as save_ledger
 from model_eval.output import LEDGER, REPORT, read_report
 from model_eval.parts import Shard
-from model_eval.types import BatchSizeFrom, PartInfo, Verdict
+from model_eval.types import BatchSizeFrom, PartInfo, SetInfo, Verdict
 
 OF = 3
 
@@ -272,10 +275,12 @@ def test_shards_of_different_runs(shards, tmp_path, change, message):
     ],
 )
 def test_rows_twice_and_rows_that_are_missing(shards, tmp_path, start, stop, message):
-    known = read_report(shards[1][1] / REPORT).shard
+    report = read_report(shards[1][1] / REPORT)
+    known = report.shard
     assert [(part.start, part.stop) for part in known.parts] == [(8, 24)]
     part = replace(known.parts[0], start=start, stop=stop)
-    rewrite(shards[1][1], shard=replace(known, parts=(part,)))
+    completion = replace(report.completion, rows=stop - start)
+    rewrite(shards[1][1], shard=replace(known, parts=(part,)), completion=completion)
     assert refused(shards, tmp_path) == (3, message.format(shards[1][1]))
 
 
@@ -298,7 +303,8 @@ def test_a_set_that_the_spec_does_not_have(shards, tmp_path):
 
 def test_a_set_of_which_the_shards_say_nothing(shards, tmp_path):
     for folder in shards[1]:
-        rewrite(folder, shard=replace(read_report(folder / REPORT).shard, parts=()))
+        shard = replace(read_report(folder / REPORT).shard, parts=())
+        rewrite(folder, shard=shard, completion=None)
     assert refused(shards, tmp_path) == (3, "the shards have 0 of the 40 samples of `heldout`")
 
 
@@ -533,6 +539,61 @@ def test_a_merge_that_is_stopped(small, tmp_path, monkeypatch):
     assert refusal(made.spec, tmp_path / "joined", folders) == (
         4,
         "the deadline came while the shards were being joined",
+    )
+
+
+def test_a_merge_on_another_machine_says_so(shards, tmp_path):
+    spec, folders = shards
+    for folder in folders:
+        here = read_report(folder / REPORT).environment
+        device = replace(here.device, name="another processor")
+        rewrite(folder, environment=replace(here, device=device, python="3.9.1"))
+    report = merged(spec, tmp_path / "joined", folders)
+    assert report.verdict is Verdict.PASS
+    ran = f"another processor (Python 3.9.1, {here.platform})"
+    own = f"{here.device.name} (Python {here.python}, {here.platform})"
+    assert f"joined from 3 shards, which ran on {ran}; joined on {own}" in report.notes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda report: {"run": replace(report.run, batch_size=-5)},
+        lambda report: {"shard": replace(report.shard, grid=0)},
+        lambda report: {"shard": replace(report.shard, parts=report.shard.parts * 2)},
+        lambda report: {"shard": replace(report.shard, parts=())},
+        lambda report: {"completion": replace(report.completion, rows=1)},
+        lambda report: {"completion": replace(report.completion, expected=41)},
+        lambda report: {"completion": None},
+        lambda report: {
+            "shard": replace(
+                report.shard, parts=(replace(report.shard.parts[0], heldout="/../../x"),)
+            ),
+            "completion": None,
+            "more_heldout": (
+                SetInfo(name="/../../x", heldout=report.heldout, completion=report.completion),
+            ),
+        },
+    ],
+    ids=["batch", "grid", "twice", "none", "rows", "expected", "completion", "path"],
+)
+def test_a_report_that_contradicts_itself(shards, tmp_path, change):
+    rewrite(shards[1][1], **change(read_report(shards[1][1] / REPORT)))
+    code, message = refused(shards, tmp_path)
+    assert (code, message) == (3, f"the report in `{shards[1][1]}` contradicts itself")
+
+
+@pytest.mark.parametrize("column", ["weight", "cluster", "slice:hospital"])
+def test_a_column_that_the_spec_does_not_name(shards, tmp_path, column):
+    for folder in shards[1]:
+        rows = open_ledger(folder / LEDGER)
+        extra = np.ones(len(rows))
+        save_ledger(replace(rows, columns={**rows.columns, column: extra}), folder / LEDGER)
+        report = sealed(read_report(folder / REPORT), "heldout", folder / LEDGER)
+        rewrite(folder, shard=report.shard)
+    assert refused(shards, tmp_path) == (
+        3,
+        f"the shards have the column `{column}`, and `heldout` not",
     )
 
 
