@@ -385,7 +385,12 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
         _require_alone(args)
     if args.shards and args.output:
         _require_elsewhere(args)
-    rank = _rank(args, environ)
+    try:
+        rank = _rank(args, environ)
+    except UsageError:  # torchrun's own status tells no error from a fail: `report.json` must not
+        if args.output is not None:
+            remove_stale(args.output)
+        raise
     with ExitStack() as stack:
         own = _scratch(stack) if rank is not None and not rank.first else args.output
         output = _writable(own or _scratch(stack)).absolute()

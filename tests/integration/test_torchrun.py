@@ -156,9 +156,11 @@ def test_a_restart_gives_the_right_answer(tmp_path):
 
 def test_shards_are_run_without_torchrun(tmp_path):
     made = make_project(tmp_path)
+    assert made.run().returncode == 0
     done = torchrun(made.spec, made.output, 2, arguments=["--shard", "1/2"])
     assert done.returncode != 0
     assert "runs its own part and no other" in done.stderr
+    assert not (made.output / REPORT).exists()  # which said that it passed
 
 
 # --- data that shares itself out ---------------------------------------------------------------

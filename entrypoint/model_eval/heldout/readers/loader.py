@@ -82,7 +82,8 @@ class LoaderReader:
         """
         start, stop = within(self.rows, start, stop)
         # One for each column: the next pass, which must give the same, may be over other columns.
-        digests = {name: SampleDigest() for name in columns}
+        whole = (start, stop) == (0, self.rows)
+        digests = {name: SampleDigest() for name in columns} if whole else {}
         kept: dict[str, list[Value]] = {name: [] for name in columns}
         first: dict[str, Value] = {}
         if start:  # samples of all ranges are alike, so they are compared with the set's first
@@ -98,7 +99,8 @@ class LoaderReader:
             for name in columns:
                 value = self._same(name, values.get(name), first, seen)
                 kept[name].append(value)
-                digests[name].add([(name, value)])
+                if whole:
+                    digests[name].add([(name, value)])
             if self.ranges is not None:
                 self.ranges.add([(name, kept[name][-1]) for name in columns])
             seen += 1
@@ -109,8 +111,6 @@ class LoaderReader:
             raise self._error(f"gives {seen} samples, {self.rows} are expected")
         if (seen - start) % rows:
             yield {name: _stack(part) for name, part in kept.items()}
-        if (start, stop) != (0, self.rows):
-            return
         for name, digest in digests.items():
             if self._digests.setdefault(name, digest.hexdigest()) != digest.hexdigest():
                 raise self._changed()
