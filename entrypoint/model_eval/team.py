@@ -272,25 +272,26 @@ def torch_store(rank: Rank) -> Any:
     from torch.distributed.rendezvous import rendezvous
 
     found: list[Any] = []
+    patience = timedelta(seconds=2 * LOST_SECONDS)  # it tries again and again: the end is below
 
     def meet() -> None:
         try:
-            store, _, _ = next(iter(rendezvous("env://", timeout=timedelta(seconds=LOST_SECONDS))))
+            found.append(next(iter(rendezvous("env://", timeout=patience)))[0])
         except Exception as error:  # noqa: BLE001 — it is raised below
             found.append(error)
-        else:
-            found.append(store)
 
     thread = Thread(target=meet, name="meet", daemon=True)
     thread.start()
-    while thread.is_alive():
+    end = monotonic() + LOST_SECONDS
+    while thread.is_alive() and monotonic() < end:
         thread.join(_POLL_SECONDS)
-    if isinstance(found[0], Exception):
-        why = str(found[0]).partition("\n")[0]
+    store = found[0] if found else TimeoutError(f"nobody came for {LOST_SECONDS:.0f} seconds")
+    if isinstance(store, Exception):
+        why = str(store).partition("\n")[0]
         raise EvaluationError(
             f"process {rank.index} of {rank.of} (RANK, WORLD_SIZE) has not met the others at "
             f"{rank.at}: {why}",
             remedy="look at what they printed; where this is to be the only process, unset RANK, "
             "WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
-        ) from found[0]
-    return found[0]
+        ) from store
+    return store

@@ -1,5 +1,6 @@
 """Processes that share out a run, as threads with one store: what arrives, and what each ends with."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from threading import Lock
@@ -10,7 +11,7 @@ from model_eval import team as teams
 from model_eval.errors import DeadlineReached, EvaluationError, Interrupted
 from model_eval.parts import Shard
 from model_eval.rank import Rank, forget_rank, rank_of
-from model_eval.team import Team
+from model_eval.team import Team, torch_store
 
 
 class Store:
@@ -207,6 +208,24 @@ def test_a_stop_names_whom_it_waited_for(tmp_path, monkeypatch, kind, named):
 def test_the_part_of_a_process():
     assert team(0, 3, Store()).shard == Shard(1, 3)
     assert team(2, 3, Store()).shard == Shard(3, 3)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_nobody_comes_to_the_store(monkeypatch, index):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    variables = {
+        "RANK": str(index), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port,
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(EvaluationError) as caught:
+        torch_store(rank_of(variables))
+    assert caught.value.message == (
+        f"process {index} of 2 (RANK, WORLD_SIZE) has not met the others at localhost:{port}: "
+        "nobody came for 0 seconds"
+    )
 
 
 # --- which process this is --------------------------------------------------------------------
