@@ -206,6 +206,21 @@ def test_a_loader_that_shares_itself_out_by_rank_gives_all_of_its_samples(tmp_pa
     assert_same_report(whole, report)
 
 
+def test_variables_of_a_launcher_that_is_not_there(tmp_path):
+    """A run of one process judges all samples, whatever a matrix of jobs has set."""
+    made = of_a_loader(tmp_path, OWN_SHARE.format(which="return int(os.environ.get(name, other))"))
+    done = subprocess.run(
+        made.command(),
+        env={**ENVIRON, "RANK": "1", "WORLD_SIZE": "4"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert read_report(made.output / REPORT).completion.rows == 40
+
+
 def test_a_loader_that_finds_its_rank_all_the_same_is_refused(tmp_path):
     """By variables that another launcher set, for example: each process then sees another set."""
     which = f"return int(dict(v.split('=', 1) for v in {PARENT} if '=' in v).get(name, other))"
