@@ -112,9 +112,9 @@ def test_a_wrong_spec_is_said_once(tmp_path):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("os.kill(os.getpid(), signal.SIGKILL)", "before rank 1 of 2 had finished"),
-        ("os._exit(0)", "before rank 1 of 2 had finished"),
-        ("os._exit(3)", "before rank 1 of 2 had finished"),
+        ("time.sleep(2); os.kill(os.getpid(), signal.SIGKILL)", "before rank 1 of 2 had finished"),
+        ("time.sleep(2); os._exit(0)", "before rank 1 of 2 had finished"),
+        ("time.sleep(2); os._exit(3)", "before rank 1 of 2 had finished"),
         ("raise KeyError('x')", "rank 1 of 2 failed: the model raised KeyError: 'x'"),
         ("sys.exit(0)", "rank 1 of 2 failed: the model raised SystemExit: 0"),
     ],
