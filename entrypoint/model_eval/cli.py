@@ -45,6 +45,7 @@ exit status:
   4  the evaluation did not finish, or a required gate could not be decided
 """
 
+_HOW_TO_START = "start the processes with torchrun; on several hosts with `--max-restarts 0`"
 _BUG = "this is a bug in model-eval; please report it with the lines above\n"
 _PR_SET_PDEATHSIG = 1
 _LONGEST_SECONDS = 1e8  # more than three years; timers overflow somewhere above
@@ -275,6 +276,7 @@ def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
         shard=args.shard,
         shards=args.shards,
         team=team,
+        scratch=args.output,
     )
     if args.output is not None:
         save(evaluation, args.output)
@@ -287,10 +289,26 @@ def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
 
 def _team(args: argparse.Namespace) -> "Team | None":
     """The processes that torchrun started beside this one; a baseline is evaluated by one alone."""
+    from model_eval.rank import forget_rank
     from model_eval.team import Team, torch_store
 
     rank = None if args.no_baseline else _rank(args, os.environ)
-    return None if rank is None else Team(rank, torch_store)
+    if rank is None:
+        forget_rank(os.environ)
+        return None
+
+    # First of all: a variable that somebody left there makes this process wait for nobody.
+    sys.stderr.write(
+        f"process {rank.index} of {rank.of} (RANK, WORLD_SIZE): waiting for the others at {rank.at}\n"
+    )
+    sys.stderr.flush()
+
+    def store() -> object:
+        found = torch_store(rank)
+        forget_rank(os.environ)  # before any code of the repository is imported
+        return found
+
+    return Team(rank, store)
 
 
 def _rank(args: argparse.Namespace, environ: Mapping[str, str]) -> "Rank | None":
@@ -299,7 +317,7 @@ def _rank(args: argparse.Namespace, environ: Mapping[str, str]) -> "Rank | None"
     try:
         rank = rank_of(environ)
     except ValueError as error:
-        raise UsageError(str(error), remedy="start the processes with torchrun") from error
+        raise UsageError(str(error), remedy=_HOW_TO_START) from error
     if rank is not None and (args.shard or args.shards):
         raise UsageError(
             f"a process of torchrun (RANK is {rank.index}) runs its own part and no other",
@@ -367,7 +385,12 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
         _require_alone(args)
     if args.shards and args.output:
         _require_elsewhere(args)
-    rank = _rank(args, environ)
+    try:
+        rank = _rank(args, environ)
+    except UsageError:  # torchrun's own status tells no error from a fail: `report.json` must not
+        if args.output is not None:
+            remove_stale(args.output)
+        raise
     with ExitStack() as stack:
         own = _scratch(stack) if rank is not None and not rank.first else args.output
         output = _writable(own or _scratch(stack)).absolute()

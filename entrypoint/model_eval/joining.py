@@ -5,6 +5,7 @@ samples. All that must be the same in every part of a run is compared: first amo
 between each report and its ledgers, and then with what the run that joins them finds itself.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
@@ -20,12 +21,19 @@ from model_eval.types import (
     GOLDEN_HELDOUT,
     MAIN_HELDOUT,
     Completion,
+    Environment,
     PartInfo,
     Report,
     ShardInfo,
     Verdict,
 )
 from model_eval.wording import count, printable, printable_path, quote
+
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
+"""Of a set, as the schema of specs has it."""
+
+_OF_SAMPLES = frozenset({"cluster", "weight", "bytes"})
+"""Columns that come from the set, and only where the spec names them."""
 
 _NO_EXIT = 4
 """The exit code of a shard's report, which nobody may take for a verdict."""
@@ -39,17 +47,32 @@ class Joined:
         report: of the first shard: what all of them have in common.
         ledgers: of each held-out set, by name, in the order of the sets.
         golden: of the golden cases; None where there are none.
+        parts: of each set what its shards had of it, in order, without empty ones.
         like_probabilities: sets all of whose finite outputs look like probabilities.
         batch_size: the smallest that a shard ended with.
-        notes: what a reader should know of the shards.
+        machines: on which the shards ran.
+        joined: how many of them there were, in words.
     """
 
     report: Report
     ledgers: Mapping[str, Ledger]
     golden: Ledger | None
+    parts: Mapping[str, tuple[PartInfo, ...]]
     like_probabilities: frozenset[str]
     batch_size: int
-    notes: tuple[str, ...]
+    machines: frozenset[str]
+    joined: str
+
+    def note(self, here: Environment | None) -> str:
+        """That there were shards, and where they ran, if not all on machines like this one.
+
+        The last digits may differ then, and what follows the pass was measured on this one.
+        """
+        own = {_machine(here)} if here is not None else set()
+        if len(self.machines | own) < 2:
+            return self.joined
+        ran = "; ".join(sorted(self.machines))
+        return f"{self.joined}, which ran on {ran}; joined on {''.join(own) or 'another machine'}"
 
 
 def part_report(known: Report, shard: ShardInfo) -> Report:
@@ -114,21 +137,28 @@ def join(folders: Sequence[Path], *, noun: str = "shard") -> Joined:
         if other.shard.grid != first.shard.grid:
             raise _differ(other.name, first.name, "batch size", other.shard.grid, first.shard.grid)
         require_same_code(other.shard.code, first.report, who=other.name, than=first.name)
-    names = [part.heldout for part in first.shard.parts]
+        if _sets(other) != _sets(first):
+            raise PartsError(f"{other.name} has other held-out sets than {first.name}")
+    names = _sets(first)
     ledgers: dict[str, Ledger] = {}
+    parts = {name: _parts(name, found) for name in names}
     for name in names:
-        ledgers[name] = _joined(name, found)
+        ledgers[name] = _joined(name, parts[name])
     golden = ledgers.pop(GOLDEN_HELDOUT, None)
     sizes = [one.report.run.batch_size for one in found if one.report.run is not None]
     return Joined(
         report=first.report,
         ledgers=ledgers,
         golden=golden,
+        parts={name: tuple(part for _, part in one) for name, one in parts.items()},
         like_probabilities=frozenset(
             name for name in names if all(one.part(name).like_probabilities for one in found)
         ),
         batch_size=min(size for size in sizes if size is not None),
-        notes=_notes(found, noun),
+        machines=frozenset(
+            _machine(one.report.environment) for one in found if one.report.environment is not None
+        ),
+        joined=f"joined from {count(len(found), noun)}",
     )
 
 
@@ -178,8 +208,14 @@ def require_labels(
     if rows is None or len(rows) != expected:
         has = 0 if rows is None else len(rows)
         raise PartsError(f"the shards have {has} of the {expected} samples of {quote(name)}")
+    kept = {name for name in rows.columns if name in _OF_SAMPLES or name.startswith("slice:")}
     start = 0
     for block in labels:
+        if more := kept - block.keys():
+            raise PartsError(
+                f"the shards have the column `{printable(min(more))}`, and {quote(name)} not",
+                remedy="run every shard again on the set that is here now",
+            )
         stop = start + len(block["id"])
         for column, values in block.items():
             if column not in rows.columns or not np.array_equal(rows[column][start:stop], values):
@@ -201,6 +237,28 @@ def require_digest(name: str, report: Report, digest: str) -> None:
     known = _facts(report).get(_set_fact(name))
     if known not in {None, digest}:
         raise _differ("this run", "the shards", _set_fact(name), digest, str(known))
+
+
+def require_samples(name: str, parts: Sequence[PartInfo], digests: Sequence[str]) -> None:
+    """Refuses shards of a loader that gave them other samples than it gives now.
+
+    Args:
+        name: of the set.
+        parts: what the shards had of it, in order.
+        digests: of the samples of each of these ranges, as they are now; empty of a set in files.
+
+    Raises:
+        PartsError: a digest is another.
+    """
+    known: Sequence[str | None] = digests or [None] * len(parts)
+    for part, digest in zip(parts, known, strict=True):
+        if part.samples != digest:
+            raise PartsError(
+                f"samples {part.start} to {part.stop - 1} of {quote(name)} are not those that their "
+                "shard was given",
+                remedy="run every shard again on the data that is here now; a loader must give the "
+                "same samples each time, in every process",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,6 +300,10 @@ class _Opened:
         return rows
 
 
+def _sets(one: _Opened) -> list[str]:
+    return [part.heldout for part in one.shard.parts]
+
+
 def _opened(folder: Path) -> _Opened:
     shown = printable_path(folder)
     try:
@@ -264,7 +326,31 @@ def _opened(folder: Path) -> _Opened:
     known = (report.spec, report.checkpoint, report.heldout, report.environment, report.run)
     if None in known or report.run is None or not report.run.batch_size:
         raise PartsError(f"the report in `{shown}` does not say what was run")
+    if not _holds_together(report, report.shard, report.run.batch_size):
+        raise PartsError(
+            f"the report in `{shown}` contradicts itself",
+            remedy="run this shard again, and hand on what it leaves as it is",
+        )
     return _Opened(folder=folder, report=report, shard=report.shard)
+
+
+def _holds_together(report: Report, shard: ShardInfo, batch_size: int) -> bool:
+    """Whether every set is there once, with as many rows as its part has."""
+    completions = {one.name: one.completion for one in report.more_heldout}
+    if report.completion is not None:
+        completions[MAIN_HELDOUT] = report.completion
+    named = sorted(part.heldout for part in shard.parts)
+    return (
+        batch_size > 0
+        and shard.grid > 0
+        and named == sorted(completions)
+        and all(_NAME.fullmatch(name) for name in named)  # it becomes a file's
+        and all(
+            (completions[part.heldout].expected, completions[part.heldout].rows)
+            == (part.of, part.stop - part.start)
+            for part in shard.parts
+        )
+    )
 
 
 def _require_all(found: Sequence[_Opened]) -> None:
@@ -291,11 +377,12 @@ def _require_all(found: Sequence[_Opened]) -> None:
         )
 
 
-def _joined(name: str, found: Sequence[_Opened]) -> Ledger:
-    """The rows of one set: its parts must follow one another without a gap."""
+def _parts(name: str, found: Sequence[_Opened]) -> tuple[tuple[_Opened, PartInfo], ...]:
+    """The parts of one set that are not empty: they must follow one another without a gap."""
     parts = [(one, one.part(name)) for one in found]
     of = parts[0][1].of
     end = 0
+    filled: list[tuple[_Opened, PartInfo]] = []
     for one, part in sorted(parts, key=lambda pair: (pair[1].start, pair[1].stop)):
         if part.of != of:
             raise _differ(one.name, found[0].name, f"count of {quote(name)}", part.of, of)
@@ -307,10 +394,29 @@ def _joined(name: str, found: Sequence[_Opened]) -> Ledger:
             what = "are in two shards" if part.start < end else "are in no shard"
             low, high = sorted((part.start, end))
             raise PartsError(f"samples {low} to {high - 1} of {quote(name)} {what}")
+        filled.append((one, part))
         end = part.stop
     if end != of:
         raise PartsError(f"samples {end} to {of - 1} of {quote(name)} are in no shard")
-    ledgers = [one.ledger(part) for one, part in parts if part.start < part.stop]
+    for one, part in filled[1:]:
+        first, shapes = filled[0]
+        for its, other in zip(part.inputs, shapes.inputs, strict=False):
+            if its != other:
+                raise PartsError(
+                    f"{one.name} has the input {quote(its)} per sample of {quote(name)}, and "
+                    f"{first.name} {quote(other)}",
+                    remedy="give every sample the same shape: resize, or pad",
+                )
+        if len(part.inputs) != len(shapes.inputs):
+            raise _differ(
+                one.name, first.name, "number of inputs", len(part.inputs), len(shapes.inputs)
+            )
+    return tuple(filled)
+
+
+def _joined(name: str, parts: Sequence[tuple[_Opened, PartInfo]]) -> Ledger:
+    """The rows of one set."""
+    ledgers = [one.ledger(part) for one, part in parts]
     try:
         rows = concatenate(ledgers)
     except ValueError as error:
@@ -370,15 +476,11 @@ def _mark(report: Report, shard: ShardInfo, part: PartInfo) -> dict[str, str | i
     }
 
 
-def _notes(found: Sequence[_Opened], noun: str) -> tuple[str, ...]:
-    """That there were shards, and where their numbers may differ in the last digit."""
-    names = {
-        one.report.environment.device.name for one in found if one.report.environment is not None
-    }
-    joined = f"joined from {count(len(found), noun)}"
-    if len(names) > 1:
-        return (f"{joined}, which ran on different devices: {', '.join(sorted(names))}",)
-    return (joined,)
+def _machine(environment: Environment) -> str:
+    """What the last digits may hang on, and every cost."""
+    return printable(
+        f"{environment.device.name} (Python {environment.python}, {environment.platform})", 200
+    )
 
 
 def _differ(who: str, than: str, what: str, value: object, other: object) -> PartsError:

@@ -61,8 +61,13 @@ def record(path: Path, report: Report, *, date: str, commit: str) -> None:
     """Appends a run; the line is written whole or not at all.
 
     Raises:
-        OutputError: the file cannot be written, or the report judged nothing.
+        OutputError: the file cannot be written, or the report is of a shard, or judged nothing.
     """
+    if report.shard is not None:
+        raise OutputError(
+            "the report is of a shard, which judges nothing",
+            remedy="record the report that `model-eval merge` leaves",
+        )
     if report.checkpoint is None or report.completion is None or report.heldout is None:
         raise OutputError(
             "the report judged nothing, so there is nothing to record",

@@ -1,6 +1,8 @@
 """The output folder: writing its files, and reading a report that others may have written."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
@@ -13,6 +15,7 @@ from model_eval.types import Report
 # child starts, and reads reports after.
 
 REPORT, SUMMARY, LEDGER = "report.json", "summary.md", "ledger.parquet"
+_SCRATCH = ".model-eval-parts-"
 
 
 def ledger_name(heldout: str) -> str:
@@ -58,12 +61,37 @@ def whole(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def scratch(folder: Path | None) -> Iterator[Path]:
+    """A folder inside of the output folder that is there for the time of the context.
+
+    What a killed process leaves of it is removed by `remove_scratch`.
+
+    Args:
+        folder: the output folder; None for the system's folder of such things.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with tempfile.TemporaryDirectory(
+        prefix=_SCRATCH, dir=folder, ignore_cleanup_errors=True
+    ) as made:
+        yield Path(made)
+
+
+def remove_scratch(folder: Path) -> None:
+    """Removes what a killed process left of its `scratch`."""
+    for path in folder.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def remove_stale(folder: Path) -> None:
     """Removes what an earlier run left, so that it cannot be taken for this one's.
 
     Raises:
         OutputError: one of them cannot be removed, or is a folder.
     """
+    remove_scratch(folder)
     further = [path.name for path in folder.glob(ledger_name("*"))]
     for name in (REPORT, SUMMARY, LEDGER, *further):
         try:

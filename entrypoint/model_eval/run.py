@@ -21,6 +21,7 @@ from model_eval.errors import (
     EvaluationError,
     Interrupted,
     ModelEvalError,
+    OutputError,
     SpecError,
 )
 from model_eval.imports import uncollected
@@ -65,6 +66,9 @@ _NOT_EARLY = (
     "the run did not end early: a gate of the base branch can be decided on all samples alone"
 )
 _NOT_EARLY_IN_PARTS = "the run did not end early: that is decided in one process alone"
+_NOT_KEPT_IN_PARTS = (
+    "a run in parts is measured each time; of the store it uses the ledgers of `baseline.git` alone"
+)
 _NO_BASE_SPEC = "the base branch has no such spec, so nothing says what this one may not loosen"
 _WRONG_BASE_SPEC = "the base branch's spec is wrong, so there is nothing to hold this one against"
 
@@ -102,6 +106,7 @@ def evaluate(
     shard: Shard | None = None,
     shards: Sequence[Path] | None = None,
     team: Team | None = None,
+    scratch: Path | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -116,6 +121,8 @@ def evaluate(
         shard: which part of the samples is run, which is not judged then; None is all of them.
         shards: folders with the ledgers of all parts, which are joined in place of a run.
         team: the processes that share out this run; only the first one's report is judged.
+        scratch: a folder in which the ledgers of these processes are kept until they are joined;
+            None for the system's.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
@@ -134,6 +141,7 @@ def evaluate(
             shard=shard,
             shards=shards,
             team=team,
+            scratch=scratch,
         )
     except ModelEvalError as error:
         return _refused(draft.report, error)
@@ -143,8 +151,15 @@ def evaluate(
             if isinstance(reason, DeadlineReached)
             else "the run was interrupted"
         )
+        if shards is not None:
+            when = "while the shards were being joined"
+        elif not draft.expected:
+            when = "before the samples were opened"
+        else:
+            own = "" if team is None else f" of rank {team.rank.index} of {team.rank.of}"
+            when = f"after {draft.done} of {draft.expected} samples{own}"
         stopped = EvaluationError(
-            f"{what} after {draft.done} of {draft.expected} samples",
+            f"{what} {when}",
             remedy="run it again, with more time"
             if team is None
             else "torchrun stops all processes when one dies: look at what each of them printed",
@@ -195,6 +210,7 @@ def _evaluate(
     shard: Shard | None,
     shards: Sequence[Path] | None,
     team: Team | None,
+    scratch: Path | None,
 ) -> Evaluation:
     spec = load_spec(path, roots=roots)
     if not compare:
@@ -219,7 +235,7 @@ def _evaluate(
     in_parts = shard is not None or shards is not None or team is not None
     reuse = Reuse(spec, store) if store is not None and not in_parts else None
     if store is not None and in_parts:
-        store.say("a run in parts uses no store of measurements")
+        store.say(_NOT_KEPT_IN_PARTS)
     found = reuse.find() if reuse is not None else None
     joined = None if shards is None else _joined(shards, spec, draft)
 
@@ -236,7 +252,7 @@ def _evaluate(
         return Session(
             spec,
             known,
-            progress=progress,
+            progress=progress if team is None else team.listening(progress),
             clock=clock,
             in_parts=in_parts,
             local=0 if team is None else team.rank.local,
@@ -259,7 +275,7 @@ def _evaluate(
         part = Evaluation(report=replace(known, timings=_timings(draft, clock())), ledgers=ledgers)
         if team is None:
             return part
-        joined = _gathered(part, team, draft)
+        joined = _gathered(part, team, scratch)
         if joined is None:
             return replace(part, ledgers={})
     watch = None
@@ -306,21 +322,29 @@ def _joined(shards: Sequence[Path], spec: EvalSpec, draft: Draft) -> Joined:
     joined = join(shards)
     require_same(draft.report, joined.report, who="this run")
     require_same_code(digest_of_code(spec), joined.report, who="this run")
-    draft.note(*joined.notes)
     return joined
 
 
-def _gathered(part: Evaluation, team: Team, draft: Draft) -> Joined | None:
-    """The ledgers of all processes, in the first of them; None in the others."""
-    with tempfile.TemporaryDirectory(prefix="model-eval-parts-") as scratch:
-        own = Path(scratch) / "own"
-        own.mkdir()
-        save(part, own)
-        folders = team.gather(own, Path(scratch))
-        if folders is None:
-            return None
-        joined = join(folders, noun="rank")
-    draft.note(*joined.notes)
+def _gathered(part: Evaluation, team: Team, where: Path | None) -> Joined | None:
+    """The ledgers of all processes, in the first of them; None in the others.
+
+    Raises:
+        OutputError: there is no room for them.
+    """
+    try:
+        with output.scratch(where) as folder:
+            own = folder / "own"
+            own.mkdir()
+            save(part, own)
+            folders = team.gather(own, folder)
+            if folders is None:
+                return None
+            joined = join(folders, noun="rank")
+    except OSError as error:
+        raise OutputError(
+            f"the ledgers of the processes cannot be kept in `{where or tempfile.gettempdir()}`: "
+            f"{error.strerror or error}",
+        ) from error
     return joined
 
 

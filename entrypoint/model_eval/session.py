@@ -11,7 +11,7 @@ from functools import cached_property, partial
 
 from model_eval import after, engine, usercode
 from model_eval.draft import Draft
-from model_eval.errors import PartsError
+from model_eval.errors import PartsError, UserCodeError
 from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets, placed
 from model_eval.heldout import HeldOut, Shuffled
 from model_eval.joining import (
@@ -22,6 +22,8 @@ from model_eval.joining import (
     require_digest,
     require_labels,
     require_same,
+    require_same_code,
+    require_samples,
 )
 from model_eval.ledger import Ledger
 from model_eval.measured import Measured
@@ -77,6 +79,7 @@ class Session:
     ) -> None:
         self._spec, self._draft, self._progress, self._clock = spec, draft, progress, clock
         self._in_parts = in_parts
+        self._code = digest_of_code(spec) if in_parts else ""  # before any of it is imported
         run = spec.run
         self._resolve = partial(usercode.resolve, base=spec.source.path.parent)
         self.device = engine.resolve_device(run.device, location=run.device_location, local=local)
@@ -176,12 +179,15 @@ class Session:
         grid = self.evaluator.batch_size.size
         ranges = {n: range_of(h.expected, shard, grid=grid) for n, h in sets.heldouts.items()}
         draft.expected = sum(stop - start for start, stop in ranges.values())
+        for name, (_, stop) in ranges.items():
+            sets.heldouts[name].digest_ranges([stop])
         with loaded.unchanged():
             found = self.evaluator.parts(loaded, sets.heldouts, ranges)
             if sets.golden is not None:
                 cases = sets.golden.expected if shard.index == 1 else 0
                 ranges[GOLDEN_HELDOUT] = Range(0, cases)
                 if cases:
+                    sets.golden.digest_ranges([cases])
                     ledger = self.evaluator.golden(loaded, sets.golden)
                     found[GOLDEN_HELDOUT] = (
                         replace(ledger, checkpoint=loaded.checkpoint.digest),
@@ -211,13 +217,28 @@ class Session:
                 stop=stop,
                 of=expected[name],
                 like_probabilities=name not in found or found[name][1],
+                samples=next(iter(sets.all[name].range_digests()), None) if name in found else None,
+                inputs=sets.all[name].shapes if name in found else (),
             )
             for name, (start, stop) in ranges.items()
         )
         info = ShardInfo(
-            index=shard.index, of=shard.of, grid=grid, code=digest_of_code(self._spec), parts=parts
+            index=shard.index, of=shard.of, grid=grid, code=self._unchanged_code(), parts=parts
         )
         return part_report(draft.report, info), marked(ledgers, draft.report, info)
+
+    def _unchanged_code(self) -> str:
+        """The digest of the code that the spec names, which must be that of when the run began.
+
+        Raises:
+            UserCodeError: it is another, so that nobody knows which of them ran.
+        """
+        if digest_of_code(self._spec) != self._code:
+            raise UserCodeError(
+                "a file of code that the spec names changed while it was being used",
+                remedy="run again when nothing else writes it",
+            )
+        return self._code
 
     def _keeping(self, main: HeldOut, *, in_random_order: bool) -> engine.Keeping:
         run = self._spec.run
@@ -247,15 +268,18 @@ class Session:
         """
         sets, size = self.sets, self.evaluator.batch_size
         require_same(self._draft.report, joined.report, who="this run")
-        if more := joined.ledgers.keys() - sets.heldouts.keys():
+        if more := joined.parts.keys() - sets.all.keys():
             raise PartsError(
                 f"the shards have the held-out set {quote(min(more))}, and the spec not"
             )
+        self._draft.note(joined.note(self._draft.report.environment))
         if joined.batch_size < size.size:
             size.lower(joined.batch_size)
         total = sum(one.expected for one in sets.all.values())
         with self._progress(total) as advance:
             for name, heldout in sets.all.items():
+                parts = joined.parts.get(name, ())
+                heldout.digest_ranges([part.stop for part in parts])
                 rows = joined.golden if name == GOLDEN_HELDOUT else joined.ledgers.get(name)
                 labels = heldout.labels(size.multiple)
                 if name == MAIN_HELDOUT and heldout.scattered:
@@ -265,7 +289,9 @@ class Session:
                 targets = rows is None or rows.task not in COUNTED_UP
                 columns = (engine.label_columns(one, target=targets) for one in labels)
                 require_labels(name, rows, columns, expected=heldout.expected, progress=advance)
+                require_samples(name, parts, heldout.range_digests())
                 require_digest(name, joined.report, heldout.info().sha256)
+        require_same_code(self._unchanged_code(), joined.report, who="this run")
         for name, rows in joined.ledgers.items():
             scorer = self.evaluator.scorer_of(name, sets.heldouts)
             with placed(self.evaluator.places(name)):

@@ -19,7 +19,7 @@ from types import FrameType
 from model_eval import allocator
 from model_eval.cores import cores
 from model_eval.errors import EvaluationError, ReportError
-from model_eval.output import REPORT, read_report, remove_stale, save_report
+from model_eval.output import REPORT, read_report, remove_scratch, remove_stale, save_report
 from model_eval.types import Fault, Report
 
 _GRACE_SECONDS = 8
@@ -65,6 +65,7 @@ def supervise(
         meanwhile=meanwhile,
         deadline=deadline,
     )
+    remove_scratch(output)
     try:
         return read_report(output / REPORT, exit_status=ending.status)
     except ReportError as error:

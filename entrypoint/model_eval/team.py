@@ -6,8 +6,9 @@ folder to the first one, which joins and judges them as `merge` does. Whoever wa
 of life of whom it waits for, so that a process that died is an error and never a gap.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -16,6 +17,9 @@ from typing import Any
 from model_eval.errors import EvaluationError, Interrupted
 from model_eval.parts import Shard
 from model_eval.rank import Rank
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Given the number of samples, a context whose value is called with each batch's size."""
 
 PIECE_BYTES = 4 << 20
 """Of a file, at a time: the store takes no values of any size."""
@@ -41,6 +45,8 @@ class Team:
         self.rank = rank
         self._open = store
         self._store: Any = None
+        self._tried = False
+        self._listened = 0.0
         # The repository's code may use the store, too, and so did processes that were restarted.
         self._prefix = f"model-eval/{rank.attempt}"
         self._over = Event()
@@ -58,6 +64,26 @@ class Team:
             EvaluationError: the others cannot be reached.
         """
         self._set(f"begun/{self.rank.index}", b"1")
+
+    def listening(self, progress: Progress) -> Progress:
+        """A progress display that ends the run where another process has said that it failed.
+
+        Nobody should wait for the end of a part that is for nothing. It asks now and then.
+        """
+
+        @contextmanager
+        def shown(expected: int) -> Iterator[Callable[[int], None]]:
+            with progress(expected) as advance:
+
+                def advanced(rows: int) -> None:
+                    advance(rows)
+                    if monotonic() - self._listened > BEAT_SECONDS:
+                        self._require_no_fault()
+                        self._listened = monotonic()
+
+                yield advanced
+
+        return shown
 
     def gather(self, own: Path, scratch: Path) -> Sequence[Path] | None:
         """Hands over what this process has evaluated.
@@ -99,7 +125,7 @@ class Team:
                 self._see_off()
                 return status
             if fault is not None:
-                self._set(f"fault/{self.rank.index}", fault.encode())
+                self._set("fault", f"{self.rank.index} {fault}".encode())
             said = int(self._wait("status", of=0))
             self._set(f"bye/{self.rank.index}", b"1")
             self._linger(said)
@@ -159,11 +185,7 @@ class Team:
         began = monotonic()
         try:
             while not self._has(key):
-                if self._has(f"fault/{of}"):
-                    said = self._get(f"fault/{of}").decode(errors="replace")
-                    raise EvaluationError(
-                        f"{who} failed: {said}", remedy="look at what this process printed"
-                    )
+                self._require_no_fault()
                 if of == 0 and key != "status" and self._has("status"):
                     raise EvaluationError(f"{who} has ended the run", remedy="look at its report")
                 if monotonic() - max(began, self._last_sign(of)) > LOST_SECONDS:
@@ -180,6 +202,16 @@ class Team:
                 remedy="torchrun stops all processes when one dies: look at what this one printed",
             ) from stopped
         return self._get(key)
+
+    def _require_no_fault(self) -> None:
+        """The first process ends the run as soon as any other has failed."""
+        if not self.rank.first or not self._has("fault"):
+            return
+        index, _, said = self._get("fault").decode(errors="replace").partition(" ")
+        raise EvaluationError(
+            f"rank {index} of {self.rank.of} failed: {said}",
+            remedy="look at what this process printed",
+        )
 
     def _last_sign(self, of: int) -> float:
         """When the other process was last heard of, in the seconds of this one's clock."""
@@ -209,6 +241,9 @@ class Team:
         """The store's answer; the store is opened when it is first needed."""
         try:
             if self._store is None:
+                if self._tried:  # and nobody came: the others are not waited for again
+                    raise EvaluationError(f"there is no store at {self.rank.at}")
+                self._tried = True
                 self._store = self._open()
                 Thread(target=self._beat, name="beat", daemon=True).start()
             return ask(self._store)
@@ -226,9 +261,37 @@ class Team:
                 self._store.set(self._key(f"beat/{self.rank.index}"), str(count).encode())
 
 
-def torch_store() -> Any:
-    """The store of the variables that torchrun sets."""
+def torch_store(rank: Rank) -> Any:
+    """The store of the variables that torchrun sets.
+
+    It is opened in a thread: what waits there for the others hears of no signal and of no deadline.
+
+    Raises:
+        EvaluationError: the others did not come.
+    """
     from torch.distributed.rendezvous import rendezvous
 
-    store, _, _ = next(iter(rendezvous("env://")))
+    found: list[Any] = []
+    patience = timedelta(seconds=2 * LOST_SECONDS)  # it tries again and again: the end is below
+
+    def meet() -> None:
+        try:
+            found.append(next(iter(rendezvous("env://", timeout=patience)))[0])
+        except Exception as error:  # noqa: BLE001 — it is raised below
+            found.append(error)
+
+    thread = Thread(target=meet, name="meet", daemon=True)
+    thread.start()
+    end = monotonic() + LOST_SECONDS
+    while thread.is_alive() and monotonic() < end:
+        thread.join(_POLL_SECONDS)
+    store = found[0] if found else TimeoutError(f"nobody came for {LOST_SECONDS:.0f} seconds")
+    if isinstance(store, Exception):
+        why = str(store).partition("\n")[0]
+        raise EvaluationError(
+            f"process {rank.index} of {rank.of} (RANK, WORLD_SIZE) has not met the others at "
+            f"{rank.at}: {why}",
+            remedy="look at what they printed; where this is to be the only process, unset RANK, "
+            "WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
+        ) from store
     return store

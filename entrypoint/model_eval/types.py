@@ -612,6 +612,9 @@ class PartInfo:
         like_probabilities: whether every finite output looks like a probability, so that only all
             parts together tell whether the spec calls it something else.
         sha256: of the ledger's file; None where there are no samples.
+        samples: the digest of what a loader gave; None of files, whose own digest is in the report,
+            and where there are no samples.
+        inputs: of each input of the model its column, its dtype and its shape per sample.
     """
 
     heldout: str
@@ -620,6 +623,8 @@ class PartInfo:
     of: int
     like_probabilities: bool = False
     sha256: str | None = None
+    samples: str | None = None
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

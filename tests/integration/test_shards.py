@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from builders.projects import MODEL, SPEC, make_project
@@ -19,10 +20,13 @@ from builders.shards import (
     sharded,
 )
 from model_eval.cli import main
+from model_eval.errors import DeadlineReached
 from model_eval.joining import sealed
+from model_eval.ledger import open_ledger
+from model_eval.ledger import save as save_ledger
 from model_eval.output import LEDGER, REPORT, read_report
 from model_eval.parts import Shard
-from model_eval.types import BatchSizeFrom, PartInfo, Verdict
+from model_eval.types import BatchSizeFrom, PartInfo, SetInfo, Verdict
 
 OF = 3
 
@@ -271,10 +275,12 @@ def test_shards_of_different_runs(shards, tmp_path, change, message):
     ],
 )
 def test_rows_twice_and_rows_that_are_missing(shards, tmp_path, start, stop, message):
-    known = read_report(shards[1][1] / REPORT).shard
+    report = read_report(shards[1][1] / REPORT)
+    known = report.shard
     assert [(part.start, part.stop) for part in known.parts] == [(8, 24)]
     part = replace(known.parts[0], start=start, stop=stop)
-    rewrite(shards[1][1], shard=replace(known, parts=(part,)))
+    completion = replace(report.completion, rows=stop - start)
+    rewrite(shards[1][1], shard=replace(known, parts=(part,)), completion=completion)
     assert refused(shards, tmp_path) == (3, message.format(shards[1][1]))
 
 
@@ -297,7 +303,8 @@ def test_a_set_that_the_spec_does_not_have(shards, tmp_path):
 
 def test_a_set_of_which_the_shards_say_nothing(shards, tmp_path):
     for folder in shards[1]:
-        rewrite(folder, shard=replace(read_report(folder / REPORT).shard, parts=()))
+        shard = replace(read_report(folder / REPORT).shard, parts=())
+        rewrite(folder, shard=shard, completion=None)
     assert refused(shards, tmp_path) == (3, "the shards have 0 of the 40 samples of `heldout`")
 
 
@@ -461,6 +468,133 @@ def test_a_loader_that_gives_other_samples_now(loader, tmp_path):
     code, message = refusal(loader.spec, tmp_path / "joined", folders)
     assert code == 3
     assert "the shards have other values of `target` than `heldout` has" in message
+
+
+def test_a_loader_that_gives_other_inputs_now(loader, tmp_path):
+    folders = sharded(loader.spec, tmp_path, 3)
+    path = tmp_path / "heldout.csv"
+    lines = path.read_text().splitlines()
+    lines[21] = "0.5" + lines[21][lines[21].index(",") :]
+    path.write_text("\n".join(lines) + "\n")
+    code, message = refusal(loader.spec, tmp_path / "joined", folders)
+    assert code == 3
+    assert message == "samples 8 to 23 of `heldout` are not those that their shard was given"
+
+
+def test_the_pin_of_a_loader_is_held_against_what_the_shards_were_given(loader, tmp_path):
+    """Shards know no digest of the whole set: those of other data end, and are refused here."""
+    pinned = run(loader.spec, tmp_path / "whole").report.heldout.sha256
+    loader.spec.write_text(
+        loader.spec.read_text().replace('data.py:Data"', f'data.py:Data"\n  sha256: "{pinned}"')
+    )
+    folders = sharded(loader.spec, tmp_path, 2)
+    report = merged(loader.spec, tmp_path / "joined", folders)
+    assert report.verdict is Verdict.PASS
+    assert (report.heldout.pinned, report.heldout.sha256) == (True, pinned)
+    path = tmp_path / "heldout.csv"
+    good = path.read_text()
+    path.write_text(good.replace("\n-", "\n-1"))
+    assert good != path.read_text()
+    others = sharded(loader.spec, tmp_path, 2)
+    assert "the spec pins" in refusal(loader.spec, tmp_path / "joined", others)[1]
+    path.write_text(good)
+    code, message = refusal(loader.spec, tmp_path / "joined", others)
+    assert code == 3
+    assert "are not those that their shard was given" in message
+
+
+@pytest.mark.parametrize("process", ["shard", "merge"])
+def test_code_that_changes_while_it_runs(tmp_path, process):
+    """Which of the two was imported nobody knows."""
+    body = (
+        "path = pathlib.Path(__file__); path.with_name('now').exists() and "
+        "path.write_text(path.read_text().replace('return self', 'return -self'))\n"
+        "        return self.layer(x)"
+    )
+    model = "import pathlib\n" + MODEL.replace("return self.layer(x)", body)
+    if process == "merge":
+        model = model.replace("super().__init__()", "super().__init__()\n        self(None)")
+        model = model.replace("return self.layer(x)", "return None if x is None else self.layer(x)")
+        model = model.replace("'return self'", "'return None'").replace("-self", "not None")
+    made = make_project(tmp_path, model=model)
+    folders = sharded(made.spec, tmp_path, 2)
+    (tmp_path / "now").touch()
+    if process == "shard":
+        report = run(made.spec, tmp_path / "again", shard=Shard(1, 2)).report
+    else:
+        report = merged(made.spec, tmp_path / "joined", folders)
+    assert report.exit_code == 3
+    assert report.faults[0].message == (
+        "a file of code that the spec names changed while it was being used"
+    )
+
+
+def test_a_merge_that_is_stopped(small, tmp_path, monkeypatch):
+    made, folders = small
+
+    def stop(*_):
+        raise DeadlineReached
+
+    monkeypatch.setattr("model_eval.run.join", stop)
+    assert refusal(made.spec, tmp_path / "joined", folders) == (
+        4,
+        "the deadline came while the shards were being joined",
+    )
+
+
+def test_a_merge_on_another_machine_says_so(shards, tmp_path):
+    spec, folders = shards
+    for folder in folders:
+        here = read_report(folder / REPORT).environment
+        device = replace(here.device, name="another processor")
+        rewrite(folder, environment=replace(here, device=device, python="3.9.1"))
+    report = merged(spec, tmp_path / "joined", folders)
+    assert report.verdict is Verdict.PASS
+    ran = f"another processor (Python 3.9.1, {here.platform})"
+    own = f"{here.device.name} (Python {here.python}, {here.platform})"
+    assert f"joined from 3 shards, which ran on {ran}; joined on {own}" in report.notes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda report: {"run": replace(report.run, batch_size=-5)},
+        lambda report: {"shard": replace(report.shard, grid=0)},
+        lambda report: {"shard": replace(report.shard, parts=report.shard.parts * 2)},
+        lambda report: {"shard": replace(report.shard, parts=())},
+        lambda report: {"completion": replace(report.completion, rows=1)},
+        lambda report: {"completion": replace(report.completion, expected=41)},
+        lambda report: {"completion": None},
+        lambda report: {
+            "shard": replace(
+                report.shard, parts=(replace(report.shard.parts[0], heldout="/../../x"),)
+            ),
+            "completion": None,
+            "more_heldout": (
+                SetInfo(name="/../../x", heldout=report.heldout, completion=report.completion),
+            ),
+        },
+    ],
+    ids=["batch", "grid", "twice", "none", "rows", "expected", "completion", "path"],
+)
+def test_a_report_that_contradicts_itself(shards, tmp_path, change):
+    rewrite(shards[1][1], **change(read_report(shards[1][1] / REPORT)))
+    code, message = refused(shards, tmp_path)
+    assert (code, message) == (3, f"the report in `{shards[1][1]}` contradicts itself")
+
+
+@pytest.mark.parametrize("column", ["weight", "cluster", "slice:hospital"])
+def test_a_column_that_the_spec_does_not_name(shards, tmp_path, column):
+    for folder in shards[1]:
+        rows = open_ledger(folder / LEDGER)
+        extra = np.ones(len(rows))
+        save_ledger(replace(rows, columns={**rows.columns, column: extra}), folder / LEDGER)
+        report = sealed(read_report(folder / REPORT), "heldout", folder / LEDGER)
+        rewrite(folder, shard=report.shard)
+    assert refused(shards, tmp_path) == (
+        3,
+        f"the shards have the column `{column}`, and `heldout` not",
+    )
 
 
 # --- the command line -------------------------------------------------------------------------

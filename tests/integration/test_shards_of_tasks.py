@@ -3,6 +3,8 @@
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -10,7 +12,7 @@ from safetensors.torch import save_file
 
 from builders.heldout import written
 from builders.reports import ROOT
-from builders.shards import assert_same_ledgers, assert_same_report, merged, run, sharded
+from builders.shards import assert_same_ledgers, assert_same_report, merged, refusal, run, sharded
 from builders.wide_models import LABELS, PIXELS, TOKENS
 from model_eval.types import Verdict
 
@@ -141,3 +143,63 @@ def test_labels_with_clusters_weights_and_slices(tmp_path):
         "  cluster: site\n  weight: share\n  slices: [site]",
     )
     assert_parts_are_the_whole(spec, tmp_path, 8)
+
+
+def test_lists_of_another_length_in_another_part(tmp_path):
+    """The whole run refuses them, and each part alone has one length."""
+    parquet(tmp_path / "a.parquet", [5] * 48)
+    parquet(tmp_path / "b.parquet", [5] * 24 + [9] * 24)
+    (tmp_path / "model.py").write_text(LISTS)
+    save_file({"layer.weight": torch.ones(4, 2)}, tmp_path / "model.safetensors")
+    heldout = "inputs: [{column: x, dtype: float32}], target: y}"
+    (tmp_path / "model-eval.yaml").write_text(f"""
+version: 1
+name: t
+task: multiclass
+model: {{factory: "model.py:Net", output: logits}}
+checkpoint: {{path: model.safetensors}}
+heldout: {{path: a.parquet, {heldout}
+more_heldout:
+  other: {{path: b.parquet, {heldout}
+run: {{batch_size: 8, device: cpu}}
+metrics: [accuracy]
+gates:
+  - {{metric: accuracy, min: 0.01, decide_on: point}}
+control: false
+""")
+    spec = tmp_path / "model-eval.yaml"
+    assert run(spec, tmp_path / "whole").report.exit_code == 3
+    folders = sharded(spec, tmp_path, 2)
+    code, message = refusal(spec, tmp_path / "joined", folders)
+    assert code == 3
+    assert message == (
+        f"shard 2 (`{folders[1]}`) has the input `x as float32 (9,)` per sample of `other`, and "
+        f"shard 1 (`{folders[0]}`) `x as float32 (5,)`"
+    )
+
+
+def parquet(path, lengths):
+    rows = [[0.5] * length for length in lengths]
+    pq.write_table(
+        pa.table(
+            {
+                "x": pa.array(rows, type=pa.list_(pa.float64())),
+                "y": [index % 4 for index in range(len(rows))],
+            }
+        ),
+        path,
+        row_group_size=8,
+    )
+
+
+LISTS = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 4, bias=False)
+
+    def forward(self, x):
+        return self.layer(torch.stack([x.mean(1), x.amax(1)], 1))
+"""

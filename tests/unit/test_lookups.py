@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from model_eval import lookups
 from model_eval.errors import HeldOutError, OutputError
 from model_eval.report import error_report
 from model_eval.spec.eval_spec import PathRef
-from model_eval.types import LookupInfo
+from model_eval.types import LookupInfo, ShardInfo
 
 REPORT = report()
 SET, OURS = REPORT.heldout.sha256, lookups.digest_of(REPORT.checkpoint)
@@ -59,6 +60,13 @@ def test_what_is_recorded_is_counted(tmp_path):
         "heldout": SET, "checkpoint": OURS, "date": "2026-11-26", "commit": "c0ffee", "verdict": "pass",
     }  # fmt: skip
     assert looked_up(file) == LookupInfo(path="looks.jsonl", looks=2, checkpoints=1)
+
+
+def test_a_shard_is_not_recorded(tmp_path):
+    shard = replace(REPORT, shard=ShardInfo(index=1, of=2, grid=8, code="", parts=()))
+    with pytest.raises(OutputError, match="is of a shard, which judges nothing"):
+        lookups.record(tmp_path / "f", shard, date="", commit="")
+    assert not (tmp_path / "f").exists()
 
 
 def test_a_run_that_judged_nothing_is_not_recorded(tmp_path):

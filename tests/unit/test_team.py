@@ -1,6 +1,8 @@
 """Processes that share out a run, as threads with one store: what arrives, and what each ends with."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from threading import Lock
 
 import pytest
@@ -8,8 +10,8 @@ import pytest
 from model_eval import team as teams
 from model_eval.errors import DeadlineReached, EvaluationError, Interrupted
 from model_eval.parts import Shard
-from model_eval.rank import Rank, rank_of
-from model_eval.team import Team
+from model_eval.rank import Rank, forget_rank, rank_of
+from model_eval.team import Team, torch_store
 
 
 class Store:
@@ -104,6 +106,47 @@ def test_what_a_process_could_not_do_is_named(tmp_path):
     assert caught.value.message == "rank 1 of 2 failed: the file is not there"
 
 
+def test_a_fault_of_any_process_ends_the_wait_for_another(tmp_path):
+    store = Store()
+    with ThreadPoolExecutor(1) as pool:
+        busy = team(1, 3, store)
+        busy.begin()
+        last = pool.submit(team(2, 3, store).end, 3, "the file is not there")
+        first = team(0, 3, store)
+        with pytest.raises(EvaluationError) as caught:
+            first.gather(folder(tmp_path / "own"), tmp_path)
+        assert caught.value.message == "rank 2 of 3 failed: the file is not there"
+        assert first.end(4, str(caught.value)) == last.result(timeout=10) == 4
+    busy._over.set()
+
+
+def test_a_fault_is_heard_of_during_the_first_ones_own_part(monkeypatch):
+    monkeypatch.setattr(teams, "BEAT_SECONDS", 0.0)
+    store, told = Store(), []
+    first = team(0, 2, store)
+    with first.listening(lambda _: nullcontext(told.append))(40) as advance:
+        advance(8)
+        store.set("model-eval/0/fault", b"1 the file is not there")
+        with pytest.raises(EvaluationError, match="rank 1 of 2 failed: the file is not there"):
+            advance(8)
+    assert told == [8, 8]
+    first.end(4, None)
+
+
+def test_who_did_not_come_is_not_waited_for_again(tmp_path):
+    asked = []
+
+    def nobody():
+        asked.append(1)
+        raise EvaluationError("nobody came")
+
+    alone = Team(Rank(index=0, of=2, local=0, kept=True), nobody)
+    with pytest.raises(EvaluationError, match="nobody came"):
+        alone.begin()
+    assert alone.end(4, None) == 4
+    assert asked == [1]
+
+
 def test_a_process_that_gives_no_sign_of_life(tmp_path):
     with pytest.raises(EvaluationError) as caught:
         team(0, 2, Store()).gather(folder(tmp_path / "own"), tmp_path)
@@ -167,6 +210,24 @@ def test_the_part_of_a_process():
     assert team(2, 3, Store()).shard == Shard(3, 3)
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_nobody_comes_to_the_store(monkeypatch, index):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    variables = {
+        "RANK": str(index), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port,
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(EvaluationError) as caught:
+        torch_store(rank_of(variables))
+    assert caught.value.message == (
+        f"process {index} of 2 (RANK, WORLD_SIZE) has not met the others at localhost:{port}: "
+        "nobody came for 0 seconds"
+    )
+
+
 # --- which process this is --------------------------------------------------------------------
 
 TORCHRUN = {
@@ -177,7 +238,7 @@ TORCHRUN = {
 
 
 def test_the_variables_of_torchrun():
-    rank = Rank(index=5, of=8, local=1, kept=True, attempt="2")
+    rank = Rank(index=5, of=8, local=1, kept=True, at="localhost:29500", attempt="2")
     assert rank_of(TORCHRUN) == rank
     assert not rank.first
 
@@ -192,3 +253,21 @@ def test_a_process_that_is_alone(changes):
 def test_variables_that_contradict_one_another():
     with pytest.raises(ValueError, match="RANK is 8 and WORLD_SIZE is 8"):
         rank_of({**TORCHRUN, "RANK": "8"})
+
+
+def test_restarts_are_for_one_host():
+    on_two = {**TORCHRUN, "GROUP_WORLD_SIZE": "2", "TORCHELASTIC_MAX_RESTARTS": "3"}
+    with pytest.raises(ValueError, match="are on 2 hosts and are to be restarted 3 times"):
+        rank_of(on_two)
+    assert rank_of({**on_two, "TORCHELASTIC_MAX_RESTARTS": "0"}) is not None
+    assert rank_of({**on_two, "GROUP_WORLD_SIZE": "1"}) is not None
+
+
+def test_the_code_of_the_repository_is_not_told_its_rank():
+    others = {"PATH": "/bin", "SLURM_PROCID": "1", "RANKS": "2", "MASTER": "m"}
+    environ = {
+        **TORCHRUN, **others, "ROLE_RANK": "1", "ROLE_WORLD_SIZE": "8", "GROUP_RANK": "0",
+        "GROUP_WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "2",
+    }  # fmt: skip
+    forget_rank(environ)
+    assert environ == others

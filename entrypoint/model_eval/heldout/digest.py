@@ -1,7 +1,7 @@
 """SHA-256 of held-out sets: of a file, of several files, of a loader's samples."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +99,36 @@ class SampleDigest:
     def hexdigest(self) -> str:
         """64 hex digits."""
         return self._hash.hexdigest()
+
+
+class RangeDigests:
+    """A digest of the samples of each of several ranges that follow one another.
+
+    Args:
+        ends: where each range ends, ascending; the first begins where a pass does.
+    """
+
+    def __init__(self, ends: Sequence[int]) -> None:
+        self._ends = frozenset(ends)
+        self.begin(0)
+
+    def begin(self, start: int) -> None:
+        """Forgets what there was: a pass begins with this sample."""
+        self._at = start
+        self._found: list[str] = []
+        self._now = SampleDigest()
+
+    def add(self, sample: Iterable[tuple[str, Column | str]]) -> None:
+        """Adds one sample; see `SampleDigest.add`."""
+        self._now.add(sample)
+        self._at += 1
+        if self._at in self._ends:
+            self._found.append(self._now.hexdigest())
+            self._now = SampleDigest()
+
+    def found(self) -> tuple[str, ...]:
+        """64 hex digits for each range that was given to its end."""
+        return tuple(self._found)
 
 
 def _update(digest: "hashlib._Hash", part: bytes) -> None:

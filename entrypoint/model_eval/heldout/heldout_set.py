@@ -6,7 +6,7 @@ import torch
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Batch, Labels
-from model_eval.heldout.digest import Seal, check_pin
+from model_eval.heldout.digest import RangeDigests, Seal, check_pin
 from model_eval.heldout.feed import rebatch
 from model_eval.heldout.inputs import Input, bind, convert
 from model_eval.heldout.labels import LabelReader, UniqueIds
@@ -34,6 +34,8 @@ class HeldOut:
         seal: what the files were when they were opened; None for a loader.
         id_column: the column with the ids; None where a sample's id is its position.
         disjoint_from: the training files that it was compared with; None before it was.
+        shapes: of each input its column, its dtype and its shape per sample, as the last pass gave
+            them; empty before the first.
         notes: what people should know before they trust the result, a line each.
     """
 
@@ -46,6 +48,7 @@ class HeldOut:
         self.reader = reader
         self.seal = seal
         self.disjoint_from: tuple[FileInfo, ...] | None = None
+        self.shapes: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = (
             _order_of(reader.classes)
             if spec.classes is None and isinstance(reader, ImageFolderReader)
@@ -104,6 +107,7 @@ class HeldOut:
         for chunk in reader.chunks(self._columns, rows, start=start, stop=stop):
             labels, named = self._labels.read(chunk, start)
             tensors = [convert(source, chunk, named) for source in self.inputs]
+            self.shapes = tuple(map(_described, self.inputs, tensors))
             for index, (source, tensor) in enumerate(zip(self.inputs, tensors, strict=True)):
                 _require_same(source, shapes.setdefault(index, tensor[:1]), tensor, named)
             if isinstance(reader, LoaderReader):
@@ -171,6 +175,20 @@ class HeldOut:
             pinned=spec.sha256 is not None,
             disjoint_from=self.disjoint_from,
         )
+
+    def digest_ranges(self, ends: Sequence[int]) -> None:
+        """From now on a pass leaves a digest of the samples of each range: see `range_digests`.
+
+        Args:
+            ends: where the ranges end, ascending; the first begins where the pass does.
+        """
+        if isinstance(self.reader, LoaderReader):
+            self.reader.ranges = RangeDigests(ends)
+
+    def range_digests(self) -> tuple[str, ...]:
+        """Of a loader, for each range that the last pass gave; empty for files, which are sealed."""
+        ranges = self.reader.ranges if isinstance(self.reader, LoaderReader) else None
+        return () if ranges is None else ranges.found()
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -241,6 +259,12 @@ def _order_of(folders: Sequence[str]) -> tuple[str, ...]:
 
 def _unique(*names: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
+
+
+def _described(source: Input, tensor: torch.Tensor) -> str:
+    first, further = source.columns[0], len(source.columns) - 1
+    name = f"{first} and {further} more" if further else first
+    return f"{name} as {str(tensor.dtype).removeprefix('torch.')} {shape_of(tensor.shape[1:])}"
 
 
 def _require_same(source: Input, first: torch.Tensor, tensor: torch.Tensor, rows: Rows) -> None:

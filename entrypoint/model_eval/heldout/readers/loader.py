@@ -15,7 +15,7 @@ import torch
 from model_eval import usercode
 from model_eval.errors import HeldOutError, Interrupted, UserCodeError
 from model_eval.heldout.batch import Array, Column
-from model_eval.heldout.digest import SampleDigest
+from model_eval.heldout.digest import RangeDigests, SampleDigest
 from model_eval.heldout.readers.base import within
 from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import Rows, shape_of
@@ -34,6 +34,9 @@ class LoaderReader:
         make: the function itself.
         count: how many samples the spec declares, or None.
 
+    Attributes:
+        ranges: is given every sample of a pass; None where nobody asks for the digests of ranges.
+
     Raises:
         UserCodeError: the function or the dataset raised, or what it returned is no dataset.
         HeldOutError: there are no samples, or nobody says how many.
@@ -46,6 +49,7 @@ class LoaderReader:
         self.rows = self._length(count)
         self.row_bytes = 1 << 30  # nothing is known of the items: a batch at a time
         self._digests: dict[str, str] = {}
+        self.ranges: RangeDigests | None = None
         # An iterable may give its first item only once, so the iterator that was asked is kept.
         self._begun: Iterator[Any] | None = self._items()
         item = next(self._begun, _END)
@@ -78,12 +82,15 @@ class LoaderReader:
         """
         start, stop = within(self.rows, start, stop)
         # One for each column: the next pass, which must give the same, may be over other columns.
-        digests = {name: SampleDigest() for name in columns}
+        whole = (start, stop) == (0, self.rows)
+        digests = {name: SampleDigest() for name in columns} if whole else {}
         kept: dict[str, list[Value]] = {name: [] for name in columns}
         first: dict[str, Value] = {}
         if start:  # samples of all ranges are alike, so they are compared with the set's first
             first = {name: self._value(name, self._first.get(name), 0) for name in columns}
         seen = start
+        if self.ranges is not None:
+            self.ranges.begin(start)
         # To the end and not to the last that is expected: there may be more.
         for item in islice(self._from(start), None if stop == self.rows else stop - start):
             if seen == self.rows:
@@ -92,7 +99,10 @@ class LoaderReader:
             for name in columns:
                 value = self._same(name, values.get(name), first, seen)
                 kept[name].append(value)
-                digests[name].add([(name, value)])
+                if whole:
+                    digests[name].add([(name, value)])
+            if self.ranges is not None:
+                self.ranges.add([(name, kept[name][-1]) for name in columns])
             seen += 1
             if (seen - start) % rows == 0:
                 yield {name: _stack(part) for name, part in kept.items()}
@@ -101,8 +111,6 @@ class LoaderReader:
             raise self._error(f"gives {seen} samples, {self.rows} are expected")
         if (seen - start) % rows:
             yield {name: _stack(part) for name, part in kept.items()}
-        if (start, stop) != (0, self.rows):
-            return
         for name, digest in digests.items():
             if self._digests.setdefault(name, digest.hexdigest()) != digest.hexdigest():
                 raise self._changed()
@@ -113,17 +121,7 @@ class LoaderReader:
             return self._from_first()
         if self._map_style:
             return self._items(start)
-        return self._after(start)
-
-    def _after(self, start: int) -> Iterator[Any]:
-        """An iterable must give what is before; of that, the first shows that it began again."""
-        again = self._begun is None
-        items = self._from_first()
-        if again and (first := next(items, _END)) is not _END:
-            names = self.columns
-            if self._print(self._columns(first, 0), names) != self._print(self._first, names):
-                raise self._changed()
-        yield from islice(items, start - again, None)
+        return islice(self._from_first(), start, None)  # an iterable must give what is before
 
     def _print(self, values: Mapping[str, Any], names: Sequence[str]) -> str:
         digest = SampleDigest()
@@ -132,11 +130,18 @@ class LoaderReader:
 
     def _from_first(self) -> Iterator[Any]:
         begun, self._begun = self._begun, None
-        if begun is None:
-            yield from self._items()
-        else:
+        if begun is not None:
             yield self._first
             yield from begun
+            return
+        items = self._items()
+        # A generator that was begun goes on where it was left: its first item shows that.
+        if (first := next(items, _END)) is not _END:
+            names = self.columns
+            if self._print(self._columns(first, 0), names) != self._print(self._first, names):
+                raise self._changed()
+            yield first
+        yield from items
 
     def _items(self, start: int = 0) -> Iterator[Any]:
         """The items that the dataset gives; `start` is for those that have an index."""
