@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from model_eval import __version__
 from model_eval.errors import (
-    DeadlineReached,
     Interrupted,
     ModelEvalError,
     OutputError,
@@ -26,6 +25,7 @@ from model_eval.errors import (
     UsageError,
 )
 from model_eval.parts import MAX_SHARDS, Shard
+from model_eval.stop import Stop
 from model_eval.store.place import Store
 from model_eval.wording import place_in
 
@@ -216,7 +216,9 @@ def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
     rank = _rank(args, os.environ)
     if rank is not None and not rank.first:
         args.output = None  # the first process writes there
-    evaluation, status = _evaluate(args)
+    stop = Stop()
+    stop.listen()
+    evaluation, status = _evaluate(args, stop)
     if rank is None or rank.first:
         stdout.write(render_terminal(evaluation.report))
         stdout.flush()
@@ -229,10 +231,14 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
     It does not wait for threads and exit handlers of the user's code, which could hang or change
     the status.
     """
+    stop = Stop()
+    stop.listen()  # before large packages are imported, so that a stop meanwhile has a report, too
     _die_with_parent()
     status = 4
     try:
-        _, status = _evaluate(args)
+        _, status = _evaluate(args, stop)
+    except Interrupted:
+        sys.stderr.write("interrupted\n")
     except ModelEvalError as error:
         sys.stderr.write(f"{error}\n")
     except BaseException:  # noqa: BLE001 — whatever it is, the parent says that there is no report
@@ -245,15 +251,12 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
         os._exit(status)
 
 
-def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
+def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
     """What was evaluated, and the exit status of this process."""
     from model_eval.output import remove_stale
     from model_eval.progress import show_progress
     from model_eval.run import BaseBranch, evaluate, save
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGALRM, _deadline)
     if args.deadline is not None:
         signal.setitimer(signal.ITIMER_REAL, args.deadline)
     team = _team(args)
@@ -275,12 +278,15 @@ def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
         shard=args.shard,
         shards=args.shards,
         team=team,
+        stop=stop,
     )
     if args.output is not None:
         save(evaluation, args.output)
     if team is None:
         return evaluation, evaluation.report.exit_code
     faults = evaluation.report.faults
+    if not first and stop.reason is None:
+        stop.heed()  # the first process may take long
     said = team.end(evaluation.report.exit_code, faults[0].message if faults else None)
     return evaluation, said
 
@@ -331,22 +337,6 @@ def _store(args: argparse.Namespace, environ: Mapping[str, str]) -> Store | None
         environ=environ,
         say=partial(print, file=sys.stderr),
     )
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    _ignore_signals()
-    raise Interrupted
-
-
-def _deadline(_number: int, _frame: object) -> NoReturn:
-    _ignore_signals()
-    raise DeadlineReached
-
-
-def _ignore_signals() -> None:
-    """From here on the report is being written."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _die_with_parent() -> None:

@@ -18,10 +18,9 @@ from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
 from model_eval.errors import (
     DeadlineReached,
-    EvaluationError,
-    Interrupted,
     ModelEvalError,
     SpecError,
+    StoppedError,
 )
 from model_eval.imports import uncollected
 from model_eval.joining import Joined, join, require_same, require_same_code, sealed
@@ -37,6 +36,7 @@ from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.spec.source import read
 from model_eval.stats import right_by_id
+from model_eval.stop import Stop
 from model_eval.stopping import Watch, early_of
 from model_eval.store.place import Store
 from model_eval.store.recall import recalled
@@ -102,6 +102,7 @@ def evaluate(
     shard: Shard | None = None,
     shards: Sequence[Path] | None = None,
     team: Team | None = None,
+    stop: Stop | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -116,44 +117,60 @@ def evaluate(
         shard: which part of the samples is run, which is not judged then; None is all of them.
         shards: folders with the ledgers of all parts, which are joined in place of a run.
         team: the processes that share out this run; only the first one's report is judged.
+        stop: what asks the run to stop, which is heeded from here to the end of it; None is nothing.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
     """
-    draft = Draft(report=error_report(place_in(path, roots[0]), (), exit_code=4), started=clock())
+    draft = Draft(
+        report=error_report(place_in(path, roots[0]), (), exit_code=4),
+        started=clock(),
+        stop=stop or Stop(),
+    )
     try:
-        return _evaluate(
-            path,
-            roots=roots,
-            progress=progress,
-            clock=clock,
-            base=base,
-            draft=draft,
-            compare=compare,
-            store=store,
-            shard=shard,
-            shards=shards,
-            team=team,
-        )
-    except ModelEvalError as error:
-        return _refused(draft.report, error)
-    except Interrupted as reason:
-        what = (
-            "the deadline came"
-            if isinstance(reason, DeadlineReached)
-            else "the run was interrupted"
-        )
-        stopped = EvaluationError(
-            f"{what} after {draft.done} of {draft.expected} samples",
-            remedy="run it again, with more time"
-            if team is None
-            else "torchrun stops all processes when one dies: look at what each of them printed",
-        )
-        return _refused(draft.report, stopped)
-    except BaseException as error:
-        if (blamed := usercode.blame(error)) is None:
+        draft.stop.heed()
+        try:
+            found = _evaluate(
+                path,
+                roots=roots,
+                progress=progress,
+                clock=clock,
+                base=base,
+                draft=draft,
+                compare=compare,
+                store=store,
+                shard=shard,
+                shards=shards,
+                team=team,
+            )
+        except StoppedError:
             raise
-        return _refused(draft.report, blamed)
+        except ModelEvalError as error:
+            found = _refused(draft.report, error)
+        except BaseException as error:
+            if (blamed := usercode.blame(error)) is None:
+                raise
+            found = _refused(draft.report, blamed)
+        draft.stop.end()
+    except StoppedError as error:
+        return _refused(draft.report, error)
+    except BaseException:
+        if draft.stop.reason is None:
+            raise
+        # Whatever else came of it: a run that was asked to stop is not judged.
+        return _refused(draft.report, _stopped(draft, in_team=team is not None))
+    return found
+
+
+def _stopped(draft: Draft, *, in_team: bool) -> StoppedError:
+    came = draft.stop.reason is DeadlineReached
+    what = "the deadline came" if came else "the run was interrupted"
+    return StoppedError(
+        f"{what} after {draft.done} of {draft.expected} samples",
+        remedy="torchrun stops all processes when one dies: look at what each of them printed"
+        if in_team
+        else None,
+    )
 
 
 def _refused(known: Report, error: ModelEvalError) -> Evaluation:

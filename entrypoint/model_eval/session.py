@@ -161,6 +161,7 @@ class Session:
         rows = ledgers[MAIN_HELDOUT]
         sample = kept.sample(len(rows) if draft.report.stopped else None)
         self._measure_after(loaded, sample, rows)
+        draft.stop.require_none()
         return Measured(report=draft.report, ledgers=ledgers, golden=golden)
 
     def measure_part(self, shard: Shard) -> tuple[Report, Mapping[str, Ledger]]:
@@ -188,6 +189,7 @@ class Session:
                         False,
                     )
         draft.evaluated = self._clock()
+        draft.stop.require_none()
         expected = {name: one.expected for name, one in sets.all.items()}
         ledgers = {name: ledger for name, (ledger, _) in found.items()}
         self._learn_run()
@@ -229,7 +231,9 @@ class Session:
 
     def baseline(self, wanted: BaselineSpec) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
         """The ledgers of a baseline's checkpoint; see `Evaluator.baseline`."""
-        return self.evaluator.baseline(self.sets.heldouts, wanted)
+        found = self.evaluator.baseline(self.sets.heldouts, wanted)
+        self._draft.stop.require_none()
+        return found
 
     def _batch_size(self, most: int) -> engine.BatchSize:
         stated = self._spec.run.batch_size

@@ -156,6 +156,71 @@ def test_a_run_ends_at_its_deadline_and_says_how_far_it_came(tmp_path, options):
     assert (report.verdict, report.estimates) == (Verdict.ERROR, ())
 
 
+SWALLOWS = """
+        global asked
+        if len(x) >= {least} and not asked:
+            asked = True
+            try:
+                os.kill({who}, signal.{name})
+                time.sleep(60)
+            except BaseException as error:
+                {then}
+        return self.layer(x)
+
+asked = False
+"""
+
+
+def swallowing(*, name="SIGTERM", who="os.getpid()", then="pass", least=1):
+    return hostile(SWALLOWS.format(name=name, who=who, then=then, least=least).strip())
+
+
+@pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["supervised", "in-process"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("SIGTERM", "the run was interrupted"), ("SIGALRM", "the deadline came")]
+)
+def test_a_stop_that_the_models_code_catches_is_no_pass(tmp_path, name, said, options):
+    project = make_project(tmp_path, model=swallowing(name=name))
+    done = project.run(*options)
+    assert done.returncode == 4
+    report = read_report(project.output / REPORT)
+    assert report.verdict is Verdict.ERROR
+    assert report.faults[0].message == f"{said} after 0 of 40 samples"
+    assert not (project.output / LEDGER).exists()
+
+
+def test_a_stop_that_becomes_another_error_is_no_skipped_check(tmp_path):
+    # Thirty-two samples in one batch are those of the noise floor.
+    stops = swallowing(then="raise RuntimeError('wrapped') from error", least=32)
+    project = make_project(tmp_path, model=stops)
+    assert project.run().returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == "the run was interrupted after 40 of 40 samples"
+
+
+def test_a_stop_that_the_models_code_catches_leaves_nothing_in_the_store(tmp_path):
+    project = make_project(tmp_path, model=swallowing(least=32))
+    store = tmp_path / "store"
+    assert project.run("--cache", str(store)).returncode == 4
+    assert not [path for path in store.rglob("*") if path.is_file()]
+
+
+def test_a_run_that_undoes_the_handler_is_no_pass_either(tmp_path):
+    body = """
+        [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGALRM)]
+        os.kill(os.getppid(), signal.SIGTERM)
+        return self.layer(x)
+"""
+    project = make_project(tmp_path, model=hostile(body.strip()))
+    assert project.run().returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == (
+        "the run was asked to stop and went on to a result, which may be of other samples: "
+        "it does not count"
+    )
+    assert not (project.output / LEDGER).exists()
+
+
 def test_a_run_that_does_not_heed_its_deadline_is_killed(tmp_path):
     ignoring = "signal.signal(signal.SIGALRM, signal.SIG_IGN); print('ready', flush=True); "
     project = make_project(tmp_path, model=hostile(ignoring + "time.sleep(600)"))

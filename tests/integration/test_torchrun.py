@@ -14,6 +14,12 @@ from model_eval.types import Verdict
 
 SECONDS = 100
 IN_RANK_1 = "if os.environ.get('RANK') == '1': {}\n        return self.layer(x)"
+CAUGHT = """
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.5)
+            except BaseException:
+                pass"""
 
 
 def torchrun(spec, output, processes, *options, arguments=()):
@@ -84,6 +90,7 @@ def test_a_wrong_spec_is_said_once(tmp_path):
         ("os._exit(3)", "before rank 1 of 2 had finished"),
         ("raise KeyError('x')", "rank 1 of 2 failed: the model raised KeyError: 'x'"),
         ("sys.exit(0)", "rank 1 of 2 failed: the model raised SystemExit: 0"),
+        (CAUGHT, "rank 1 of 2 failed: the run was interrupted after 0 of 24 samples"),
     ],
 )
 def test_a_process_that_ends_is_an_error_that_names_it(tmp_path, body, said):
