@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders.projects import MODEL, SPEC, make_project
+from model_eval.cli import main
 from model_eval.output import LEDGER, REPORT, SUMMARY, read_report
 from model_eval.types import Verdict
 
@@ -284,6 +285,41 @@ def test_a_pass_of_an_earlier_run_does_not_outlive_a_wrong_environment(tmp_path)
     assert project.run().returncode == 0
     assert project.run(GITHUB_RUN_ID="abc").returncode == 2
     assert list(project.output.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--in-process",)], ids=["supervised", "in-process"])
+@pytest.mark.parametrize(
+    ("wrong", "environ"),
+    [
+        (["--deadline", "0"], {}),
+        (["--bogus"], {}),
+        (["--cache", "c", "--no-cache"], {}),
+        (["--shard", "1/2", "--new-spec"], {}),
+        (["--shard", "0/2"], {}),
+        ([], {"RANK": "5", "WORLD_SIZE": "2", "MASTER_ADDR": "-", "MASTER_PORT": "1"}),
+    ],
+)
+def test_a_pass_of_an_earlier_run_does_not_outlive_a_wrong_command_line(
+    tmp_path, wrong, environ, options
+):
+    project = make_project(tmp_path)
+    project.output.mkdir()
+    for name in (REPORT, SUMMARY, LEDGER):
+        (project.output / name).write_text("of an earlier run")
+    assert project.run(*wrong, *options, **environ).returncode == 2
+    assert list(project.output.iterdir()) == []
+
+
+def test_a_command_line_that_does_not_say_what_to_write_removes_nothing(tmp_path):
+    project = make_project(tmp_path)
+    kept = project.output / REPORT
+    kept.parent.mkdir()
+    kept.write_text("of a shard")
+    merge = ["merge", str(project.spec), str(project.output), "--output", f"{tmp_path}/out/."]
+    assert main([*merge, "--bogus"]) == 2
+    assert main(["publish", "--output", str(project.output)]) == 2
+    assert main(["run", "--output"]) == 2
+    assert kept.exists()
 
 
 @pytest.mark.parametrize("body", ["os._exit(0)", "sys.exit(0)"])
