@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -220,6 +221,54 @@ def test_a_run_that_undoes_the_handler_is_no_pass_either(tmp_path):
         "it does not count"
     )
     assert not (project.output / LEDGER).exists()
+
+
+SIGNALLED = """
+import os, signal, sys
+from model_eval import cli, run
+old = {where}
+def first(*arguments, **named):
+    os.kill(os.getpid(), signal.{name})
+    return old(*arguments, **named)
+{where} = first
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def signalled(project, where, name, *options):
+    """Runs it with a signal that comes as soon as a function is called."""
+    script = SIGNALLED.format(where=where, name=name)
+    command = [sys.executable, "-I", "-c", script, *project.command(*options)[4:]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("mode", ["--supervised", "--in-process"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("SIGTERM", "the run was interrupted"), ("SIGALRM", "the deadline came")]
+)
+def test_a_stop_before_the_run_has_a_report_and_is_no_bug(tmp_path, name, said, mode):
+    project = make_project(tmp_path)
+    done = signalled(project, "cli._evaluate", name, mode)
+    assert (done.returncode, done.stderr) == (4, "")
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == f"{said} after 0 of 0 samples"
+
+
+@pytest.mark.parametrize("mode", ["--supervised", "--in-process"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGALRM"])
+def test_a_stop_while_the_result_is_saved_does_not_change_it(tmp_path, name, mode):
+    project = make_project(tmp_path)
+    done = signalled(project, "run.save", name, mode)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read_report(project.output / REPORT).verdict is Verdict.PASS
+    assert (project.output / LEDGER).exists()
+
+
+def test_a_deadline_before_the_child_listens_is_said_to_be_one(tmp_path):
+    project = make_project(tmp_path)
+    assert project.run("--deadline", "1e-9").returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == "the deadline came before it could write a report"
 
 
 def test_a_run_that_does_not_heed_its_deadline_is_killed(tmp_path):
