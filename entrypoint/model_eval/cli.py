@@ -271,6 +271,8 @@ def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
     rank = _rank(args, os.environ)
     if rank is not None and not rank.first:
         args.output = None  # the first process writes there
+    if args.no_baseline:  # of another revision, which the run that compares with it has started
+        _die_with_parent()
     stop = Stop()
     stop.listen()
     evaluation, status = _evaluate(args, stop)
