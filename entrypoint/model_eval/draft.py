@@ -15,8 +15,8 @@ class Draft:
         started: when the run began, in the seconds of its clock.
         ready: when the model was loaded; None before that.
         evaluated: when every sample had been through it.
-        done: samples that went through the checkpoint's model.
-        expected: of so many, of all sets together.
+        done: samples that went through a model: the checkpoint's, and then a baseline's.
+        expected: of so many, of all sets and golden cases together; a baseline's once it begins.
         stop: whether the run was asked to stop.
     """
 

@@ -91,7 +91,7 @@ class Session:
             HeldOutError, LeakError, UserCodeError: one of them cannot be used.
         """
         sets = open_sets(self._spec, self._resolve)
-        self._draft.expected = sum(one.expected for one in sets.heldouts.values())
+        self._draft.expected = sum(one.expected for one in sets.all.values())
         return sets
 
     @cached_property
@@ -176,11 +176,11 @@ class Session:
         draft, sets, loaded = self._draft, self.sets, self.loaded
         grid = self.evaluator.batch_size.size
         ranges = {n: range_of(h.expected, shard, grid=grid) for n, h in sets.heldouts.items()}
-        draft.expected = sum(stop - start for start, stop in ranges.values())
+        cases = sets.golden.expected if sets.golden is not None and shard.index == 1 else 0
+        draft.expected = sum(stop - start for start, stop in ranges.values()) + cases
         with loaded.unchanged():
             found = self.evaluator.parts(loaded, sets.heldouts, ranges)
             if sets.golden is not None:
-                cases = sets.golden.expected if shard.index == 1 else 0
                 ranges[GOLDEN_HELDOUT] = Range(0, cases)
                 if cases:
                     ledger = self.evaluator.golden(loaded, sets.golden)
@@ -231,7 +231,9 @@ class Session:
 
     def baseline(self, wanted: BaselineSpec) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
         """The ledgers of a baseline's checkpoint; see `Evaluator.baseline`."""
-        found = self.evaluator.baseline(self.sets.heldouts, wanted)
+        heldouts = self.sets.heldouts
+        self._draft.expected += sum(one.expected for one in heldouts.values())
+        found = self.evaluator.baseline(heldouts, wanted)
         self._draft.stop.require_none()
         return found
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from builders.projects import MODEL, SPEC, make_project
 from builders.samples import with_columns
 from model_eval.ledger import save
+from model_eval.output import REPORT, read_report
 from model_eval.report import from_json, to_json
 from model_eval.run import evaluate
 from model_eval.types import GateStatus, Verdict
@@ -306,6 +307,24 @@ def test_another_revision_ends_with_the_run_and_its_folder_with_the_next(tmp_pat
 
 
 # --- golden cases ---------------------------------------------------------------------------
+
+
+def test_a_stop_in_the_baseline_counts_its_samples_too(tmp_path):
+    made = project(
+        tmp_path,
+        "golden: {path: golden.csv, inputs: [{columns: [a, b], dtype: float32}], outputs: logit}\n"
+        "baseline: {checkpoint: worse.safetensors}\n",
+    )
+    (tmp_path / "golden.csv").write_text("a,b,logit\n0,0,0\n1,1,10\n")
+    stops = """
+        if self.layer.weight[0, 1] == -1:
+            os.kill(os.getpid(), signal.SIGALRM)
+        return self.layer(x)""".lstrip()
+    model = "import os, signal\n" + MODEL.replace("return self.layer(x)", stops)
+    (tmp_path / "model.py").write_text(model)
+    assert made.run().returncode == 4
+    [fault] = read_report(made.output / REPORT).faults
+    assert fault.message == "the deadline came after 402 of 802 samples"
 
 
 def golden(tmp_path, rows, tolerance=0.001, **options):
