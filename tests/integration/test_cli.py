@@ -253,6 +253,17 @@ def test_nothing_slow_is_imported_before_the_child_starts(tmp_path, actions):
     assert done.stdout.splitlines()[-1] == "imported"
 
 
+@pytest.mark.parametrize(("asked", "status"), [(None, 0), (signal.SIGTERM, 4)])
+def test_a_process_of_several_that_was_asked_to_stop_is_no_success(
+    tmp_path, monkeypatch, capsys, asked, status
+):
+    ending = supervise._Ending(status=0, asked=asked, killed=False)
+    monkeypatch.setattr(supervise, "_run", lambda *_, **__: ending)
+    save_report(report(), tmp_path)
+    assert supervise.relay([], output=tmp_path, environ={}) == status
+    assert ("the run was asked to stop and went on" in capsys.readouterr().err) is bool(asked)
+
+
 def test_a_signal_that_comes_while_the_child_starts_reaches_it():
     alarm = signal.getsignal(signal.SIGALRM)
     ending = supervise._run(
