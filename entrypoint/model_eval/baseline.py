@@ -4,11 +4,14 @@ A baseline whose samples are not those of this run is refused with what differs;
 are then undecided. A baseline that cannot be read or evaluated is an error.
 """
 
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from hashlib import file_digest
 from pathlib import Path
 from typing import IO
@@ -35,6 +38,7 @@ EvaluateCheckpoint = Callable[[BaselineSpec], tuple[Mapping[str, Ledger], Checkp
 """Evaluates the baseline's checkpoint on every held-out set of the run."""
 
 _GIT_SECONDS = 300
+_SCRATCH, _LOCK = "model-eval-baseline-", "lock"
 
 
 def find_baseline(
@@ -179,14 +183,28 @@ def _at_ref(
         f"{ref}^{{commit}}",
         wanted=wanted,
     )
-    with tempfile.TemporaryDirectory(prefix="model-eval-baseline-") as scratch:
-        tree, out = Path(scratch) / "tree", Path(scratch) / "out"
-        archive = Path(scratch) / "tree.tar"
+    with _scratch() as scratch:
+        tree, out, archive = scratch / "tree", scratch / "out", scratch / "tree.tar"
         _git(root, "archive", "--output", str(archive), commit, wanted=wanted)
         with tarfile.open(archive) as packed:
             packed.extractall(tree, filter="data")
         out.mkdir()
         return _run_there(tree / inside, tree, out, wanted, cache)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A temporary folder. Those of runs that were killed go first: each is locked while it is used."""
+    for old in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError), (old / _LOCK).open() as lock:
+            flock(lock, LOCK_EX | LOCK_NB)
+            shutil.rmtree(old, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=_SCRATCH) as made,
+        (Path(made) / _LOCK).open("w") as lock,
+    ):
+        flock(lock, LOCK_SH)
+        yield Path(made)
 
 
 def _run_there(

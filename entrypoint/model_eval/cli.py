@@ -14,9 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from model_eval import __version__
+from model_eval import __version__, streams
 from model_eval.errors import (
-    DeadlineReached,
     Interrupted,
     ModelEvalError,
     OutputError,
@@ -26,6 +25,7 @@ from model_eval.errors import (
     UsageError,
 )
 from model_eval.parts import MAX_SHARDS, Shard
+from model_eval.stop import Stop
 from model_eval.store.place import Store
 from model_eval.wording import place_in
 
@@ -46,6 +46,7 @@ exit status:
 """
 
 _HOW_TO_START = "start the processes with torchrun; on several hosts with `--max-restarts 0`"
+_UNSHOWN = "give it somewhere to go; what is not shown is no pass"
 _BUG = "this is a bug in model-eval; please report it with the lines above\n"
 _PR_SET_PDEATHSIG = 1
 _LONGEST_SECONDS = 1e8  # more than three years; timers overflow somewhere above
@@ -155,21 +156,37 @@ def _shard(text: str) -> Shard:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    shown = streams.make_ready()
     try:
-        return _dispatch(parser().parse_args(arguments), environ=os.environ, stdout=sys.stdout)
+        status = _dispatch(_parsed(arguments), environ=os.environ, stdout=sys.stdout)
+        sys.stdout.flush()
     except ModelEvalError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 4
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; nothing was judged\n")
         return 4
-    except Exception:  # noqa: BLE001 — a bug of ours: never a pass, never hidden
+    except Exception as error:  # noqa: BLE001 — a bug of ours: never a pass, never hidden
+        if isinstance(error, OSError) and streams.is_broken(sys.stdout):
+            if not isinstance(error, BrokenPipeError):  # whose reader has seen enough
+                what = f"standard output cannot be written: {error.strerror}"
+                sys.stderr.write(f"{OutputError(what, remedy=_UNSHOWN)}\n")
+            return 4
         traceback.print_exc()
         sys.stderr.write(_BUG)
         return 4
+    if not shown:
+        sys.stderr.write(f"{OutputError('standard output is closed', remedy=_UNSHOWN)}\n")
+        return 4
+    return status
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    try:
+        return parser().parse_args(arguments)
+    except UsageError:
+        _clear_unparsed(arguments, os.environ)
+        raise
 
 
 def _dispatch(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
@@ -181,10 +198,48 @@ def _dispatch(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: T
         return _publish(args, environ=environ, stdout=stdout)
     if args.command == "base-spec":
         return _base_spec(args, environ=environ, stdout=stdout)
+    if args.shards and args.output:
+        _require_elsewhere(args)
+    if args.output is not None and _writes(environ):
+        from model_eval.output import remove_stale
+
+        # Before anything can be wrong: an old pass must not outlive an error.
+        remove_stale(_writable(args.output))
+    if args.shard is not None:
+        _require_alone(args)
     args.store = _store(args, environ)
     if args.supervised:
         return _run_supervised(args, stdout)
     return _run_in_process(args, stdout) if args.in_process else _run(args, environ, stdout)
+
+
+def _clear_unparsed(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Removes what an earlier run left where a wrong command line still says in which folder.
+
+    But not from one that it names twice, which may be a shard's.
+    """
+    from model_eval.output import remove_stale
+
+    if arguments[:1] not in (["run"], ["merge"]) or not _writes(environ):
+        return
+    output = _Parser(add_help=False)
+    output.add_argument("--output", type=Path)
+    with suppress(ModelEvalError):  # the command line is what is said to be wrong
+        found, others = output.parse_known_args(arguments[1:])
+        folders = {os.path.realpath(word) for word in others}
+        if found.output is not None and os.path.realpath(found.output) not in folders:
+            remove_stale(found.output)
+
+
+def _writes(environ: Mapping[str, str]) -> bool:
+    """Whether this process writes to the output folder: of torchrun's only the first one does."""
+    from model_eval.rank import rank_of
+
+    try:
+        rank = rank_of(environ)
+    except ValueError:  # which is said where the rank is needed
+        return True
+    return rank is None or rank.first
 
 
 def _validate(args: argparse.Namespace, stdout: TextIO) -> int:
@@ -217,7 +272,11 @@ def _run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
     rank = _rank(args, os.environ)
     if rank is not None and not rank.first:
         args.output = None  # the first process writes there
-    evaluation, status = _evaluate(args)
+    if args.no_baseline:  # of another revision, which the run that compares with it has started
+        _die_with_parent()
+    stop = Stop()
+    stop.listen()
+    evaluation, status = _evaluate(args, stop)
     if rank is None or rank.first:
         stdout.write(render_terminal(evaluation.report))
         stdout.flush()
@@ -230,10 +289,14 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
     It does not wait for threads and exit handlers of the user's code, which could hang or change
     the status.
     """
+    stop = Stop()
+    stop.listen()  # before large packages are imported, so that a stop meanwhile has a report, too
     _die_with_parent()
     status = 4
     try:
-        _, status = _evaluate(args)
+        _, status = _evaluate(args, stop)
+    except Interrupted:
+        sys.stderr.write("interrupted\n")
     except ModelEvalError as error:
         sys.stderr.write(f"{error}\n")
     except BaseException:  # noqa: BLE001 — whatever it is, the parent says that there is no report
@@ -246,21 +309,15 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
         os._exit(status)
 
 
-def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
+def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
     """What was evaluated, and the exit status of this process."""
-    from model_eval.output import remove_stale
     from model_eval.progress import show_progress
     from model_eval.run import BaseBranch, evaluate, save
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGALRM, _deadline)
-    if args.deadline is not None:
-        signal.setitimer(signal.ITIMER_REAL, args.deadline)
     team = _team(args)
     first = team is None or team.rank.first
-    if args.output is not None:
-        remove_stale(_writable(args.output))
+    if args.deadline is not None:
+        signal.setitimer(signal.ITIMER_REAL, args.deadline)
     evaluation = evaluate(
         args.spec,
         roots=_roots(args),
@@ -277,12 +334,15 @@ def _evaluate(args: argparse.Namespace) -> "tuple[Evaluation, int]":
         shards=args.shards,
         team=team,
         scratch=args.output,
+        stop=stop,
     )
     if args.output is not None:
         save(evaluation, args.output)
     if team is None:
         return evaluation, evaluation.report.exit_code
     faults = evaluation.report.faults
+    if not first and stop.reason is None:
+        stop.heed()  # the first process may take long
     said = team.end(evaluation.report.exit_code, faults[0].message if faults else None)
     return evaluation, said
 
@@ -351,22 +411,6 @@ def _store(args: argparse.Namespace, environ: Mapping[str, str]) -> Store | None
     )
 
 
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    _ignore_signals()
-    raise Interrupted
-
-
-def _deadline(_number: int, _frame: object) -> NoReturn:
-    _ignore_signals()
-    raise DeadlineReached
-
-
-def _ignore_signals() -> None:
-    """From here on the report is being written."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, signal.SIG_IGN)
-
-
 def _die_with_parent() -> None:
     """Asks Linux to end this process with its parent, however that ends."""
     import ctypes
@@ -376,25 +420,15 @@ def _die_with_parent() -> None:
 
 
 def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -> int:
-    from model_eval.output import REPORT, remove_stale
+    from model_eval.output import REPORT
     from model_eval.settings import read_settings
     from model_eval.supervise import relay, supervise
 
     roots = _roots(args)
-    if args.shard is not None:
-        _require_alone(args)
-    if args.shards and args.output:
-        _require_elsewhere(args)
-    try:
-        rank = _rank(args, environ)
-    except UsageError:  # torchrun's own status tells no error from a fail: `report.json` must not
-        if args.output is not None:
-            remove_stale(args.output)
-        raise
+    rank = _rank(args, environ)
     with ExitStack() as stack:
         own = _scratch(stack) if rank is not None and not rank.first else args.output
-        output = _writable(own or _scratch(stack)).absolute()
-        remove_stale(output)  # before anything can be wrong: an old pass must not outlive an error
+        output = (own or _scratch(stack)).absolute()
         settings = read_settings(environ)
         arguments = [
             args.command, str(args.spec), *(str(path.absolute()) for path in args.shards or ()),

@@ -1,8 +1,9 @@
 """What a run knows so far: the report of one that does not reach its end says as much."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from model_eval.stop import Stop
 from model_eval.types import Report
 
 
@@ -14,8 +15,9 @@ class Draft:
         started: when the run began, in the seconds of its clock.
         ready: when the model was loaded; None before that.
         evaluated: when every sample had been through it.
-        done: samples that went through the checkpoint's model.
-        expected: of so many, of all sets together.
+        done: samples that went through a model: the checkpoint's, and then a baseline's.
+        expected: of so many, of all sets and golden cases together; a baseline's once it begins.
+        stop: whether the run was asked to stop.
     """
 
     report: Report
@@ -24,6 +26,7 @@ class Draft:
     evaluated: float | None = None
     done: int = 0
     expected: int = 0
+    stop: Stop = field(default_factory=Stop)
 
     def learn(self, **known: Any) -> None:
         """Takes in fields of `Report`."""
@@ -34,5 +37,11 @@ class Draft:
         self.learn(notes=(*self.report.notes, *notes))
 
     def count(self, rows: int) -> None:
-        """Takes in that so many samples are done."""
+        """Takes in that so many samples are done.
+
+        Raises:
+            Interrupted: the run was asked to stop, and code of the user's caught that: what these
+                samples left is not what the model answers.
+        """
+        self.stop.require_none()
         self.done += rows

@@ -13,7 +13,8 @@
      ├─ UserCodeError         3   user-code        a factory, loader or transform failed
      ├─ DeviceError           3   device           the named device is not there
      ├─ EvaluationError       4   evaluation       the evaluation did not finish
-     │   └─ OutOfMemoryError  4   out-of-memory    a batch does not fit
+     │   ├─ OutOfMemoryError  4   out-of-memory    a batch does not fit
+     │   └─ StoppedError      4   evaluation       the run was asked to stop
      ├─ OutputError           4   output           the output folder cannot be written
      ├─ BaseSpecError         4   base-spec        the base branch's spec cannot be had
      ├─ ReportError           4   report           a report is missing, broken or forged
@@ -184,6 +185,12 @@ class OutOfMemoryError(EvaluationError):
 
     code = "out-of-memory"
     default_remedy = "lower run.batch_size"
+
+
+class StoppedError(EvaluationError):
+    """The run was asked to stop; says where it was."""
+
+    default_remedy = "run it again, with more time"
 
 
 class OutputError(ModelEvalError):

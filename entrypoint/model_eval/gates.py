@@ -472,6 +472,7 @@ def number(value: float, *, unlike: float | None = None) -> str:
 
     0.9499999 against a threshold of 0.95 must not be shown as "0.95 < 0.95".
     """
+    value += 0.0  # no drop at all is 0, and not -0
     short = f"{value:.6g}"
     return repr(value) if unlike is not None and value != unlike == float(short) else short
 

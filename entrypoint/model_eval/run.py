@@ -18,11 +18,10 @@ from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
 from model_eval.errors import (
     DeadlineReached,
-    EvaluationError,
-    Interrupted,
     ModelEvalError,
     OutputError,
     SpecError,
+    StoppedError,
 )
 from model_eval.imports import uncollected
 from model_eval.joining import Joined, join, require_same, require_same_code, sealed
@@ -38,6 +37,7 @@ from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.spec.source import read
 from model_eval.stats import right_by_id
+from model_eval.stop import Stop
 from model_eval.stopping import Watch, early_of
 from model_eval.store.place import Store
 from model_eval.store.recall import recalled
@@ -107,6 +107,7 @@ def evaluate(
     shards: Sequence[Path] | None = None,
     team: Team | None = None,
     scratch: Path | None = None,
+    stop: Stop | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
 
@@ -123,52 +124,68 @@ def evaluate(
         team: the processes that share out this run; only the first one's report is judged.
         scratch: a folder in which the ledgers of these processes are kept until they are joined;
             None for the system's.
+        stop: what asks the run to stop, which is heeded from here to the end of it; None is nothing.
 
     Returns:
         A report, and the ledger where every sample was evaluated.
     """
-    draft = Draft(report=error_report(place_in(path, roots[0]), (), exit_code=4), started=clock())
+    draft = Draft(
+        report=error_report(place_in(path, roots[0]), (), exit_code=4),
+        started=clock(),
+        stop=stop or Stop(),
+    )
     try:
-        return _evaluate(
-            path,
-            roots=roots,
-            progress=progress,
-            clock=clock,
-            base=base,
-            draft=draft,
-            compare=compare,
-            store=store,
-            shard=shard,
-            shards=shards,
-            team=team,
-            scratch=scratch,
-        )
-    except ModelEvalError as error:
-        return _refused(draft.report, error)
-    except Interrupted as reason:
-        what = (
-            "the deadline came"
-            if isinstance(reason, DeadlineReached)
-            else "the run was interrupted"
-        )
-        if shards is not None:
-            when = "while the shards were being joined"
-        elif not draft.expected:
-            when = "before the samples were opened"
-        else:
-            own = "" if team is None else f" of rank {team.rank.index} of {team.rank.of}"
-            when = f"after {draft.done} of {draft.expected} samples{own}"
-        stopped = EvaluationError(
-            f"{what} {when}",
-            remedy="run it again, with more time"
-            if team is None
-            else "torchrun stops all processes when one dies: look at what each of them printed",
-        )
-        return _refused(draft.report, stopped)
-    except BaseException as error:
-        if (blamed := usercode.blame(error)) is None:
+        draft.stop.heed()
+        try:
+            found = _evaluate(
+                path,
+                roots=roots,
+                progress=progress,
+                clock=clock,
+                base=base,
+                draft=draft,
+                compare=compare,
+                store=store,
+                shard=shard,
+                shards=shards,
+                team=team,
+                scratch=scratch,
+            )
+        except StoppedError:
             raise
-        return _refused(draft.report, blamed)
+        except ModelEvalError as error:
+            found = _refused(draft.report, error)
+        except BaseException as error:
+            if (blamed := usercode.blame(error)) is None:
+                raise
+            found = _refused(draft.report, blamed)
+        draft.stop.end()
+    except StoppedError as error:
+        return _refused(draft.report, error)
+    except BaseException:
+        if draft.stop.reason is None:
+            raise
+        # Whatever else came of it: a run that was asked to stop is not judged.
+        return _refused(draft.report, _stopped(draft, joining=shards is not None, team=team))
+    return found
+
+
+def _stopped(draft: Draft, *, joining: bool, team: Team | None) -> StoppedError:
+    came = draft.stop.reason is DeadlineReached
+    what = "the deadline came" if came else "the run was interrupted"
+    if joining:
+        when = "while the shards were being joined"
+    elif not draft.expected:
+        when = "before the samples were opened"
+    else:
+        own = "" if team is None else f" of rank {team.rank.index} of {team.rank.of}"
+        when = f"after {draft.done} of {draft.expected} samples{own}"
+    return StoppedError(
+        f"{what} {when}",
+        remedy=None
+        if team is None
+        else "torchrun stops all processes when one dies: look at what each of them printed",
+    )
 
 
 def _refused(known: Report, error: ModelEvalError) -> Evaluation:

@@ -94,7 +94,7 @@ class Session:
             HeldOutError, LeakError, UserCodeError: one of them cannot be used.
         """
         sets = open_sets(self._spec, self._resolve)
-        self._draft.expected = sum(one.expected for one in sets.heldouts.values())
+        self._draft.expected = sum(one.expected for one in sets.all.values())
         return sets
 
     @cached_property
@@ -164,6 +164,7 @@ class Session:
         rows = ledgers[MAIN_HELDOUT]
         sample = kept.sample(len(rows) if draft.report.stopped else None)
         self._measure_after(loaded, sample, rows)
+        draft.stop.require_none()
         return Measured(report=draft.report, ledgers=ledgers, golden=golden)
 
     def measure_part(self, shard: Shard) -> tuple[Report, Mapping[str, Ledger]]:
@@ -178,13 +179,13 @@ class Session:
         draft, sets, loaded = self._draft, self.sets, self.loaded
         grid = self.evaluator.batch_size.size
         ranges = {n: range_of(h.expected, shard, grid=grid) for n, h in sets.heldouts.items()}
-        draft.expected = sum(stop - start for start, stop in ranges.values())
+        cases = sets.golden.expected if sets.golden is not None and shard.index == 1 else 0
+        draft.expected = sum(stop - start for start, stop in ranges.values()) + cases
         for name, (_, stop) in ranges.items():
             sets.heldouts[name].digest_ranges([stop])
         with loaded.unchanged():
             found = self.evaluator.parts(loaded, sets.heldouts, ranges)
             if sets.golden is not None:
-                cases = sets.golden.expected if shard.index == 1 else 0
                 ranges[GOLDEN_HELDOUT] = Range(0, cases)
                 if cases:
                     sets.golden.digest_ranges([cases])
@@ -194,6 +195,7 @@ class Session:
                         False,
                     )
         draft.evaluated = self._clock()
+        draft.stop.require_none()
         expected = {name: one.expected for name, one in sets.all.items()}
         ledgers = {name: ledger for name, (ledger, _) in found.items()}
         self._learn_run()
@@ -250,7 +252,11 @@ class Session:
 
     def baseline(self, wanted: BaselineSpec) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
         """The ledgers of a baseline's checkpoint; see `Evaluator.baseline`."""
-        return self.evaluator.baseline(self.sets.heldouts, wanted)
+        heldouts = self.sets.heldouts
+        self._draft.expected += sum(one.expected for one in heldouts.values())
+        found = self.evaluator.baseline(heldouts, wanted)
+        self._draft.stop.require_none()
+        return found
 
     def _batch_size(self, most: int) -> engine.BatchSize:
         stated = self._spec.run.batch_size

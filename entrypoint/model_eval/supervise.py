@@ -18,13 +18,14 @@ from types import FrameType
 
 from model_eval import allocator
 from model_eval.cores import cores
-from model_eval.errors import EvaluationError, ReportError
+from model_eval.errors import EvaluationError, ReportError, StoppedError
 from model_eval.output import REPORT, read_report, remove_scratch, remove_stale, save_report
-from model_eval.types import Fault, Report
+from model_eval.types import Fault, Report, Verdict
 
 _GRACE_SECONDS = 8
 """After a signal the child may finish its report; GitHub kills after ten seconds."""
 
+_STOPPED = "the run was asked to stop and went on to a result, which may be of other samples: it does not count"
 _STATUSES = range(5)
 _HIDDEN_PREFIXES = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_")
 _HIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "_KEY")
@@ -32,10 +33,10 @@ _HIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "_KEY")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ending:
-    """How the child ended: its status, and whether it had been asked to stop, or was made to."""
+    """How the child ended: its status, the signal that asked it to stop, and whether it was made to."""
 
     status: int
-    asked: bool
+    asked: signal.Signals | None
     killed: bool
 
 
@@ -67,13 +68,19 @@ def supervise(
     )
     remove_scratch(output)
     try:
-        return read_report(output / REPORT, exit_status=ending.status)
+        report = read_report(output / REPORT, exit_status=ending.status)
     except ReportError as error:
-        from model_eval.report import error_report
+        faults = _faults(ending, error)
+    else:
+        if ending.asked is None or report.verdict is Verdict.ERROR:
+            return report
+        faults = StoppedError(_STOPPED).faults
+        remove_stale(output)
+    from model_eval.report import error_report
 
-        report = error_report(name, _faults(ending, error), exit_code=4)
-        save_report(report, output)
-        return report
+    report = error_report(name, faults, exit_code=4)
+    save_report(report, output)
+    return report
 
 
 def relay(
@@ -105,6 +112,9 @@ def relay(
     except ReportError as error:
         sys.stderr.write("".join(f"{fault}\n" for fault in _faults(ending, error)))
         return 4
+    if ending.asked is not None and ending.status == 0:
+        sys.stderr.write(f"{_STOPPED}\n")
+        return 4
     return ending.status if ending.status in _STATUSES else 4
 
 
@@ -131,13 +141,16 @@ def _run(
     meanwhile: Callable[[], None],
     deadline: float | None = None,
 ) -> _Ending:
-    asked, killed = False, False
+    asked: signal.Signals | None = None
+    killed = False
     child: subprocess.Popen[bytes] | None = None
 
     def forward(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        if not asked:
-            asked = True
+        if child is not None and child.returncode is not None:
+            return  # it had come to its end before
+        if asked is None:
+            asked = signal.Signals(number)
             signal.alarm(_GRACE_SECONDS)
         if child is not None:
             child.send_signal(number)
@@ -146,7 +159,7 @@ def _run(
         nonlocal killed
         if child is None:
             signal.alarm(1)  # it is only being started
-        elif not asked:
+        elif asked is None:
             forward(signal.SIGALRM, None)  # which is how the child knows its deadline from a stop
         elif child.returncode is None:
             killed = True
@@ -158,7 +171,7 @@ def _run(
         child = subprocess.Popen(  # noqa: S603 — our own interpreter and arguments
             command, env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True
         )
-        if asked:  # before there was anything to pass it on to
+        if asked is not None:  # before there was anything to pass it on to
             child.terminate()
         elif deadline is not None:
             signal.setitimer(signal.ITIMER_REAL, deadline)
@@ -176,17 +189,15 @@ def _run(
 
 def _faults(ending: _Ending, error: ReportError) -> tuple[Fault, ...]:
     if ending.killed:
-        return EvaluationError(
-            f"the run was asked to stop and did not within {_GRACE_SECONDS} seconds, so it was killed",
-            remedy="run it again, with more time",
+        return StoppedError(
+            f"the run was asked to stop and did not within {_GRACE_SECONDS} seconds, so it was killed"
         ).faults
+    if ending.asked is not None:
+        deadline = ending.asked is signal.SIGALRM
+        what = "the deadline came" if deadline else f"the run was stopped by {ending.asked.name}"
+        return StoppedError(f"{what} before it could write a report").faults
     if ending.status < 0:
         name = signal.Signals(-ending.status).name
-        if ending.asked:
-            return EvaluationError(
-                f"the run was stopped by {name} before it could write a report",
-                remedy="run it again, with more time",
-            ).faults
         remedy = (
             "it may have run out of memory: lower run.batch_size or give it more"
             if name == "SIGKILL"

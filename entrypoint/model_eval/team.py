@@ -14,7 +14,7 @@ from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
 
-from model_eval.errors import EvaluationError, Interrupted
+from model_eval.errors import EvaluationError, Interrupted, StoppedError
 from model_eval.parts import Shard
 from model_eval.rank import Rank
 
@@ -197,7 +197,7 @@ class Team:
         except Interrupted as stopped:
             if type(stopped) is not Interrupted:  # the deadline came
                 raise
-            raise EvaluationError(
+            raise StoppedError(
                 f"the run was stopped before {who} had finished",
                 remedy="torchrun stops all processes when one dies: look at what this one printed",
             ) from stopped

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,6 +26,17 @@ def cli(*arguments, **environ):
     )
 
 
+def shell(command, redirection):
+    return subprocess.run(
+        ["/bin/bash", "-c", f"{shlex.join(command)} {redirection}"],
+        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -37,6 +49,46 @@ def cli(*arguments, **environ):
 def test_a_wrong_command_line(arguments, message, capsys):
     assert main(arguments) == 2
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize(("least", "status"), [(0.9, 0), (1.1, 2)])
+def test_what_stderr_does_not_take_changes_no_status(tmp_path, where, least, status):
+    project = make_project(tmp_path)
+    project.spec.write_text(project.spec.read_text().replace("min: 0.9", f"min: {least}"))
+    done = shell(project.command(), where)
+    assert done.returncode == status
+    assert f"(exit {status})" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (">/dev/full", "standard output cannot be written: No space left on device; "),
+        (">&-", "standard output is closed; "),
+    ],
+)
+def test_what_stdout_does_not_take_is_no_pass(tmp_path, where, said):
+    project = make_project(tmp_path)
+    remedy = "give it somewhere to go; what is not shown is no pass\n"
+    done = shell(project.command(), where)
+    assert done.returncode == 4
+    assert done.stderr.endswith(said + remedy)
+    assert shell(project.command(), f"{where} 2>&-").returncode == 4
+
+
+def test_validate_into_nothing(tmp_path):
+    command = [
+        sys.executable,
+        "-I",
+        "-m",
+        "model_eval",
+        "validate",
+        str(make_project(tmp_path).spec),
+    ]
+    done = shell(command, ">/dev/full")
+    assert done.returncode == 4
+    assert done.stderr.startswith("standard output cannot be written: ")
 
 
 def test_version_and_help():
@@ -201,6 +253,17 @@ def test_nothing_slow_is_imported_before_the_child_starts(tmp_path, actions):
     assert done.stdout.splitlines()[-1] == "imported"
 
 
+@pytest.mark.parametrize(("asked", "status"), [(None, 0), (signal.SIGTERM, 4)])
+def test_a_process_of_several_that_was_asked_to_stop_is_no_success(
+    tmp_path, monkeypatch, capsys, asked, status
+):
+    ending = supervise._Ending(status=0, asked=asked, killed=False)
+    monkeypatch.setattr(supervise, "_run", lambda *_, **__: ending)
+    save_report(report(), tmp_path)
+    assert supervise.relay([], output=tmp_path, environ={}) == status
+    assert ("the run was asked to stop and went on" in capsys.readouterr().err) is bool(asked)
+
+
 def test_a_signal_that_comes_while_the_child_starts_reaches_it():
     alarm = signal.getsignal(signal.SIGALRM)
     ending = supervise._run(
@@ -208,5 +271,5 @@ def test_a_signal_that_comes_while_the_child_starts_reaches_it():
         environ={},
         meanwhile=lambda: os.kill(os.getpid(), signal.SIGTERM),
     )
-    assert (ending.status, ending.asked, ending.killed) == (-signal.SIGTERM, True, False)
+    assert (ending.status, ending.asked, ending.killed) == (-signal.SIGTERM, signal.SIGTERM, False)
     assert signal.getsignal(signal.SIGALRM) is alarm

@@ -1,19 +1,23 @@
 """Baselines, golden cases, further sets, weights and slices in whole runs: never a pass without proof."""
 
+import fcntl
+import os
 import shutil
 import subprocess
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from builders.projects import SPEC, make_project
+from builders.projects import MODEL, SPEC, make_project
 from builders.samples import with_columns
 from model_eval.ledger import save
+from model_eval.output import REPORT, read_report
 from model_eval.report import from_json, to_json
 from model_eval.run import evaluate
 from model_eval.types import GateStatus, Verdict
@@ -249,7 +253,78 @@ def test_a_git_ref(tmp_path):
     assert error(made)[1].startswith("the spec of `before` could not be evaluated: ")
 
 
+SLEEPS = """
+        import os, pathlib, time
+        if "model-eval-baseline-" in __file__:
+            pathlib.Path({pid!r}).write_text(str(os.getpid()))
+            time.sleep(60)
+        return self.layer(x)"""
+
+
+def is_over(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_for(what):
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux ends it")
+def test_another_revision_ends_with_the_run_and_its_folder_with_the_next(tmp_path):
+    made = project(tmp_path / "project", "baseline: {git: before}\n", gates=DROP)
+    pid, scratch = tmp_path / "pid", tmp_path / "scratch"
+    scratch.mkdir()
+    sleeps = SLEEPS.format(pid=str(pid)).lstrip()
+    (made.folder / "model.py").write_text(MODEL.replace("return self.layer(x)", sleeps))
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "before"], ["tag", "before"]):
+        git(made.folder, *command)
+    environ = {**os.environ, "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(
+        made.command(), env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: pid.exists() and pid.read_text())
+    child.kill()
+    child.wait()
+    wait_for(lambda: is_over(pid.read_text()))
+
+    assert len(list(scratch.glob("model-eval-baseline-*"))) == 1
+    in_use = scratch / "model-eval-baseline-used"
+    in_use.mkdir()
+    with (in_use / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        made.spec.write_text(made.spec.read_text().replace("git: before", "git: HEAD"))
+        (made.folder / "model.py").write_text(MODEL)
+        git(made.folder, "commit", "-qam", "now")
+        assert made.run(TMPDIR=str(scratch)).returncode == 0
+    assert list(scratch.glob("model-eval-baseline-*")) == [in_use]
+
+
 # --- golden cases ---------------------------------------------------------------------------
+
+
+def test_a_stop_in_the_baseline_counts_its_samples_too(tmp_path):
+    made = project(
+        tmp_path,
+        "golden: {path: golden.csv, inputs: [{columns: [a, b], dtype: float32}], outputs: logit}\n"
+        "baseline: {checkpoint: worse.safetensors}\n",
+    )
+    (tmp_path / "golden.csv").write_text("a,b,logit\n0,0,0\n1,1,10\n")
+    stops = """
+        if self.layer.weight[0, 1] == -1:
+            os.kill(os.getpid(), signal.SIGALRM)
+        return self.layer(x)""".lstrip()
+    model = "import os, signal\n" + MODEL.replace("return self.layer(x)", stops)
+    (tmp_path / "model.py").write_text(model)
+    assert made.run().returncode == 4
+    [fault] = read_report(made.output / REPORT).faults
+    assert fault.message == "the deadline came after 402 of 802 samples"
 
 
 def golden(tmp_path, rows, tolerance=0.001, **options):

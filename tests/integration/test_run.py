@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders.projects import MODEL, SPEC, make_project
+from model_eval.cli import main
 from model_eval.output import LEDGER, REPORT, SUMMARY, read_report
 from model_eval.types import Verdict
 
@@ -156,6 +158,119 @@ def test_a_run_ends_at_its_deadline_and_says_how_far_it_came(tmp_path, options):
     assert (report.verdict, report.estimates) == (Verdict.ERROR, ())
 
 
+SWALLOWS = """
+        global asked
+        if len(x) >= {least} and not asked:
+            asked = True
+            try:
+                os.kill({who}, signal.{name})
+                time.sleep(60)
+            except BaseException as error:
+                {then}
+        return self.layer(x)
+
+asked = False
+"""
+
+
+def swallowing(*, name="SIGTERM", who="os.getpid()", then="pass", least=1):
+    return hostile(SWALLOWS.format(name=name, who=who, then=then, least=least).strip())
+
+
+@pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["supervised", "in-process"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("SIGTERM", "the run was interrupted"), ("SIGALRM", "the deadline came")]
+)
+def test_a_stop_that_the_models_code_catches_is_no_pass(tmp_path, name, said, options):
+    project = make_project(tmp_path, model=swallowing(name=name))
+    done = project.run(*options)
+    assert done.returncode == 4
+    report = read_report(project.output / REPORT)
+    assert report.verdict is Verdict.ERROR
+    assert report.faults[0].message == f"{said} after 0 of 40 samples"
+    assert not (project.output / LEDGER).exists()
+
+
+def test_a_stop_that_becomes_another_error_is_no_skipped_check(tmp_path):
+    # Thirty-two samples in one batch are those of the noise floor.
+    stops = swallowing(then="raise RuntimeError('wrapped') from error", least=32)
+    project = make_project(tmp_path, model=stops)
+    assert project.run().returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == "the run was interrupted after 40 of 40 samples"
+
+
+def test_a_stop_that_the_models_code_catches_leaves_nothing_in_the_store(tmp_path):
+    project = make_project(tmp_path, model=swallowing(least=32))
+    store = tmp_path / "store"
+    assert project.run("--cache", str(store)).returncode == 4
+    assert not [path for path in store.rglob("*") if path.is_file()]
+
+
+def test_a_run_that_undoes_the_handler_is_no_pass_either(tmp_path):
+    body = """
+        [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGALRM)]
+        os.kill(os.getppid(), signal.SIGTERM)
+        return self.layer(x)
+"""
+    project = make_project(tmp_path, model=hostile(body.strip()))
+    assert project.run().returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == (
+        "the run was asked to stop and went on to a result, which may be of other samples: "
+        "it does not count"
+    )
+    assert not (project.output / LEDGER).exists()
+
+
+SIGNALLED = """
+import os, signal, sys
+from model_eval import cli, run
+old = {where}
+def first(*arguments, **named):
+    os.kill(os.getpid(), signal.{name})
+    return old(*arguments, **named)
+{where} = first
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def signalled(project, where, name, *options):
+    """Runs it with a signal that comes as soon as a function is called."""
+    script = SIGNALLED.format(where=where, name=name)
+    command = [sys.executable, "-I", "-c", script, *project.command(*options)[4:]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("mode", ["--supervised", "--in-process"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("SIGTERM", "the run was interrupted"), ("SIGALRM", "the deadline came")]
+)
+def test_a_stop_before_the_run_has_a_report_and_is_no_bug(tmp_path, name, said, mode):
+    project = make_project(tmp_path)
+    done = signalled(project, "cli._evaluate", name, mode)
+    assert (done.returncode, done.stderr) == (4, "")
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == f"{said} after 0 of 0 samples"
+
+
+@pytest.mark.parametrize("mode", ["--supervised", "--in-process"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGALRM"])
+def test_a_stop_while_the_result_is_saved_does_not_change_it(tmp_path, name, mode):
+    project = make_project(tmp_path)
+    done = signalled(project, "run.save", name, mode)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read_report(project.output / REPORT).verdict is Verdict.PASS
+    assert (project.output / LEDGER).exists()
+
+
+def test_a_deadline_before_the_child_listens_is_said_to_be_one(tmp_path):
+    project = make_project(tmp_path)
+    assert project.run("--deadline", "1e-9").returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == "the deadline came before it could write a report"
+
+
 def test_a_run_that_does_not_heed_its_deadline_is_killed(tmp_path):
     ignoring = "signal.signal(signal.SIGALRM, signal.SIG_IGN); print('ready', flush=True); "
     project = make_project(tmp_path, model=hostile(ignoring + "time.sleep(600)"))
@@ -219,6 +334,41 @@ def test_a_pass_of_an_earlier_run_does_not_outlive_a_wrong_environment(tmp_path)
     assert project.run().returncode == 0
     assert project.run(GITHUB_RUN_ID="abc").returncode == 2
     assert list(project.output.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--in-process",)], ids=["supervised", "in-process"])
+@pytest.mark.parametrize(
+    ("wrong", "environ"),
+    [
+        (["--deadline", "0"], {}),
+        (["--bogus"], {}),
+        (["--cache", "c", "--no-cache"], {}),
+        (["--shard", "1/2", "--new-spec"], {}),
+        (["--shard", "0/2"], {}),
+        ([], {"RANK": "5", "WORLD_SIZE": "2", "MASTER_ADDR": "-", "MASTER_PORT": "1"}),
+    ],
+)
+def test_a_pass_of_an_earlier_run_does_not_outlive_a_wrong_command_line(
+    tmp_path, wrong, environ, options
+):
+    project = make_project(tmp_path)
+    project.output.mkdir()
+    for name in (REPORT, SUMMARY, LEDGER):
+        (project.output / name).write_text("of an earlier run")
+    assert project.run(*wrong, *options, **environ).returncode == 2
+    assert list(project.output.iterdir()) == []
+
+
+def test_a_command_line_that_does_not_say_what_to_write_removes_nothing(tmp_path):
+    project = make_project(tmp_path)
+    kept = project.output / REPORT
+    kept.parent.mkdir()
+    kept.write_text("of a shard")
+    merge = ["merge", str(project.spec), str(project.output), "--output", f"{tmp_path}/out/."]
+    assert main([*merge, "--bogus"]) == 2
+    assert main(["publish", "--output", str(project.output)]) == 2
+    assert main(["run", "--output"]) == 2
+    assert kept.exists()
 
 
 @pytest.mark.parametrize("body", ["os._exit(0)", "sys.exit(0)"])

@@ -615,6 +615,24 @@ def test_what_has_a_say_in_the_verdict_has_none_in_a_shard(tmp_path):
     assert "a shard is not judged" in done.stderr
 
 
+def test_a_shard_in_process_needs_a_folder_too(tmp_path, capsys):
+    made = make_project(tmp_path)
+    assert main(["run", str(made.spec), "--shard", "1/3", "--in-process"]) == 2
+    assert "a shard needs `--output`" in capsys.readouterr().err
+
+
+def test_a_merge_in_process_does_not_remove_a_shard(tmp_path, capsys):
+    made = make_project(tmp_path)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / REPORT).write_text("of a shard")
+    merge = ["merge", str(made.spec), *map(str, folders), "--in-process"]
+    assert main([*merge, "--output", f"{tmp_path}/b/../a"]) == 2
+    assert "is a shard's folder, and would be overwritten" in capsys.readouterr().err
+    assert all((folder / REPORT).exists() for folder in folders)
+
+
 def test_a_merge_on_the_command_line(shards, tmp_path):
     spec, folders = shards
     command = [sys.executable, "-I", "-m", "model_eval", "merge", str(spec), *map(str, folders)]

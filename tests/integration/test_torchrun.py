@@ -24,6 +24,12 @@ SECONDS = 100
 ENVIRON = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
 PARENT = "pathlib.Path('/proc', str(os.getppid()), 'environ').read_text().split(chr(0))"
 """The variables as the parent of the process has them: the repository's code is not told its rank."""
+CAUGHT = """
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.5)
+            except BaseException:
+                pass"""
 
 
 def in_rank(rank, body):
@@ -117,6 +123,7 @@ def test_a_wrong_spec_is_said_once(tmp_path):
         ("time.sleep(2); os._exit(3)", "before rank 1 of 2 had finished"),
         ("raise KeyError('x')", "rank 1 of 2 failed: the model raised KeyError: 'x'"),
         ("sys.exit(0)", "rank 1 of 2 failed: the model raised SystemExit: 0"),
+        (CAUGHT, "rank 1 of 2 failed: the run was interrupted after 0 of 24 samples"),
     ],
 )
 def test_a_process_that_ends_is_an_error_that_names_it(tmp_path, body, said):

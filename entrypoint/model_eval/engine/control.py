@@ -13,7 +13,8 @@ from model_eval.engine.rescore import ledger_of, outputs_of, rows_of
 from model_eval.engine.sample import Sample
 from model_eval.errors import ModelEvalError
 from model_eval.ledger import Ledger
-from model_eval.metrics import compute, estimate
+from model_eval.metrics import Sample as Weighted
+from model_eval.metrics import compute, estimates, weighted
 from model_eval.metrics.rows import FloatArray
 from model_eval.tasks import Scorer
 from model_eval.types import ControlInfo, ControlMetric, ControlTrial, MetricRef
@@ -68,12 +69,13 @@ def run_control(
     def skipped(why: str) -> ControlInfo:
         return ControlInfo(n=0, of=sample.of, trials=(), worse=None, skipped=why)
 
-    if len(sample) < MIN_ROWS:
-        return skipped(f"{len(sample)} samples are too few, it takes {MIN_ROWS}")
+    judged, before = rows_of(ledger, sample), None
+    counted = _counted(judged)
+    if (n := int(np.count_nonzero(counted))) < MIN_ROWS:
+        return skipped(f"{n} samples are too few, it takes {MIN_ROWS}")
     if not refs:
         return skipped("no metric of the predictions is gated or reported")
-    judged, before = rows_of(ledger, sample), None
-    if (groups := int(_groups(judged).max()) + 1) < MIN_GROUPS:
+    if (groups := len(np.unique(_groups(judged)[counted]))) < MIN_GROUPS:
         return skipped(f"{groups} clusters of samples are too few, it takes {MIN_GROUPS}")
     try:
         for number in range(1, TRIALS + 1):
@@ -93,11 +95,11 @@ def run_control(
         return skipped(f"no untrained model could be judged: {error.message}")
     worse = most_are_worse(tuple(trials))
     return ControlInfo(
-        n=len(sample),
+        n=n,
         of=sample.of,
         trials=tuple(trials),
         worse=worse,
-        skipped=None if worse is not None else _why_open(trials, len(sample)),
+        skipped=None if worse is not None else _why_open(trials, n),
     )
 
 
@@ -120,12 +122,16 @@ def _trial(
 
 
 def _compared(checkpoint: Ledger, control: Ledger, ref: MetricRef, seed: int) -> ControlMetric:
-    value, own = estimate(control, ref).value, estimate(checkpoint, ref).value
+    # Weighted alike, and as the report's estimates are.
+    ours = weighted(checkpoint)
+    theirs = Weighted(ledger=control, base=ours.base)
+    own, value = (estimates(one, (ref,))[0].value for one in (ours, theirs))
     error = None
     if value is not None and own is not None:
+        base = 1.0 if ours.base is None else ours.base
         pairs = [
-            compute(checkpoint, ref, weights) - compute(control, ref, weights)
-            for weights in _resamples(checkpoint, seed)
+            compute(checkpoint, ref, counts * base) - compute(control, ref, counts * base)
+            for counts in _resamples(checkpoint, seed)
         ]
         error = _spread(np.concatenate(pairs))
     return ControlMetric(metric=ref, value=value, checkpoint_value=own, standard_error=error)
@@ -148,6 +154,14 @@ def _resamples(ledger: Ledger, seed: int) -> Iterator[FloatArray]:
     for _ in range(RESAMPLES // _AT_ONCE):
         counts = draws.multinomial(count, np.full(count, 1 / count), size=_AT_ONCE)
         yield counts[:, groups].astype(np.float64)
+
+
+def _counted(ledger: Ledger) -> npt.NDArray[np.bool_]:
+    """[N], whether a row has a say in any metric."""
+    if "weight" not in ledger.columns:
+        return np.ones(len(ledger), dtype=np.bool_)
+    counted: npt.NDArray[np.bool_] = ledger["weight"] > 0
+    return counted
 
 
 def _groups(ledger: Ledger) -> npt.NDArray[np.int64]:

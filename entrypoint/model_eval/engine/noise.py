@@ -18,8 +18,7 @@ from model_eval.engine.repeat import numbers
 from model_eval.engine.rescore import ledger_of, outputs_of
 from model_eval.engine.sample import Sample
 from model_eval.errors import EvaluationError, ModelEvalError
-from model_eval.metrics import Sample as Weighted
-from model_eval.metrics import estimates
+from model_eval.metrics import estimates, weighted
 from model_eval.tasks import Scorer
 from model_eval.types import MetricRef, NoiseInfo, NoiseMetric
 
@@ -109,7 +108,7 @@ class _Ways:
 
     def _score(self, outputs: Tensor) -> dict[MetricRef, float | None]:
         ledger = ledger_of(outputs, self.sample, self.scorer)
-        return {one.metric: one.value for one in estimates(Weighted(ledger=ledger), self.refs)}
+        return {one.metric: one.value for one in estimates(weighted(ledger), self.refs)}
 
     def differences(self) -> tuple[NoiseMetric, ...]:
         """Of each metric between the first way and any other; left out where none defines it."""

@@ -15,7 +15,7 @@ from model_eval.ledger import Ledger
 from model_eval.metrics.classification import f1, precision, recall
 from model_eval.metrics.custom import bring
 from model_eval.metrics.registry import NONE_BROUGHT, Brought, info_of, metric_of
-from model_eval.metrics.rows import FloatArray, Resample, Rows, Sample
+from model_eval.metrics.rows import FloatArray, Resample, Rows, Sample, weighted
 from model_eval.spec.catalog import CLASSIFICATION, LABELLED, MetricInfo
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
 
@@ -31,6 +31,7 @@ __all__ = [
     "estimate",
     "estimates",
     "values_of",
+    "weighted",
 ]
 
 _NO_SAMPLES = "there are no samples"

@@ -425,6 +425,15 @@ class Sample:
         return rows
 
 
+def weighted(ledger: Ledger) -> Sample:
+    """The ledger's rows with the weights of its samples, where it has any."""
+    base = ledger["weight"] if "weight" in ledger.columns else None
+    if base is not None:
+        # By a power of two, so that sums of huge weights do not overflow.
+        base = np.ldexp(base, -np.frexp(base.max(initial=0))[1])
+    return Sample(ledger=ledger, base=base)
+
+
 def counts_of_rows(rows: Rows) -> tuple[Array, Array, Array]:
     """Hits, predictions and targets of each row, each (N, C): its labels, or its pixels' counts.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Brought, Sample, estimates
+from model_eval.metrics import Brought, Sample, estimates, weighted
 from model_eval.slicing import Slice, divide, take
 from model_eval.spec.eval_spec import SliceFamily
 from model_eval.stats.difference import Paired, compare_metric
@@ -83,12 +83,8 @@ def assess(ledger: Ledger, baseline: Ledger | None, asked: Asked, *, identical: 
 
 def sampled_of(ledger: Ledger, asked: Asked) -> Sampled:
     """The ledger's sample, weighted by its column of weights where it has one."""
-    base = ledger["weight"] if "weight" in ledger.columns else None
-    if base is not None:
-        # By a power of two, so that sums of huge weights do not overflow.
-        base = np.ldexp(base, -np.frexp(base.max(initial=0))[1])
     return Sampled(
-        sample=Sample(ledger=ledger, base=base),
+        sample=weighted(ledger),
         seed=asked.seed,
         confidence=asked.confidence,
         brought=asked.brought,

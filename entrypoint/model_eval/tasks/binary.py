@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import look_like_probabilities, to_float64
+from model_eval.tasks.shapes import cut_of, look_like_probabilities, to_float64
 from model_eval.types import OutputKind
 
 
@@ -18,7 +18,7 @@ def columns(
         outputs: (N,) or (N, 1) for the positive class, or (N, 2) for negative and positive.
         target: int64 (N,), 0 or 1.
         kind: what the outputs are. Of two logits only the difference matters.
-        threshold: a probability at or above it is the positive class.
+        threshold: a probability at or above it is the positive class; see `shapes.cut_of`.
 
     Returns:
         `prediction` int64, `probability` of the positive class float64, from logits also `score`
@@ -44,6 +44,7 @@ def columns(
         columns["score"] = logit
         columns["log_loss"] = softplus(torch.where(positive, -logit, logit))
     else:
+        threshold = cut_of(threshold, outputs)
         probability = values[:, -1]
         eps = torch.finfo(torch.float64).eps
         of_target = torch.where(positive, probability, 1 - probability)

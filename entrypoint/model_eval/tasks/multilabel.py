@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import inside_unit, to_float64
+from model_eval.tasks.shapes import cut_of, inside_unit, to_float64
 from model_eval.types import OutputKind
 
 
@@ -18,7 +18,7 @@ def columns(
         outputs: (N, L), one number for each label.
         target: bool (N, L).
         kind: what the outputs are.
-        threshold: a label whose probability is at or above it is predicted.
+        threshold: a label whose probability is at or above it is predicted; see `shapes.cut_of`.
 
     Returns:
         `prediction` bool (N, L); `probability` (N, L), float32, or float64 where the outputs are;
@@ -43,6 +43,7 @@ def columns(
         columns["score"] = values.to(keep)
         loss = softplus(torch.where(target, -values, values))
     else:
+        threshold = cut_of(threshold, outputs)
         probability = values
         eps = torch.finfo(torch.float64).eps
         loss = -torch.where(target, values, 1 - values).clamp(eps, 1 - eps).log()

@@ -9,6 +9,7 @@ from torch import Tensor
 from model_eval.errors import EvaluationError
 from model_eval.tasks.shapes import (
     ELEMENTS_AT_ONCE,
+    cut_of,
     inside_unit,
     like_distribution,
     look_like_probabilities,
@@ -63,7 +64,8 @@ def columns(
         outputs: see `class_count`.
         target: integers (N, *pixels), each in [0, C) or `ignore_index`.
         kind: what the outputs are.
-        threshold: of one channel; a probability at or above it is the second class.
+        threshold: of one channel; a probability at or above it is the second class; see
+            `shapes.cut_of`.
         ignore_index: pixels with this target are not counted, whatever the outputs are there.
 
     Returns:
@@ -80,6 +82,8 @@ def columns(
     pixels = target[0].numel()
     values, target = outputs.reshape(len(target), -1, pixels), target.reshape(-1, pixels)
     cut = DEFAULT_THRESHOLD if threshold is None else threshold
+    if kind is OutputKind.PROBABILITIES:
+        cut = cut_of(cut, outputs)
     step = max(1, ELEMENTS_AT_ONCE // values[0].numel())
     parts = [
         _images(

@@ -1,5 +1,6 @@
 """Checks that every task needs of a model's outputs."""
 
+import torch
 from torch import Tensor
 
 from model_eval.errors import EvaluationError
@@ -38,6 +39,16 @@ def to_float64(outputs: Tensor) -> Tensor:
     """
     require_real(outputs)
     return outputs.cpu().double() if outputs.device.type == "mps" else outputs.double()
+
+
+def cut_of(threshold: float, outputs: Tensor) -> float:
+    """The threshold on probabilities that the model returns: the nearest number that they can be.
+
+    A model that answers 0.7 in float32 answers 0.69999999, which is 0.7 wherever it is compared in
+    float32. No probability but this one changes sides. It stays above 0, where all are positive.
+    """
+    cut = torch.tensor(threshold, dtype=outputs.dtype).item()
+    return cut if cut > 0 else threshold
 
 
 def look_like_probabilities(values: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from model_eval.engine.rescore import ledger_of, outputs_of
 from model_eval.engine.sample import Sample
 from model_eval.errors import UserCodeError
 from model_eval.heldout import Batch, Labels
+from model_eval.metrics import estimates, weighted
 from model_eval.tasks import Scorer
 from model_eval.types import MetricRef, OutputKind, Task
 
@@ -39,10 +40,12 @@ def coin(seed):
     return predict
 
 
-def sample(n=200, cluster=None):
+def sample(n=200, cluster=None, weight=None):
     x = torch.linspace(-2, 2, n)
     rows = np.arange(n)
-    labels = Labels(ids=rows, target=(x > 0).numpy().astype(np.int64), cluster=cluster, slices={})
+    labels = Labels(
+        ids=rows, target=(x > 0).numpy().astype(np.int64), cluster=cluster, weight=weight, slices={}
+    )
     return Sample(rows=Batch(args=(x,), kwargs={}, labels=labels), positions=rows, of=n)
 
 
@@ -56,11 +59,6 @@ def run(fresh, *, checkpoint=right, refs=(ACCURACY,), rows=None, weights=None, s
         return Fresh(predict=predict, weights={"weight": seed} if weights is None else weights)
 
     ledger = ledger_of(outputs_of(checkpoint, rows, 64), rows, SCORER)
-    if rows.rows.labels.cluster is not None:
-        ledger = type(ledger)(
-            task=ledger.task, classes=ledger.classes,
-            columns={**ledger.columns, "cluster": rows.rows.labels.cluster},
-        )  # fmt: skip
     found = run_control(
         make,
         weights=OWN,
@@ -127,6 +125,35 @@ def test_few_samples_or_clusters_are_not_compared():
     assert (found.n, found.worse, made) == (0, None, [])
     assert found.skipped == "99 samples are too few, it takes 100"
     found, made = run(coin, rows=sample(200, cluster=np.arange(200) % 19))
+    assert made == []
+    assert found.skipped == "19 clusters of samples are too few, it takes 20"
+
+
+def test_a_sample_of_weight_0_has_no_say():
+    # Right where nothing is counted, and a coin where it is.
+    weight = np.repeat([1.0, 0.0], 200)
+    rows = sample(400, weight=weight)
+
+    def trained(args, _):
+        return torch.where(args[0] > 0, args[0], coin(9)(args, None))
+
+    found, _ = run(coin, rows=rows, checkpoint=trained)
+    ledger = ledger_of(outputs_of(trained, rows, 64), rows, SCORER)
+    assert found.worse is not True
+    assert found.n == 200
+    metric = found.trials[0].metrics[0]
+    assert metric.checkpoint_value == estimates(weighted(ledger), (ACCURACY,))[0].value
+    assert metric.checkpoint_value == pytest.approx(0.5, abs=0.15)
+    assert metric.value == pytest.approx(0.5, abs=0.15)
+    assert metric.standard_error == pytest.approx((0.5 / 200) ** 0.5, rel=0.25)
+
+
+def test_samples_of_weight_0_are_not_enough():
+    found, made = run(coin, rows=sample(400, weight=np.repeat([1.0, 0.0], [99, 301])))
+    assert made == []
+    assert found.skipped == "99 samples are too few, it takes 100"
+    half = np.tile([1.0, 0.0], 200)
+    found, made = run(coin, rows=sample(400, cluster=np.arange(400) % 38, weight=half))
     assert made == []
     assert found.skipped == "19 clusters of samples are too few, it takes 20"
 

@@ -19,11 +19,11 @@ SCORER = Scorer(
 )
 
 
-def sample(n=40, target=None):
+def sample(n=40, target=None, weight=None):
     x = torch.linspace(-2, 2, n)
     rows = np.arange(n)
     target = (x > 0).numpy().astype(np.int64) if target is None else target
-    labels = Labels(ids=rows, target=target, cluster=None, slices={})
+    labels = Labels(ids=rows, target=target, cluster=None, weight=weight, slices={})
     return Sample(rows=Batch(args=(x,), kwargs={}, labels=labels), positions=rows, of=n)
 
 
@@ -58,6 +58,19 @@ def test_batch_statistics_are_seen_in_outputs_and_in_the_metric():
     assert found.repeat_difference == 0
     assert found.batch_difference > 1
     assert found.metrics[0].difference > 0.2
+
+
+def test_a_sample_of_weight_0_makes_no_noise():
+    weight = np.where(np.arange(40) == 3, 0.0, 1.0)
+    shift = iter([0.0])
+
+    def predict(args, _):
+        return args[0] + next(shift, 100.0) * (args[0] == -2)
+
+    lowest = np.where(np.arange(40) == 0, 0.0, 1.0)
+    assert noise(predict, weight=lowest).metrics[0].difference == 0
+    shift = iter([0.0])
+    assert noise(predict, weight=weight).metrics[0].difference == pytest.approx(1 / 31)
 
 
 def test_the_repeat_is_compared_with_the_first():

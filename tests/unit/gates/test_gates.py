@@ -50,6 +50,7 @@ def test_the_reason_of_a_gate_reads_as_a_sentence():
 def test_a_near_miss_is_not_shown_as_equal():
     assert judged(0.8999999999).reason == "0.8999999999 < 0.9"
     assert number(0.9, unlike=0.9) == "0.9"
+    assert number(-0.0) == number(-0.0, unlike=0.05) == "0"
 
 
 def test_a_metric_that_was_never_estimated_is_undecided():

@@ -61,12 +61,20 @@ def test_binary_logits_of_every_shape(shape):
     assert got["finite"].all()
 
 
-def test_binary_threshold_itself_is_positive():
-    got = columns(Task.BINARY, [0.3, 0.7, 0.69], [0, 1, 1], kind=PROBABILITIES, threshold=0.7)
-    assert got["prediction"].tolist() == [0, 0, 0]  # 0.7 in float32 is below 0.7
-    double = torch.tensor([0.3, 0.7, 0.69], dtype=torch.float64)
-    got = columns(Task.BINARY, double, [0, 1, 1], kind=PROBABILITIES, threshold=0.7)
-    assert got["prediction"].tolist() == [0, 1, 0]
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("threshold", [0.01, 0.3, 0.5, 0.7, 0.9, 1.0])
+def test_binary_threshold_itself_is_positive(threshold, dtype):
+    itself = torch.tensor(threshold, dtype=dtype)
+    below = itself - itself * 2 * torch.finfo(dtype).eps
+    outputs = torch.stack([below, itself])
+    got = columns(Task.BINARY, outputs, [0, 1], kind=PROBABILITIES, threshold=threshold)
+    assert got["prediction"].tolist() == (outputs >= threshold).long().tolist() == [0, 1]
+
+
+def test_a_threshold_that_a_dtype_does_not_hold_is_not_0():
+    outputs = torch.tensor([0.0, 1e-7], dtype=torch.float16)
+    got = columns(Task.BINARY, outputs, [0, 1], kind=PROBABILITIES, threshold=1e-9)
+    assert got["prediction"].tolist() == [0, 1]
 
 
 def test_multiclass_logits():

@@ -71,6 +71,18 @@ def test_labels_of_probabilities():
     assert "score" not in got
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("task", [Task.MULTILABEL, Task.SEGMENTATION])
+def test_a_threshold_itself_is_at_it_in_any_dtype(task, dtype):
+    itself = torch.tensor(0.7, dtype=dtype)
+    outputs = torch.stack([itself - itself * 2 * torch.finfo(dtype).eps, itself])[None]
+    got = columns(task, outputs, np.array([[False, True]]), PROBABILITIES, threshold=0.7)
+    if task is Task.MULTILABEL:
+        assert got["prediction"].tolist() == [[False, True]]
+    else:
+        assert got["hits"].tolist() == got["predicted"].tolist() == [[1, 1]]
+
+
 def test_labels_need_not_sum_to_one():
     probability = np.array([[0.9, 0.8], [0.1, 0.05], [1.5, 0.5]])
     got = columns(Task.MULTILABEL, probability, np.ones((3, 2), bool), PROBABILITIES)
