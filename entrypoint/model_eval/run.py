@@ -121,8 +121,9 @@ def evaluate(
         A report, and the ledger where every sample was evaluated.
     """
     draft = Draft(report=error_report(place_in(path, roots[0]), (), exit_code=4), started=clock())
+    keeping: list[Callable[[], None]] = []
     try:
-        return _evaluate(
+        evaluation = _evaluate(
             path,
             roots=roots,
             progress=progress,
@@ -134,9 +135,10 @@ def evaluate(
             shard=shard,
             shards=shards,
             team=team,
+            keeping=keeping,
         )
     except ModelEvalError as error:
-        return _refused(draft.report, error)
+        evaluation = _refused(draft.report, error)
     except Interrupted as reason:
         what = (
             "the deadline came"
@@ -153,7 +155,14 @@ def evaluate(
     except BaseException as error:
         if (blamed := usercode.blame(error)) is None:
             raise
-        return _refused(draft.report, blamed)
+        evaluation = _refused(draft.report, blamed)
+    try:
+        for keep in keeping:
+            keep()
+    except Interrupted:  # the report is whole, and the time for the store is over
+        if store is not None:
+            store.say("the measurement is not kept: the run was stopped after it was judged")
+    return evaluation
 
 
 def _refused(known: Report, error: ModelEvalError) -> Evaluation:
@@ -195,7 +204,9 @@ def _evaluate(
     shard: Shard | None,
     shards: Sequence[Path] | None,
     team: Team | None,
+    keeping: list[Callable[[], None]],
 ) -> Evaluation:
+    """The evaluation; `keeping` is given what is to be done for later runs when it is there."""
     spec = load_spec(path, roots=roots)
     if not compare:
         spec = without_baseline(spec)
@@ -273,13 +284,17 @@ def _evaluate(
         before = len(draft.report.notes)
         measured = session().measure(watch, joined)
         if reuse is not None:
-            reuse.keep(measured, notes=measured.report.notes[before:])
+            notes = measured.report.notes[before:]
+            keeping.append(partial(reuse.keep, measured, notes=notes))
     _look_up(spec, draft)
     baselines, baseline = find_baseline(
         spec,
         measured.ledgers,
-        evaluate=partial(_baseline, reuse, draft, lambda wanted: session().baseline(wanted)),
+        evaluate=partial(
+            _baseline, reuse, draft, keeping, lambda wanted: session().baseline(wanted)
+        ),
         ended=watch is not None and watch.ended,
+        reused=partial(_learn_reused, draft),
         cache=store.arguments if store is not None else ("--no-cache",),
     )
     report = judged(
@@ -347,19 +362,28 @@ def _watch(
 
 
 def _baseline(
-    reuse: Reuse | None, draft: Draft, evaluate: EvaluateCheckpoint, wanted: BaselineSpec
+    reuse: Reuse | None,
+    draft: Draft,
+    keeping: list[Callable[[], None]],
+    evaluate: EvaluateCheckpoint,
+    wanted: BaselineSpec,
 ) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
     """The ledgers of a baseline's checkpoint, from the store or else by running it."""
     if reuse is None:
         return evaluate(wanted)
     found = reuse.find_baseline(wanted)
     if found is not None and (checkpoint := found.measured.report.checkpoint) is not None:
-        before = draft.report.reused or ReusedInfo(checkpoint=None, baseline=None)
-        draft.learn(reused=replace(before, baseline=found.key))
+        _learn_reused(draft, found.key)
         return found.measured.ledgers, checkpoint
     ledgers, checkpoint = evaluate(wanted)
-    reuse.keep_baseline(ledgers, checkpoint, draft.report)
+    keeping.append(partial(reuse.keep_baseline, wanted, ledgers, checkpoint, draft.report))
     return ledgers, checkpoint
+
+
+def _learn_reused(draft: Draft, key: str) -> None:
+    """The baseline's ledgers are of this entry."""
+    before = draft.report.reused or ReusedInfo(checkpoint=None, baseline=None)
+    draft.learn(reused=replace(before, baseline=key))
 
 
 def _timings(draft: Draft, now: float) -> Timings:

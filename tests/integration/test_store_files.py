@@ -92,29 +92,117 @@ def test_an_index_that_is_none_is_for_the_loader_to_say(tmp_path):
 # --- the code --------------------------------------------------------------------------------
 
 
-def code_of(*roots, leave_out=(), output=None):
+def code_of(*roots, leave_out=(), output=None, **more):
     out = frozenset(os.path.realpath(path) for path in leave_out)
-    return CodeFiles(roots, leave_out=out, output=output, digests=Digests())
+    return CodeFiles(roots, leave_out=out, output=output, digests=Digests(), **more)
 
 
 @pytest.mark.parametrize(
-    ("name", "counts"),
+    "name",
     [
-        ("net.py", True), ("sub/net.py", True), ("ops.so", True), ("conf.yaml", True), ("back.ONNX", True),
-        ("README.md", False), ("image.png", False), (".hidden/net.py", False),
-        ("__pycache__/net.pyc", False), ("venv/net.py", False), ("out/report.json", False),
-        ("out/ledger-more.parquet", False), ("out/other.json", True), ("left/net.py", False),
+        "net.py", "sub/net.py", "ops.so", "conf.yaml", "back.ONNX", "image.png", "table.csv", "calib.pt",
+        "t.dat", "s.sqlite-wal", "no_suffix", ".hidden/net.py", ".cache/hub/m.safetensors", "venv/net.py",
+        "out/other.json", "out/sub/report.json", "other/report.json", "other/ledger.parquet",
+        "other/summary.md", "set/.hidden.bin", "set/.hidden/1.png",
     ],
 )  # fmt: skip
-def test_which_files_are_code(tmp_path, name, counts):
-    (tmp_path / "venv").mkdir()
-    (tmp_path / "venv/pyvenv.cfg").touch()
-    (tmp_path / "left").mkdir()
-    code = code_of(tmp_path, leave_out=[tmp_path / "left"], output=tmp_path / "out")
-    before = code.digest()
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / name).write_text("1")
-    assert (code.digest() != before) is counts
+def test_all_files_count_with_their_content(tmp_path, name):
+    tree = tree_of(tmp_path, name)
+    before = tree.digest()
+    (tmp_path / name).write_text("2")
+    assert tree.digest() != before or name == "other/summary.md"  # a document
+    assert (str(tmp_path / name) in tree.covered) is (name != "other/summary.md")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md", "docs/index.rst", ".git/index", "sub/.git/index", "__pycache__/net.pyc", "out/report.json",
+        "out/summary.md", "out/ledger.parquet", "out/ledger-more.parquet", "out/.report.json.part", "set/1.png",
+        "left.csv", "store/1/key.json",
+    ],
+)  # fmt: skip
+def test_what_has_a_digest_of_its_own_or_is_no_code_does_not_count(tmp_path, name):
+    tree = tree_of(tmp_path, name)
+    before = tree.digest()
+    (tmp_path / name).write_text("2")
+    assert tree.digest() == before
+    assert str(tmp_path / name) not in tree.covered
+
+
+def tree_of(folder, name):
+    for one in (name, "left.csv", "set/0.png"):
+        (folder / one).parent.mkdir(parents=True, exist_ok=True)
+        (folder / one).write_text("1")
+    return code_of(
+        folder,
+        leave_out=[folder / "left.csv", folder / "set"],
+        ours=frozenset({str(folder / "store")}),
+        output=folder / "out",
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["table.npy", "README.md", "sub/README.md", "empty/", ".env", "set/link.png"]
+)
+def test_that_something_is_there_counts(tmp_path, name):
+    tree = tree_of(tmp_path, "net.py")
+    before = tree.digest()
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    if name.endswith("/"):
+        path.mkdir()
+    elif "link" in name:
+        path.symlink_to("0.png")
+    else:
+        path.touch()
+    assert tree.digest() != before
+
+
+@pytest.mark.parametrize("name", ["out/report.json", "store/1/key.json"])
+def test_the_folders_that_a_run_makes_do_not_count(tmp_path, name):
+    tree = tree_of(tmp_path, "net.py")
+    before = tree.digest()
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).touch()
+    assert tree.digest() == before
+
+
+def test_where_a_link_leads_counts_and_not_where_the_root_is(tmp_path):
+    digests = []
+    for root, link in (("one", "v1"), ("two", "v1"), ("one", "v2"), ("one", str(tmp_path / "v1"))):
+        for version in ("v1", "v2"):
+            (tmp_path / root / version).mkdir(parents=True, exist_ok=True)
+        for name, target in (("latest", link), ("absolute", tmp_path / root / "v1")):
+            (tmp_path / root / name).unlink(missing_ok=True)
+            (tmp_path / root / name).symlink_to(target)
+        digests.append(code_of(tmp_path / root).digest())
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_a_root_may_be_one_file(tmp_path):
+    (tmp_path / "data.csv").write_text("1")
+    before = code_of(tmp_path / "data.csv").digest()
+    assert code_of(tmp_path / "data.csv").digest() == before
+    (tmp_path / "data.csv").write_text("2")
+    assert code_of(tmp_path / "data.csv").digest() != before
+
+
+def test_names_that_hold_separators_do_not_give_the_bytes_of_others(tmp_path):
+    for root, name in (("one", "a\nb"), ("two", "a")):
+        (tmp_path / root).mkdir()
+        (tmp_path / root / name).touch()
+    (tmp_path / "two/b").touch()
+    assert code_of(tmp_path / "one").digest() != code_of(tmp_path / "two").digest()
+
+
+def test_the_limit_is_for_what_the_spec_does_not_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("model_eval.store.code.MAX_BYTES", 3)
+    (tmp_path / "base.pt").write_text("12345")
+    code_of(tmp_path, named=frozenset({str(tmp_path / "base.pt")})).digest()
+    with pytest.raises(UnprovedError, match="hold more than"):
+        code_of(tmp_path).digest()
 
 
 def test_code_is_its_place_and_content_and_not_where_the_root_is(tmp_path):
@@ -154,9 +242,7 @@ def heard(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     (root / "known.dat").write_text("1")
-    code = code_of(root)
-    code.digest()
-    listening = Opened([root], code)
+    listening = Opened([root], code_of(root), frozenset({str(root / "named.csv")}))
     listening._loaded = False  # of this process's own modules none is the model's
     listening.start()
     yield root, listening

@@ -1,9 +1,8 @@
 """Which files the model's code opens while it is measured: like the dependency file of a compiler.
 
 Python tells an audit hook of every file that it opens and every folder that it lists, before it does.
-What native code opens nobody is told of; files of the usual formats below the roots count in any case
-(`code`). What another process opens is not known either, so that nothing is kept of a run whose
-own code starts one.
+What native code opens nobody is told of; files below the roots count in any case (`code`). What another
+process opens is not known either, so that nothing is kept of a run whose own code starts one.
 """
 
 import os
@@ -20,12 +19,17 @@ from stat import S_ISREG
 from types import FrameType
 from typing import Any
 
-from model_eval.store.code import CodeFiles
+from model_eval.store.code import MAX_BYTES, CodeFiles
 from model_eval.store.named import Digests
 from model_eval.store.unproved import UnprovedError
 from model_eval.wording import quote
 
 _PACKAGE = str(Path(__file__).parent.parent)
+_READERS = tuple(
+    f"{_PACKAGE}/{name}" for name in ("spec/", "heldout/", "ledger/", "lookups", "output")
+)
+"""Our own code that opens what the spec names, and that calls none of the repository's directly."""
+
 _SYSTEM = (
     "/proc/",
     "/sys/",
@@ -82,11 +86,16 @@ class Opened:
     Args:
         roots: folders of the repository and of data, resolved.
         code: the files that have a digest already.
+        named: files and folders, resolved, that the spec names: that we read them says nothing of
+            what the model's code reads.
     """
 
-    def __init__(self, roots: Sequence[Path], code: CodeFiles) -> None:
+    def __init__(
+        self, roots: Sequence[Path], code: CodeFiles, named: frozenset[str] = frozenset()
+    ) -> None:
         self._roots = [str(root) for root in roots]
         self._code = code
+        self._named = named
         self._installed = _installed()
         self._began = time.time_ns()
         self._files: dict[str, tuple[int, ...] | None] = {}
@@ -128,11 +137,12 @@ class Opened:
         if len(self._files) + len(self._folders) > _MOST:
             raise UnprovedError(f"the model's code opens more than {_MOST:,} files")
         with self.paused():
-            found = [
-                self._file(path, was, digests)
-                for path, was in self._files.items()
-                if self._counts(path, but)
-            ]
+            files = {p: was for p, was in self._files.items() if self._counts(p, but)}
+            if sum(was[2] for was in files.values() if was is not None) > MAX_BYTES:
+                raise UnprovedError(
+                    f"the model's code opens files of more than {MAX_BYTES >> 30} GiB"
+                )
+            found = [self._file(path, was, digests) for path, was in files.items()]
             found += [
                 self._folder(path, was)
                 for path, was in self._folders.items()
@@ -145,17 +155,25 @@ class Opened:
         return not ours and not _is_in(path, but)
 
     def _file(self, path: str, was: tuple[int, ...] | None, digests: Digests) -> Dependency:
-        root, inside = placed(path, self._roots)
+        root, inside = self._placed(path)
         if _stamp(path) != was:
             raise UnprovedError(f"{quote(inside)} changed while the model ran")
         content = None if was is None else digests.of(Path(path), display=inside)
         return Dependency(root=root, path=inside, folder=False, sha256=content)
 
     def _folder(self, path: str, was: str | None) -> Dependency:
-        root, inside = placed(path, self._roots)
+        root, inside = self._placed(path)
         if names_in(path, self._code) != was:
             raise UnprovedError(f"the folder {quote(inside)} changed while the model ran")
         return Dependency(root=root, path=inside, folder=True, sha256=was)
+
+    def _placed(self, path: str) -> tuple[int | None, str]:
+        root, inside = placed(path, self._roots)
+        try:
+            inside.encode()
+        except UnicodeEncodeError as error:
+            raise UnprovedError(f"the name of {quote(inside)} is not UTF-8") from error
+        return root, inside
 
     def hear(self, event: str, args: tuple[Any, ...], frame: FrameType | None) -> None:
         """Takes in an event. It must not raise, or what it listens to would fail.
@@ -169,18 +187,18 @@ class Opened:
             return
         if event in _FILES:
             with suppress(Exception):
-                self._hear_file(args)
+                self._hear_file(args, frame)
         elif event == _EXTENSION:
             if args[1] is not None:
                 with suppress(Exception):
-                    self._hear_file(args[1:2])
+                    self._hear_file(args[1:2], frame)
         elif event in _LISTINGS:
             with suppress(Exception):
                 self._hear_listing(args[0], frame)
         elif event in _PROCESSES:
             self._started_process |= self._is_users(frame)
 
-    def _hear_file(self, args: tuple[Any, ...]) -> None:
+    def _hear_file(self, args: tuple[Any, ...], frame: FrameType | None) -> None:
         path = _path(args[0])
         flags = args[2] if len(args) > 2 and isinstance(args[2], int) else os.O_RDONLY
         if path is None or flags & os.O_ACCMODE == os.O_WRONLY:
@@ -188,6 +206,8 @@ class Opened:
         if path.endswith(".pyc") and "__pycache__" in path:
             path = source_from_cache(path)  # which Python has held against its source by itself
         if path in self._files or path.startswith(self._installed):
+            return
+        if _is_in(path, self._named) and self._is_our_reader(frame):
             return
         was = _stamp(path)
         if self._is_inside(path):
@@ -214,6 +234,17 @@ class Opened:
         while frame is not None:
             if self._is_users_file(frame.f_code.co_filename):
                 return True
+            frame = frame.f_back
+        return False
+
+    def _is_our_reader(self, frame: FrameType | None) -> bool:
+        """Whether the innermost line that is ours or the repository's is one of our readers'."""
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file.startswith(f"{_PACKAGE}/"):
+                return file.startswith(_READERS)
+            if self._is_users_file(file):
+                return False
             frame = frame.f_back
         return False
 
@@ -292,9 +323,11 @@ def _installed() -> tuple[str, ...]:
 
 def _path(found: Any) -> str | None:
     """The absolute path that a call was given; None where it was a number of an open file."""
-    if isinstance(found, str | bytes | os.PathLike):
-        return os.path.abspath(os.fsdecode(found))  # noqa: PTH100
-    return None
+    if not isinstance(found, str | bytes | os.PathLike):
+        return None
+    path = os.path.abspath(os.fsdecode(found))  # noqa: PTH100
+    # The number of an open file, which is soon another's.
+    return os.path.realpath(path) if path.startswith(("/dev/fd/", "/proc/self/fd/")) else path
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:
