@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
@@ -16,14 +17,17 @@ from safetensors.torch import save_file
 
 from builders.projects import Project, make_project
 from builders.stored import MODEL, look_up, make_stored, store_at
-from model_eval.errors import ReportError
+from model_eval.checks import CONTROL_FAILED
+from model_eval.cli import _no_progress
+from model_eval.errors import DeadlineReached, ReportError
 from model_eval.ledger import open_ledger, save
 from model_eval.output import LEDGER, REPORT, read_report
+from model_eval.run import evaluate
 from model_eval.spec import load_spec
 from model_eval.store import here
 from model_eval.store.entry import FACTS, GOLDEN, KEY, MANIFEST, read, write
 from model_eval.store.reuse import Reuse, prune
-from model_eval.types import Verdict
+from model_eval.types import ControlInfo, NoiseInfo, Verdict
 
 
 def measured(project, store, *arguments, **environ):
@@ -443,15 +447,83 @@ def test_a_full_disk_leaves_nothing_and_warns(project, store, tmp_path, monkeypa
 
     said = []
     empty = store_at(tmp_path / "empty", said=said)
-    reuse = Reuse(load_spec(project.spec, roots=[project.folder]), empty)
-    assert reuse.find() is None
-    reuse._opened._loaded = False  # as in a process that has loaded nothing yet
+    reuse = unloaded(project, empty)
     monkeypatch.setattr("model_eval.ledger.save", full)
     reuse.keep(found.measured, notes=())
     assert said == [
         "the measurement is not kept: the store cannot be written: No space left on device"
     ]
     assert list(empty.entries.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        (
+            {"noise": NoiseInfo(samples=32, skipped=("batches of 8: no memory",))},
+            "its noise was not measured in all ways: batches of 8: no memory",
+        ),
+        (
+            {"control": ControlInfo(n=0, of=40, trials=(), worse=None, skipped=f"{CONTROL_FAILED}: no memory")},
+            "its control failed: no untrained model could be judged: no memory",
+        ),
+        ({"control": ControlInfo(n=0, of=40, trials=(), worse=None, skipped="3 samples are too few")}, None),
+    ],
+)  # fmt: skip
+def test_a_check_that_failed_is_made_again(project, store, tmp_path, facts, why):
+    found = look_up(project, store)
+    said = []
+    reuse = unloaded(project, store_at(tmp_path / "empty", output=project.output, said=said))
+    report = replace(found.measured.report, **facts)
+    reuse.keep(replace(found.measured, report=report), notes=())
+    assert said == ([f"the measurement is not kept: {why}"] if why else [])
+    assert (tmp_path / "empty").exists() is (why is None)
+
+
+def unloaded(project, store):
+    """The store as a process sees it that has loaded nothing yet, after it has found nothing."""
+    reuse = Reuse(load_spec(project.spec, roots=[project.folder]), store)
+    assert reuse.find() is None
+    reuse._opened._loaded = False
+    return reuse
+
+
+def test_what_nobody_has_thought_of_is_not_kept_and_fails_no_run(
+    project, store, tmp_path, monkeypatch
+):
+    found = look_up(project, store)
+    said = []
+    reuse = unloaded(project, store_at(tmp_path / "empty", output=project.output, said=said))
+
+    def odd(*_):
+        raise UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr("model_eval.ledger.save", odd)
+    reuse.keep(found.measured, notes=())
+    monkeypatch.setattr("model_eval.store.entry.read", odd)
+    assert reuse.find() is None
+    reason = "UnicodeEncodeError: 'utf-8' codec can't encode character '\\x78' in position 0: surrogates not allowed"
+    assert said == [
+        f"the measurement is not kept: {reason}",
+        f"the measurement of an earlier run is not used: {reason}",
+    ]
+
+
+def test_a_run_that_is_stopped_while_it_is_kept_has_its_report(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "model_eval.store.entry.write", lambda *_: (_ for _ in ()).throw(DeadlineReached)
+    )
+    said = []
+    monkeypatch.setattr("model_eval.store.opened.Opened.dependencies", lambda *_, **__: ())
+    evaluation = evaluate(
+        project.spec,
+        roots=[project.folder],
+        progress=_no_progress,
+        clock=time.monotonic,
+        store=store_at(tmp_path / "empty", output=project.output, said=said),
+    )
+    assert evaluation.report.verdict is Verdict.PASS
+    assert said == ["the measurement is not kept: the run was stopped after it was judged"]
 
 
 def test_what_is_not_used_for_long_is_removed(tmp_path):
@@ -600,6 +672,35 @@ def test_a_baseline_that_is_not_finite_is_kept_as_it_is(project, store):
     assert without(second) == without(first)
 
 
+def test_a_baseline_whose_factory_reads_the_main_checkpoint_is_not_stale(project, store):
+    """Its key is of its own checkpoint, so that reading another file is a dependency of it."""
+    model = MODEL + (
+        "\n\ndef scaled():\n"
+        "    return Net(1.0 + float((HERE / 'model.safetensors').stat().st_size > 0)"
+        " * len((HERE / 'model.safetensors').read_bytes()))\n"
+    )
+    (project.folder / "model.py").write_text(model)
+    shutil.copy(project.folder / "model.safetensors", project.folder / "before.safetensors")
+    rewritten(project, "tolerance: 0.001", "tolerance: 1000000")
+    rewritten(
+        project,
+        "golden:",
+        'baseline: {checkpoint: before.safetensors, factory: "model.py:scaled"}\ngolden:',
+    )
+    for _ in range(2):
+        done = measured(project, store.folder)
+        assert "not kept" not in done.stderr
+    again = read_report(project.output / REPORT)
+    assert again.reused.baseline is not None
+    save_file(
+        {"layer.weight": torch.tensor([[5.0, 4.5]]), "layer.bias": torch.zeros(1)},
+        project.folder / "model.safetensors",
+    )
+    done = measured(project, store.folder)
+    assert "the baseline of an earlier run is not used: `model.safetensors`, which" in done.stderr
+    assert read_report(project.output / REPORT).reused is None
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_another_revisions_ledger_is_computed_once(project, store):
     def git(*arguments):
@@ -620,4 +721,4 @@ def test_another_revisions_ledger_is_computed_once(project, store):
     assert report.baseline.refused is None
     # The tree of that revision has the same key in another folder: nothing was measured at all.
     assert [path.name for path in store.entries.iterdir()] == [before]
-    assert report.reused.checkpoint == before
+    assert report.reused.checkpoint == report.reused.baseline == before

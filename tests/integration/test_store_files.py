@@ -19,6 +19,7 @@ from builders.heldout import a_spec, an_input, opened
 from builders.reports import HERE
 from model_eval.cli import _store, parser
 from model_eval.errors import UsageError
+from model_eval.spec.digest import sha256_of
 from model_eval.spec.eval_spec import CheckpointSpec, PathRef
 from model_eval.store.code import CodeFiles
 from model_eval.store.named import Digests, checkpoint_digest, set_digests
@@ -311,6 +312,39 @@ def test_a_file_that_changes_is_refused(heard):
     (root / "known.dat").write_text("22")
     with pytest.raises(UnprovedError, match=r"`known\.dat` changed while the model ran"):
         found(listening)
+
+
+def test_our_own_reading_of_what_the_spec_names_is_none_of_the_models(heard):
+    root, listening = heard
+    (root / "named.csv").write_text("1")
+    sha256_of(root / "named.csv")
+    assert found(listening) == ()
+    (root / "named.csv").read_text()
+    assert [one.path for one in found(listening)] == ["named.csv"]
+
+
+def test_too_much_that_is_opened_is_refused(heard, monkeypatch):
+    root, listening = heard
+    (root / "known.dat").read_text()
+    monkeypatch.setattr("model_eval.store.opened.MAX_BYTES", 0)
+    with pytest.raises(UnprovedError, match="the model's code opens files of more than 0 GiB"):
+        found(listening)
+
+
+def test_a_name_that_is_not_utf_8_is_refused(heard):
+    root, listening = heard
+    path = os.fsencode(root) + b"/caf\xe9.dat"
+    os.close(os.open(path, os.O_CREAT | os.O_RDONLY))
+    os.close(os.open(path, os.O_RDONLY))
+    with pytest.raises(UnprovedError, match=r"the name of `caf.*\.dat` is not UTF-8"):
+        found(listening)
+
+
+def test_the_number_of_an_open_file_is_that_file(heard):
+    root, listening = heard
+    with (root / "known.dat").open() as file, open(f"/dev/fd/{file.fileno()}"):
+        pass
+    assert [one.path for one in found(listening)] == ["known.dat"]
 
 
 def test_a_library_is_heard(heard):
