@@ -390,6 +390,59 @@ def test_a_ledger_of_something_else_misses(project, store, digest, why):
     assert is_refused(project, store) == why
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda one: {"part": {"index": 1}}, "its ledger of `heldout` is of a part of a run"),
+        (
+            lambda one: {"columns": {n: c for n, c in one.columns.items() if n != "slice:group"}},
+            "its ledger of `heldout` lacks a column that the spec asks for",
+        ),
+    ],
+)
+def test_a_ledger_that_is_no_whole_one_misses(project, store, change, why):
+    path = entry_of(store) / LEDGER
+    ledger = open_ledger(path)
+    save(replace(ledger, **change(ledger)), path)
+    resealed(entry_of(store))
+    assert is_refused(project, store) == why
+
+
+def test_files_that_are_not_those_of_the_key_miss(project, store):
+    path = entry_of(store) / MANIFEST
+    manifest = json.loads(path.read_text())
+    shutil.copy(entry_of(store) / LEDGER, entry_of(store) / "ledger-more.parquet")
+    manifest["files"]["ledger-more.parquet"] = manifest["files"][LEDGER]
+    path.write_text(json.dumps(manifest))
+    assert is_refused(project, store) == "it is damaged: its files are not those of its key"
+
+
+def test_a_key_of_something_else_misses(project, store):
+    path = entry_of(store) / KEY
+    path.write_bytes(path.read_bytes().replace(b'"kind"', b'"KIND"'))
+    resealed(entry_of(store))
+    assert is_refused(project, store) == "it is damaged: its key is of something else"
+
+
+def test_facts_of_other_training_files_miss(project, store):
+    path = entry_of(store) / FACTS
+    facts = json.loads(path.read_text())
+    facts["heldout"]["disjoint_from"][0]["sha256"] = "0" * 64
+    path.write_text(json.dumps(facts))
+    resealed(entry_of(store))
+    said = "its held-out set `heldout` was compared with other training files"
+    assert is_refused(project, store) == said
+
+
+@pytest.mark.parametrize("root", [1, -1])
+def test_a_root_that_is_not_there_misses(project, store, root):
+    path = entry_of(store) / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["opened"][0]["root"] = root
+    path.write_text(json.dumps(manifest))
+    assert is_refused(project, store) == "it is of another number of roots"
+
+
 def test_facts_of_another_checkpoint_miss(project, store):
     path = entry_of(store) / FACTS
     facts = json.loads(path.read_text())
@@ -436,6 +489,23 @@ def test_two_writers_leave_one_whole_entry(project, store, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(writes, range(12))) == {other / key.name}
     assert [path.name for path in other.iterdir()] == [key.name]
+    assert read(key, other) is not None
+
+
+@pytest.mark.parametrize("what", ["file", "link to nothing", "link to a folder"])
+def test_what_is_no_entry_is_replaced(project, store, tmp_path, what):
+    reuse = Reuse(load_spec(project.spec, roots=[project.folder]), store)
+    found = reuse.find()
+    key = reuse._keys["the measurement"]
+    other = tmp_path / "other"
+    (other / "folder").mkdir(parents=True)
+    if what == "file":
+        (other / key.name).touch()
+    else:
+        (other / key.name).symlink_to("nowhere" if what == "link to nothing" else "folder")
+    write(found.measured, key, (), other)
+    assert sorted(path.name for path in other.iterdir()) == sorted([key.name, "folder"])
+    assert not (other / key.name).is_symlink()
     assert read(key, other) is not None
 
 
@@ -616,6 +686,16 @@ def test_a_file_that_the_model_writes_and_reads_is_not_kept(tmp_path):
     done = measured(project, tmp_path / "store")
     assert done.returncode == 0
     assert "the measurement is not kept: `seen.dat` changed while the model ran" in done.stderr
+
+
+def test_a_root_may_be_a_single_file(tmp_path):
+    project = make_stored(tmp_path / "project")
+    (project.folder / "heldout.csv").rename(tmp_path / "heldout.csv")
+    rewritten(project, "path: heldout.csv", f"path: {tmp_path}/heldout.csv")
+    for _ in range(2):
+        done = measured(project, tmp_path / "store", "--allow-path", str(tmp_path / "heldout.csv"))
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert read_report(project.output / REPORT).reused is not None
 
 
 def test_a_run_that_fails_to_measure_is_not_kept(tmp_path):

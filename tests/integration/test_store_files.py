@@ -90,6 +90,24 @@ def test_an_index_that_is_none_is_for_the_loader_to_say(tmp_path):
         checkpoint_digest(checkpoint(tmp_path / "model.json"), Digests())
 
 
+@pytest.mark.parametrize(
+    "shard", ["../other/x.safetensors", "/dev/zero", "..", ".", "", "x\0y.safetensors", 3, None]
+)
+def test_a_shard_that_is_not_beside_the_index_is_for_the_loader_to_say(tmp_path, shard):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(UnprovedError, match="is no index of shards"):
+        checkpoint_digest(checkpoint(index), Digests())
+
+
+def test_a_link_to_nothing_in_a_folder_of_images_is_for_the_reader_to_say(tmp_path):
+    (tmp_path / "images/a").mkdir(parents=True)
+    (tmp_path / "images/a/1.png").symlink_to("gone.png")
+    pixels = {"args": (an_input("image"),), "targets": ("label",)}
+    with pytest.raises(UnprovedError, match=r"1\.png` is a symlink to `gone\.png`, which does not"):
+        set_digests(a_spec(tmp_path / "images", **pixels), Digests())
+
+
 # --- the code --------------------------------------------------------------------------------
 
 
