@@ -211,6 +211,22 @@ def test_a_document_that_the_models_code_read_misses(project, store):
     ]
 
 
+def test_a_file_that_was_read_in_another_copy_misses(kept, project, store):
+    """Its code may name it by its absolute path."""
+    said = []
+    path = kept / "project/scale.dat"
+    try:
+        path.write_text("5")
+        assert look_up(project, replace(store, say=said.append)) is None
+    finally:
+        path.write_text("1.0")
+    [line] = said
+    assert line.endswith(
+        f"is not used: `{path}`, which its model read in another copy of the repository, has changed"
+    )
+    assert look_up(project, store) is not None
+
+
 def test_another_current_folder_misses(project, store, monkeypatch):
     assert look_up(project, store) is not None
     monkeypatch.chdir(project.folder / "parts")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -264,6 +265,7 @@ def heard(tmp_path):
     listening = Opened([root], code_of(root), frozenset({str(root / "named.csv")}))
     listening._loaded = False  # of this process's own modules none is the model's
     listening.start()
+    listening._folders.clear()  # where the tests' own modules are
     yield root, listening
     listening._paused = True
 
@@ -286,7 +288,9 @@ def test_a_file_that_is_missing_is_a_dependency(heard):
     root, listening = heard
     with pytest.raises(FileNotFoundError):
         (root / "missing.dat").read_text()
-    assert found(listening) == (Dependency(root=0, path="missing.dat", folder=False, sha256=None),)
+    at = str(root / "missing.dat")
+    missing = Dependency(root=0, path="missing.dat", at=at, folder=False, sha256=None)
+    assert found(listening) == (missing,)
 
 
 def test_a_thread_is_heard(heard):
@@ -306,15 +310,90 @@ def test_a_link_counts_with_its_own_name(heard, tmp_path):
     assert [one.path for one in found(listening)] == ["near.dat"]
 
 
-def test_what_is_outside_counts_where_it_was_there_before(heard, tmp_path):
+def test_what_is_outside_counts_wherever_it_is_from(heard, tmp_path):
     _, listening = heard
-    (tmp_path / "own.tmp").write_text("of this run")
-    (tmp_path / "own.tmp").read_text()
-    (tmp_path / "old.dat").write_text("of another")
-    os.utime(tmp_path / "old.dat", (1, 1))
-    (tmp_path / "old.dat").read_text()
+    old, new, later = (tmp_path / name for name in ("old.dat", "new.dat", "later.dat"))
+    old.write_text("of another")
+    later.touch()
+    os.utime(later, (4e9, 4e9))
+    new.write_text("of this run, which leaves it")
+    for path in (old, new, later):
+        path.read_text()
+    assert [(one.root, one.path) for one in found(listening)] == [
+        (None, str(path)) for path in (old, new, later)
+    ]
+
+
+def test_what_this_run_makes_and_removes_is_its_own(heard):
+    _, listening = heard
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "own.tmp").write_text("1")
+        (Path(folder) / "own.tmp").read_text()
+        (Path(folder) / "below").mkdir()
+        assert sorted(os.listdir(folder)) == ["below", "own.tmp"]
+    with tempfile.NamedTemporaryFile("w+") as file:
+        Path(file.name).read_text()
+    assert found(listening) == ()
+
+
+def test_what_is_missing_outside_is_a_dependency(heard, tmp_path):
+    _, listening = heard
+    with pytest.raises(FileNotFoundError):
+        (tmp_path / "missing.dat").read_text()
     [one] = found(listening)
-    assert (one.root, one.path) == (None, str(tmp_path / "old.dat"))
+    assert (one.root, one.path, one.sha256) == (None, str(tmp_path / "missing.dat"), None)
+
+
+def test_a_listing_outside_is_a_dependency(heard, tmp_path):
+    _, listening = heard
+    (tmp_path / "v").mkdir()
+    for list_it in (list(os.scandir(tmp_path / "v")), os.listdir(tmp_path / "v")):
+        assert list_it == []
+    [one] = found(listening)
+    assert (one.root, one.path, one.folder) == (None, str(tmp_path / "v"), True)
+    (tmp_path / "v/.hidden").touch()
+    with pytest.raises(UnprovedError, match=r"the folder `.*v` changed while the model ran"):
+        found(listening)
+
+
+def test_a_folder_that_is_listed_by_its_number_is_a_dependency(heard, tmp_path):
+    _, listening = heard
+    number = os.open(tmp_path, os.O_RDONLY)
+    os.listdir(number)
+    os.close(number)
+    assert [one.path for one in found(listening)] == [str(tmp_path)]
+
+
+def test_a_file_below_a_folder_that_has_a_number_only_is_refused(heard, tmp_path):
+    root, listening = heard
+    number = os.open(root, os.O_RDONLY)
+    os.close(os.open("known.dat", os.O_RDONLY, dir_fd=number))
+    os.close(number)
+    with pytest.raises(
+        UnprovedError, match=r"which file `known\.dat` is, that the model's code opens"
+    ):
+        found(listening)
+
+
+def test_what_can_be_read_once_is_refused(heard):
+    root, listening = heard
+    Path("/dev/null").read_text()
+    assert found(listening) == ()
+    os.mkfifo(root / "pipe")
+    os.close(os.open(root / "pipe", os.O_RDONLY | os.O_NONBLOCK))
+    with pytest.raises(UnprovedError, match=r"which file `.*pipe` is"):
+        found(listening)
+
+
+def test_a_folder_where_modules_are_looked_for_is_a_dependency(tmp_path, monkeypatch):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "libs").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "libs")
+    listening = Opened([tmp_path / "root"], code_of(tmp_path / "root"))
+    listening._loaded = False
+    listening.start()
+    listening._paused = True
+    assert str(tmp_path / "libs") in [one.path for one in found(listening)]
 
 
 def test_what_is_written_or_left_out_is_no_dependency(heard):
@@ -396,6 +475,11 @@ def run():
     subprocess.run([sys.executable, "-c", ""])
 def fork():
     multiprocessing.get_context("fork").Process(target=work).start()
+def posix_spawn():
+    os.posix_spawn(sys.executable, [sys.executable, "-c", ""], {})
+def joblib():
+    from joblib import Parallel, delayed
+    Parallel(n_jobs=2)(delayed(abs)(i) for i in range(2))
 def spawn():
     multiprocessing.get_context("spawn").Process(target=work).start()
 def nothing():
@@ -405,7 +489,15 @@ def nothing():
 
 @pytest.mark.parametrize(
     ("way", "ends"),
-    [("system", True), ("run", True), ("fork", True), ("spawn", True), ("nothing", False)],
+    [
+        ("system", True),
+        ("run", True),
+        ("fork", True),
+        ("spawn", True),
+        ("posix_spawn", True),
+        ("joblib", True),
+        ("nothing", False),
+    ],
 )
 def test_a_process_of_the_models_is_noticed(tmp_path, way, ends):
     (tmp_path / "startsit.py").write_text(CODE_OF_A_MODEL)
@@ -443,6 +535,18 @@ def test_a_process_of_our_own_is_none_of_the_models(heard, monkeypatch):
     monkeypatch.chdir(root)  # where `<frozen os>` would be a file of the root's
     importlib.reload(importlib.import_module("platform")).processor()
     subprocess.run(["true"], check=True)
+    assert found(listening) == ()
+
+
+def test_a_process_that_is_there_at_the_end_is_noticed_however_it_was_started(heard):
+    _, listening = heard
+    with listening.paused():  # as of native code
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with pytest.raises(UnprovedError, match="the model's code starts a process"):
+            found(listening)
+    finally:
+        child.communicate()
     assert found(listening) == ()
 
 

@@ -202,14 +202,21 @@ class Reuse:
                 raise UnprovedError("it is of another number of roots")
             root = "" if one.root is None else str(self._spec.roots[one.root])
             path = os.path.normpath(os.path.join(root, one.path))  # noqa: PTH118
-            if one.folder:
-                now = names_in(path, self._code)
-            elif not os.path.isfile(path):  # noqa: PTH113
-                now = None
-            else:
-                now = self._digests.of(Path(path), display=one.path)
+            now = self._now(path, one)
             if now != one.sha256:
                 raise UnprovedError(f"{quote(one.path)}, which its model read, has changed")
+            if one.at != path and self._now(one.at, one) not in {None, one.sha256}:
+                raise UnprovedError(
+                    f"{quote(one.at)}, which its model read in another copy of the repository, has changed"
+                )
+
+    def _now(self, path: str, one: Dependency) -> str | None:
+        """What is at a path, in the way of a dependency."""
+        if one.folder:
+            return names_in(path, self._code)
+        if not os.path.isfile(path):  # noqa: PTH113
+            return None
+        return self._digests.of(Path(path), display=one.path)
 
 
 def _require_checks(report: Report) -> None:
