@@ -4,6 +4,8 @@ import ctypes
 import importlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -535,7 +537,7 @@ def test_a_process_of_our_own_is_none_of_the_models(heard, monkeypatch):
     monkeypatch.chdir(root)  # where `<frozen os>` would be a file of the root's
     importlib.reload(importlib.import_module("platform")).processor()
     subprocess.run(["true"], check=True)
-    assert found(listening) == ()
+    assert [one for one in found(listening) if one.root is not None] == []
 
 
 def test_a_process_that_is_there_at_the_end_is_noticed_however_it_was_started(heard):
@@ -557,6 +559,32 @@ def test_code_that_was_loaded_before_is_not_trusted_to_be_the_files(tmp_path, mo
     listening = Opened([tmp_path], code_of(tmp_path))
     with pytest.raises(UnprovedError, match="was loaded before this run began"):
         found(listening)
+
+
+# --- the action ---
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_the_action_sees_an_entry_that_is_replaced_under_its_name(tmp_path):
+    script = Path(__file__).parents[2] / "entrypoint/host/sandbox.sh"
+    [function] = re.findall(r"^kept\(\) \{.*?^\}", script.read_text(), re.MULTILINE | re.DOTALL)
+
+    def kept():
+        command = ["bash", "-euo", "pipefail", "-c", f"{function}\nkept"]
+        environ = {"PATH": os.environ["PATH"], "MODEL_EVAL_STORE": str(tmp_path)}
+        return subprocess.run(
+            command, env=environ, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert kept() == ""
+    for name in ("one", ".part-two"):
+        (tmp_path / "measured-v1" / name).mkdir(parents=True)
+        (tmp_path / "measured-v1" / name / "manifest.json").write_text("1")
+    before = kept()
+    assert before.endswith("  ./measured-v1/one/manifest.json\n")
+    assert before.count("\n") == 1
+    (tmp_path / "measured-v1/one/manifest.json").write_text("2")
+    assert kept() != before
 
 
 # --- the command line ------------------------------------------------------------------------
