@@ -40,7 +40,7 @@ from model_eval.stats import right_by_id
 from model_eval.stopping import Watch, early_of
 from model_eval.store.place import Store
 from model_eval.store.recall import recalled
-from model_eval.store.reuse import Reuse
+from model_eval.store.reuse import Reuse, begin
 from model_eval.team import Team
 from model_eval.types import (
     MAIN_HELDOUT,
@@ -228,7 +228,7 @@ def _evaluate(
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
     in_parts = shard is not None or shards is not None or team is not None
-    reuse = Reuse(spec, store) if store is not None and not in_parts else None
+    reuse = begin(spec, store) if store is not None and not in_parts else None
     if store is not None and in_parts:
         store.say("a run in parts uses no store of measurements")
     found = reuse.find() if reuse is not None else None

@@ -595,6 +595,15 @@ def test_what_nobody_has_thought_of_is_not_kept_and_fails_no_run(
     ]
 
 
+def test_a_shard_whose_name_is_no_text_is_for_the_loader_to_say(project, store):
+    (project.folder / "model.json").write_text('{"weight_map": {"a": "\\ud800.safetensors"}}')
+    rewritten(project, "path: model.safetensors", "path: model.json")
+    done = measured(project, store.folder)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "nothing is reused: UnicodeEncodeError: " in done.stderr
+    assert "bug" not in done.stderr
+
+
 def test_a_run_that_is_stopped_while_it_is_kept_has_its_report(project, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "model_eval.store.entry.write", lambda *_: (_ for _ in ()).throw(DeadlineReached)
@@ -818,3 +827,12 @@ def test_another_revisions_ledger_is_computed_once(project, store):
     # The tree of that revision has the same key in another folder: nothing was measured at all.
     assert [path.name for path in store.entries.iterdir()] == [before]
     assert report.reused.checkpoint == report.reused.baseline == before
+
+    # What is measured beside it is kept: to read what that process left is no dependency.
+    (project.folder / "model.py").write_text(MODEL + "# changed\n")
+    for _ in range(2):
+        done = measured(project, store.folder)
+        assert "not kept" not in done.stderr
+    report = read_report(project.output / REPORT)
+    assert report.reused.checkpoint not in {None, before}
+    assert report.reused.baseline == before

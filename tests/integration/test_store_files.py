@@ -264,7 +264,7 @@ def heard(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     (root / "known.dat").write_text("1")
-    listening = Opened([root], code_of(root), frozenset({str(root / "named.csv")}))
+    listening = Opened([root], code_of(root))
     listening._loaded = False  # of this process's own modules none is the model's
     listening.start()
     listening._folders.clear()  # where the tests' own modules are
@@ -413,13 +413,18 @@ def test_a_file_that_changes_is_refused(heard):
         found(listening)
 
 
-def test_our_own_reading_of_what_the_spec_names_is_none_of_the_models(heard):
+def test_our_own_reading_is_none_of_the_models(heard, tmp_path):
     root, listening = heard
-    (root / "named.csv").write_text("1")
-    sha256_of(root / "named.csv")
-    assert found(listening) == ()
+    for path in (root / "named.csv", tmp_path / "ledger.parquet"):
+        path.write_text("1")
+        sha256_of(path)
+        assert found(listening) == ()
     (root / "named.csv").read_text()
-    assert [one.path for one in found(listening)] == ["named.csv"]
+    code = compile(
+        f"sha256_of(Path({str(tmp_path / 'ledger.parquet')!r}))", str(root / "x.py"), "eval"
+    )
+    eval(code, {"sha256_of": sha256_of, "Path": Path})  # a line of the model's that uses our code
+    assert [Path(one.path).name for one in found(listening)] == ["named.csv", "ledger.parquet"]
 
 
 def test_too_much_that_is_opened_is_refused(heard, monkeypatch):

@@ -27,7 +27,7 @@ _PACKAGE = str(Path(__file__).parent.parent)
 _READERS = tuple(
     f"{_PACKAGE}/{name}" for name in ("spec/", "heldout/", "ledger/", "lookups", "output")
 )
-"""Our own code that opens what the spec names, and that calls none of the repository's directly."""
+"""Our own code that opens what the spec names and what runs leave, and calls nobody else's directly."""
 
 _SYSTEM = ("/proc/", "/sys/")
 """What the system says of itself at this moment; of the device the key holds what counts."""
@@ -87,16 +87,11 @@ class Opened:
     Args:
         roots: folders of the repository and of data, resolved.
         code: the files that have a digest already.
-        named: files and folders, resolved, that the spec names: that we read them says nothing of
-            what the model's code reads.
     """
 
-    def __init__(
-        self, roots: Sequence[Path], code: CodeFiles, named: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, roots: Sequence[Path], code: CodeFiles) -> None:
         self._roots = [str(root) for root in roots]
         self._code = code
-        self._named = named
         self._installed = _installed()
         self._files: dict[str, tuple[int, ...] | None] = {}
         self._folders: dict[str, str | None] = {}
@@ -207,7 +202,7 @@ class Opened:
             elif event in _LISTINGS:
                 self._hear_listing(args[0], frame)
             elif event == _MAKING:
-                self._hear_making(args[0])
+                self._hear_making(*args)
             elif args[1] is not None:
                 self._hear_file(args[1:2], frame)
         except Exception:  # noqa: BLE001 - what could not be taken in is not known
@@ -232,7 +227,7 @@ class Opened:
             self._made.add(path)
         if flags & os.O_ACCMODE == os.O_WRONLY or (path in self._made and was is None):
             return
-        if _is_in(path, self._named) and self._is_our_reader(frame):
+        if self._is_ours(frame):
             return
         if was is None and os.path.exists(path):  # noqa: PTH110
             # A folder is opened to be listed; of /dev/null and its like nothing can change.
@@ -258,9 +253,10 @@ class Opened:
             with self.paused():
                 self._folders[path] = names_in(path, self._code)
 
-    def _hear_making(self, found: Any) -> None:
+    def _hear_making(self, found: Any, _mode: int, of_folder: int) -> None:
         path = _path(found)
-        if path is not None and not os.path.lexists(path):
+        known = path in self._folders or path in self._files
+        if path is not None and of_folder == -1 and not known and not os.path.lexists(path):
             self._made.add(path)
 
     def _is_inside(self, path: str) -> bool:
@@ -273,16 +269,16 @@ class Opened:
             frame = frame.f_back
         return False
 
-    def _is_our_reader(self, frame: FrameType | None) -> bool:
-        """Whether the innermost line that is ours or the repository's is one of our readers'."""
-        while frame is not None:
-            file = frame.f_code.co_filename
-            if file.startswith(f"{_PACKAGE}/"):
-                return file.startswith(_READERS)
-            if self._is_users_file(file):
-                return False
+    def _is_ours(self, frame: FrameType | None) -> bool:
+        """Whether one of our readers reads, and not for the repository's code.
+
+        What they read is in the key, or is of our own making, and says nothing of the model.
+        """
+        if self._is_users(frame):
+            return False
+        while frame is not None and not frame.f_code.co_filename.startswith(f"{_PACKAGE}/"):
             frame = frame.f_back
-        return False
+        return frame is not None and frame.f_code.co_filename.startswith(_READERS)
 
     def _is_users_file(self, file: str) -> bool:
         if not os.path.isabs(file):  # `<frozen os>`, which is no path  # noqa: PTH117

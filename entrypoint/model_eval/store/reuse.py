@@ -74,7 +74,7 @@ class Reuse:
             output=store.output,
             digests=self._digests,
         )
-        self._opened = Opened(spec.roots, self._code, named)
+        self._opened = Opened(spec.roots, self._code)
         self._around: Around | None = None
         self._keys: dict[str, Key] = {}
         self._opened.start()
@@ -217,6 +217,15 @@ class Reuse:
         if not os.path.isfile(path):  # noqa: PTH113
             return None
         return self._digests.of(Path(path), display=one.path)
+
+
+def begin(spec: EvalSpec, store: Store) -> Reuse | None:
+    """The store as this run sees it; None, and a line of the log, where it cannot be used."""
+    try:
+        return Reuse(spec, store)
+    except Exception as error:  # noqa: BLE001 - a run does without
+        store.say(f"nothing is reused: {_why(error)}")
+        return None
 
 
 def _require_checks(report: Report) -> None:

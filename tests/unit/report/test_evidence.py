@@ -109,7 +109,9 @@ def test_the_baseline_is_shown_with_what_flipped():
     shown = evidence.baseline(rich())
     assert "Against checkpoint `main.pt`." in shown
     at = replace(BASELINE, source="main", kind="git", commit="0123456789abcdef" * 2)
-    assert "Against git `main`, which is `0123456789ab`." in evidence.baseline(replace(rich(), baseline=at))
+    assert "Against git `main`, which is `0123456789ab`." in evidence.baseline(
+        replace(rich(), baseline=at)
+    )
     assert (
         "| `accuracy` |   0.95 |       0.97 |        -0.02 | -0.06 to 0.015 |       100 |" in shown
     )
