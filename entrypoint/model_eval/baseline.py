@@ -239,7 +239,7 @@ def _same_place(root: Path, tree: Path) -> Path | None:
 
     Code may open files by paths from there, and must not find those of the working tree.
     """
-    current = Path.cwd()
+    current, root = Path.cwd(), root.resolve()
     if not current.is_relative_to(root):
         return None
     place = tree / current.relative_to(root)

@@ -761,6 +761,22 @@ def test_a_baselines_ledger_is_computed_once(project, store):
     assert third.reused.baseline == second.reused.baseline
 
 
+def test_a_baseline_is_not_measured_again_because_we_have_read_the_main_checkpoint(project, store):
+    rewritten(project, "path: model.safetensors", "path: model.pt")
+    rewritten(project, "golden:", "baseline: {checkpoint: before.safetensors}\ngolden:")
+    rewritten(project, "tolerance: 0.001", "tolerance: 10")
+    (project.folder / "model.safetensors").rename(project.folder / "before.safetensors")
+    for weight in (5.0, 4.5):
+        weights = {"layer.weight": torch.tensor([[5.0, weight]]), "layer.bias": torch.zeros(1)}
+        torch.save(weights, project.folder / "model.pt")
+        done = measured(project, store.folder)
+        assert "not kept" not in done.stderr
+        assert "not used" not in done.stderr
+    report = read_report(project.output / REPORT)
+    assert report.reused.checkpoint is None
+    assert report.reused.baseline is not None
+
+
 def test_a_baseline_that_is_not_finite_is_kept_as_it_is(project, store):
     save_file(
         {"layer.weight": torch.tensor([[5.0, 4.0]]), "layer.bias": torch.tensor([-2e38])},

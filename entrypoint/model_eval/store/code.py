@@ -63,8 +63,6 @@ class CodeFiles:
         self._on_the_way = {str(one) for path in made for one in (path, *Path(path).parents)}
         self._digests = digests
         self._size = self._seen = 0
-        self.covered: frozenset[str] = frozenset()
-        """Paths of all that the last digest is over with its content, or a folder's with its names."""
 
     def digest(self) -> str:
         """Over the place of each file below its root, and its content.
@@ -72,14 +70,13 @@ class CodeFiles:
         Raises:
             UnprovedError: something cannot be read, or there is too much.
         """
-        whole, covered = sha256(), set[str]()
+        whole = sha256()
         self._size = self._seen = 0
         for index, root in enumerate(self._roots):
-            for inside, kind, content in self._root(root, covered):
+            for inside, kind, content in self._root(root):
                 # No name holds a NUL, so that no two trees give the same bytes.
                 line = f"{index}\0{inside}\0{kind}\0{content}\0"
                 whole.update(line.encode("utf-8", "surrogateescape"))
-        self.covered = frozenset(covered)
         return whole.hexdigest()
 
     def is_ours(self, path: Path) -> bool:
@@ -89,17 +86,14 @@ class CodeFiles:
             return _is_written(path.name)
         return os.path.realpath(path) in self._ours
 
-    def _root(self, root: str, covered: set[str]) -> Iterator[tuple[str, str, str]]:
+    def _root(self, root: str) -> Iterator[tuple[str, str, str]]:
         if os.path.isdir(root):  # noqa: PTH112
-            yield from self._folder(root, "", root in self._sets, covered)
+            yield from self._folder(root, "", root in self._sets)
         else:
-            yield ".", "file", self._content(root, root, covered)
+            yield ".", "file", self._content(root, root)
 
-    def _folder(
-        self, folder: str, inside: str, of_set: bool, covered: set[str]
-    ) -> Iterator[tuple[str, str, str]]:
+    def _folder(self, folder: str, inside: str, of_set: bool) -> Iterator[tuple[str, str, str]]:
         """Place, kind, and content or target, of all that is below a folder."""
-        covered.add(folder)
         below: list[tuple[str, str, bool]] = []
         for entry in _listed(folder):
             name, path = inside + entry.name, entry.path
@@ -112,18 +106,18 @@ class CodeFiles:
             if entry.is_symlink():
                 yield name, "link", self._target(path)
                 if os.path.isfile(path):  # noqa: PTH113
-                    yield name, "file", self._content(path, name, covered)
+                    yield name, "file", self._content(path, name)
             elif entry.is_dir():
                 # Not where this run has made it, as the one that is to find the same has.
                 if path not in self._on_the_way:
                     yield name, "folder", ""
                 below.append((path, name, path in self._sets or (of_set and not hidden)))
             elif entry.is_file():
-                yield name, "file", self._content(path, name, covered)
+                yield name, "file", self._content(path, name)
             else:
                 yield name, "other", ""
         for path, name, is_set in below:
-            yield from self._folder(path, f"{name}/", is_set, covered)
+            yield from self._folder(path, f"{name}/", is_set)
 
     def _is_ours_here(self, folder: str, name: str) -> bool:
         """`is_ours` of what a walk has found, which followed no link."""
@@ -131,7 +125,7 @@ class CodeFiles:
             return _is_written(name)
         return os.path.join(folder, name) in self._ours  # noqa: PTH118
 
-    def _content(self, path: str, display: str, covered: set[str]) -> str:
+    def _content(self, path: str, display: str) -> str:
         if os.path.splitext(path)[1].lower() in DOCUMENTS:  # noqa: PTH122
             return "a document"
         try:
@@ -144,7 +138,6 @@ class CodeFiles:
         self._count(0, 0 if inode in self._named else found.st_size)
         if inode in self._leave_out:
             return "in the key"
-        covered.add(path)
         return self._digests.of(Path(path), display=display)
 
     def _count(self, files: int, size: int) -> None:

@@ -25,7 +25,8 @@ from model_eval.wording import printable, quote
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _READERS = tuple(
-    f"{_PACKAGE}/{name}" for name in ("spec/", "heldout/", "ledger/", "lookups", "output")
+    f"{_PACKAGE}/{name}"
+    for name in ("spec/", "checkpoint/read", "heldout/", "ledger/", "lookups", "output")
 )
 """Our own code that opens what the spec names and what runs leave, and calls nobody else's directly."""
 
