@@ -762,6 +762,10 @@ def test_a_baselines_ledger_is_computed_once(project, store):
 
 
 def test_a_baseline_is_not_measured_again_because_we_have_read_the_main_checkpoint(project, store):
+    # What the meta device cannot build is loaded from the mapped file, by its name.
+    line = "        self.drawn = float(self.layer.weight.detach().sum())\n"
+    place = "        self.scale = scale"
+    (project.folder / "model.py").write_text(MODEL.replace(place, line + place, 1))
     rewritten(project, "path: model.safetensors", "path: model.pt")
     rewritten(project, "golden:", "baseline: {checkpoint: before.safetensors}\ngolden:")
     rewritten(project, "tolerance: 0.001", "tolerance: 10")
