@@ -169,12 +169,16 @@ class Reuse:
                 _require_checks(measured.report)
                 opened = self._opened.dependencies(but=measured_paths(spec), digests=self._digests)
                 self._require_same_code()
-                entry.write(measured, key, opened, self._store.entries)
-                prune(self._store.entries, keep=MOST_ENTRIES)
-            except OSError as error:
-                self._store.say(f"{what} is not kept: the store cannot be written: {_why(error)}")
+                self._write(measured, key, opened)
             except Exception as error:  # noqa: BLE001 - what was measured is judged all the same
                 self._store.say(f"{what} is not kept: {_why(error)}")
+
+    def _write(self, measured: Measured, key: Key, opened: tuple[Dependency, ...]) -> None:
+        try:
+            entry.write(measured, key, opened, self._store.entries)
+            prune(self._store.entries, keep=MOST_ENTRIES)
+        except OSError as error:
+            raise UnprovedError(f"the store cannot be written: {_why(error)}") from error
 
     def _known_around(self) -> Around:
         if self._around is None:
