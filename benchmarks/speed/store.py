@@ -44,8 +44,8 @@ def measure(data: Held, model: torch.nn.Module, *, threads: int) -> dict[str, An
         project = Path(folder)
         write_project(project, data, model)
         first, second = (
-            timed_run(project, f"out{number}", OPTION, str(project / "cache"), threads=threads)
-            for number in (1, 2)
+            timed_run(project, "out", OPTION, str(project / "cache"), threads=threads)
+            for _ in range(2)
         )
     say(f"first run {first:.2f} s, second {second:.2f} s")
     return {

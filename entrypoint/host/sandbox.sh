@@ -87,7 +87,12 @@ if [[ -n $MODEL_EVAL_STORE ]]; then
 else
     options+=(--no-cache)
 fi
-kept() { [[ -z $MODEL_EVAL_STORE ]] || find "$MODEL_EVAL_STORE" -mindepth 2 -maxdepth 2 -type d ! -name '.*' | sort; }
+# With their content: an entry may be replaced under its name.
+kept() {
+    [[ -z $MODEL_EVAL_STORE ]] ||
+        (cd -- "$MODEL_EVAL_STORE" &&
+            find . -mindepth 3 -maxdepth 3 -type f -name manifest.json ! -path './*/.*' -exec sha256sum {} + | sort)
+}
 kept_before="$(kept)"
 # A part of the samples, which is not judged, or all parts, whose folders lie in the workspace.
 base=$MODEL_EVAL_BASE

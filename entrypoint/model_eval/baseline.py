@@ -4,13 +4,15 @@ A baseline whose samples are not those of this run is refused with what differs;
 are then undecided. A baseline that cannot be read or evaluated is an error.
 """
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from hashlib import file_digest
 from pathlib import Path
@@ -39,6 +41,7 @@ EvaluateCheckpoint = Callable[[BaselineSpec], tuple[Mapping[str, Ledger], Checkp
 
 _GIT_SECONDS = 300
 _SCRATCH, _LOCK = "model-eval-baseline-", "lock"
+_ROOM = "give the folder for temporary files room (TMPDIR), and see that the ref is fetched whole"
 
 
 def find_baseline(
@@ -47,6 +50,7 @@ def find_baseline(
     *,
     evaluate: EvaluateCheckpoint,
     cache: Sequence[str] = (),
+    reused: Callable[[str], None] = lambda _key: None,
     ended: bool = False,
 ) -> tuple[Mapping[str, Ledger], BaselineInfo | None]:
     """The baseline's ledgers in the order of this run's, by held-out set, and what it is.
@@ -56,6 +60,7 @@ def find_baseline(
         ledgers: of this run, which know their held-out set's and checkpoint's digests.
         evaluate: runs a baseline's checkpoint.
         cache: what tells another revision's process of the store, as arguments.
+        reused: told the name of the entry where that process has measured nothing.
         ended: whether the run ended early, so that the baseline has more samples than it.
 
     Raises:
@@ -64,6 +69,7 @@ def find_baseline(
     wanted = spec.baseline
     if wanted is None:
         return {}, None
+    commit = None
     if wanted.checkpoint is not None:
         found, loaded = evaluate(wanted)
         source, kind, files = wanted.checkpoint.path.display, "checkpoint", loaded.files
@@ -72,8 +78,12 @@ def find_baseline(
         found = {MAIN_HELDOUT: _opened(wanted.ledger.path, wanted.location)}
         source, kind, files = wanted.ledger.display, "ledger", (file,)
     else:
-        found, files = _at_ref(spec, wanted, cache)
+        commit = _commit(spec.roots[0], wanted)
+        there = _at_commit(spec, wanted, commit, cache)
+        found, files = there.ledgers, there.files
         source, kind = wanted.git or "", "git"
+        if there.reused is not None:
+            reused(there.reused)
     if ended and MAIN_HELDOUT in found:
         ours = ledgers[MAIN_HELDOUT]["id"]
         found = {**found, MAIN_HELDOUT: stats.rows_of(found[MAIN_HELDOUT], ours)}
@@ -90,6 +100,7 @@ def find_baseline(
     return paired, BaselineInfo(
         source=source,
         kind=kind,
+        commit=commit,
         files=files,
         refused=refused,
         identical=_identical(
@@ -162,11 +173,31 @@ def _opened(path: Path, location: Location) -> Ledger:
         raise BaselineError(error.message, remedy=error.remedy, location=location) from error
 
 
-def _at_ref(
-    spec: EvalSpec, wanted: BaselineSpec, cache: Sequence[str]
-) -> tuple[Mapping[str, Ledger], tuple[FileInfo, ...]]:
-    """Evaluates the repository's version of the spec at a ref, in a process and folder of its own."""
-    root, ref = spec.roots[0], wanted.git or ""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _There:
+    """What the spec of another revision left.
+
+    Attributes:
+        ledgers: by held-out set.
+        files: of its checkpoint.
+        reused: the name of the entry in the store that they are from.
+    """
+
+    ledgers: Mapping[str, Ledger]
+    files: tuple[FileInfo, ...]
+    reused: str | None
+
+
+def _commit(root: Path, wanted: BaselineSpec) -> str:
+    """The commit that the ref is now."""
+    name = f"{wanted.git or ''}^{{commit}}"
+    arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", name)
+    return _git("-C", str(root), *arguments, wanted=wanted)
+
+
+def _at_commit(spec: EvalSpec, wanted: BaselineSpec, commit: str, cache: Sequence[str]) -> _There:
+    """Evaluates the repository's version of the spec at a commit, in a process and folder of its own."""
+    root = spec.roots[0]
     inside = spec.source.path.relative_to(root) if spec.source.path.is_relative_to(root) else None
     if inside is None:
         raise BaselineError(
@@ -174,22 +205,52 @@ def _at_ref(
             remedy="name it with --root",
             location=wanted.location,
         )
-    commit = _git(
-        root,
-        "rev-parse",
-        "--verify",
-        "--quiet",
-        "--end-of-options",
-        f"{ref}^{{commit}}",
-        wanted=wanted,
-    )
-    with _scratch() as scratch:
-        tree, out, archive = scratch / "tree", scratch / "out", scratch / "tree.tar"
-        _git(root, "archive", "--output", str(archive), commit, wanted=wanted)
-        with tarfile.open(archive) as packed:
-            packed.extractall(tree, filter="data")
-        out.mkdir()
-        return _run_there(tree / inside, tree, out, wanted, cache)
+    try:
+        with _scratch() as scratch:
+            tree = scratch / "tree"
+            tree.mkdir()
+            _check_out(root, commit, tree, scratch / "index", wanted)
+            options = [*(f"--allow-path={one}" for one in spec.roots[1:]), *cache]
+            current = _same_place(root, tree)
+            return _run_there(tree / inside, tree, wanted, options, current)
+    except OSError as error:
+        why = printable(error.strerror or type(error).__name__)
+        raise BaselineError(
+            f"the files of `{printable(wanted.git or '')}` cannot be laid out: {why}",
+            remedy=_ROOM,
+            location=wanted.location,
+        ) from error
+
+
+def _check_out(root: Path, commit: str, tree: Path, index: Path, wanted: BaselineSpec) -> None:
+    """Writes all files of a commit below the root, as a checkout would, and nothing else.
+
+    Not by `git archive`, which leaves out what `.gitattributes` marks for that. The index is of its
+    own, and no hook runs. Filters do, as in every checkout: they are of git's configuration, which
+    no commit can change.
+    """
+    git_dir = _git("-C", str(root), "rev-parse", "--absolute-git-dir", wanted=wanted)
+    prefix = _git("-C", str(root), "rev-parse", "--show-prefix", wanted=wanted)
+    quiet = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.sparseCheckout=false")
+    place = [f"--git-dir={git_dir}", f"--work-tree={tree}", "-C", str(tree)]
+    place += [word for setting in quiet for word in ("-c", setting)]
+    for command in (("read-tree", f"{commit}:{prefix}"), ("checkout-index", "--all", "--quiet")):
+        _git(*place, *command, wanted=wanted, index=index)
+
+
+def _same_place(root: Path, tree: Path) -> Path | None:
+    """Where the current folder is in the tree; None where it is outside of the root.
+
+    Code may open files by paths from there, and must not find those of the working tree.
+    """
+    current, root = Path.cwd(), root.resolve()
+    if not current.is_relative_to(root):
+        return None
+    place = tree / current.relative_to(root)
+    if not place.resolve().is_relative_to(tree.resolve()):
+        raise NotADirectoryError(errno.ENOTDIR, "the current folder is a link there")
+    place.mkdir(parents=True, exist_ok=True)  # git knows of no empty folder
+    return place
 
 
 @contextmanager
@@ -208,8 +269,12 @@ def _scratch() -> Iterator[Path]:
 
 
 def _run_there(
-    path: Path, tree: Path, out: Path, wanted: BaselineSpec, cache: Sequence[str]
-) -> tuple[Mapping[str, Ledger], tuple[FileInfo, ...]]:
+    path: Path,
+    tree: Path,
+    wanted: BaselineSpec,
+    options: Sequence[str],
+    current: Path | None,
+) -> _There:
     shown = printable(wanted.git or "")
     if not path.is_file():
         raise BaselineError(
@@ -217,13 +282,16 @@ def _run_there(
             remedy="name a ref that has the spec, or remove `baseline`",
             location=wanted.location,
         )
+    out = tree.with_name("out")
+    out.mkdir()
     log: IO[str]
     with (out / "log").open("w+") as log:
         subprocess.run(  # noqa: S603 — our own interpreter and arguments
             [
                 sys.executable, "-I", "-m", "model_eval", "run", str(path), "--root", str(tree),
-                "--output", str(out), "--in-process", "--no-baseline", *cache,
+                "--output", str(out), "--in-process", "--no-baseline", *options,
             ],
+            cwd=current,
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -244,15 +312,19 @@ def _run_there(
         ):  # compared with its own recorded outputs, and with nothing else
             continue
         found[one.name] = _opened(out / output.ledger_name(one.name), wanted.location)
-    return found, report.checkpoint.files
+    reused = report.reused.checkpoint if report.reused is not None else None
+    return _There(ledgers=found, files=report.checkpoint.files, reused=reused)
 
 
-def _git(root: Path, *arguments: str, wanted: BaselineSpec) -> str:
+def _git(*arguments: str, wanted: BaselineSpec, index: Path | None = None) -> str:
+    """What git prints; `index` stands in for the repository's own."""
     try:
         done = subprocess.run(  # noqa: S603
-            ["git", "-C", str(root), *arguments],  # noqa: S607
+            ["git", *arguments],  # noqa: S607
+            env=None if index is None else {**os.environ, "GIT_INDEX_FILE": str(index)},
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=_GIT_SECONDS,
             check=False,
         )
@@ -263,10 +335,18 @@ def _git(root: Path, *arguments: str, wanted: BaselineSpec) -> str:
             location=wanted.location,
         ) from error
     if done.returncode:
+        what, remedy = (
+            (
+                "does not find",
+                "fetch it (actions/checkout with `fetch-depth: 0`), or name a checkpoint",
+            )
+            if index is None
+            else ("cannot lay out the files of", _ROOM)
+        )
         raise BaselineError(
-            f"git does not find `{printable(wanted.git or '')}`: "
+            f"git {what} `{printable(wanted.git or '')}`: "
             f"{printable(done.stderr.strip() or 'there is no such ref', 200)}",
-            remedy="fetch it (actions/checkout with `fetch-depth: 0`), or name a checkpoint",
+            remedy=remedy,
             location=wanted.location,
         )
     return done.stdout.strip()

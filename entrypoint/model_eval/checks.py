@@ -45,6 +45,9 @@ NO_WORSE = 1.0
 BATCH_TOLERANCE = 1e-3
 """Relative to 1 + |largest output|: above it the difference is no matter of the last digits."""
 
+CONTROL_FAILED = "no untrained model could be judged"
+"""How the reason begins where a control was skipped because of an error, which may not come again."""
+
 TRIALS = 3
 MOST = 2
 

@@ -312,7 +312,7 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
 def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
     """What was evaluated, and the exit status of this process."""
     from model_eval.progress import show_progress
-    from model_eval.run import BaseBranch, evaluate, save
+    from model_eval.run import BaseBranch, evaluate, keep, save
 
     team = _team(args)
     first = team is None or team.rank.first
@@ -338,6 +338,8 @@ def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
     )
     if args.output is not None:
         save(evaluation, args.output)
+    if args.store is not None:
+        keep(evaluation, stop=stop, say=args.store.say)
     if team is None:
         return evaluation, evaluation.report.exit_code
     faults = evaluation.report.faults

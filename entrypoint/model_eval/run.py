@@ -18,6 +18,7 @@ from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
 from model_eval.errors import (
     DeadlineReached,
+    Interrupted,
     ModelEvalError,
     OutputError,
     SpecError,
@@ -41,7 +42,7 @@ from model_eval.stop import Stop
 from model_eval.stopping import Watch, early_of
 from model_eval.store.place import Store
 from model_eval.store.recall import recalled
-from model_eval.store.reuse import Reuse
+from model_eval.store.reuse import Reuse, begin
 from model_eval.team import Team
 from model_eval.types import (
     MAIN_HELDOUT,
@@ -88,10 +89,15 @@ class BaseBranch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What a run leaves: always a report; the ledgers, by held-out set, where it finished."""
+    """What a run leaves: always a report; the ledgers, by held-out set, where it finished.
+
+    Attributes:
+        keeping: what is left to be done for later runs; see `keep`.
+    """
 
     report: Report
     ledgers: Mapping[str, Ledger]
+    keeping: tuple[Callable[[], None], ...] = ()
 
 
 def evaluate(
@@ -134,6 +140,7 @@ def evaluate(
         started=clock(),
         stop=stop or Stop(),
     )
+    keeping: list[Callable[[], None]] = []
     try:
         draft.stop.heed()
         try:
@@ -150,6 +157,7 @@ def evaluate(
                 shards=shards,
                 team=team,
                 scratch=scratch,
+                keeping=keeping,
             )
         except StoppedError:
             raise
@@ -167,7 +175,26 @@ def evaluate(
             raise
         # Whatever else came of it: a run that was asked to stop is not judged.
         return _refused(draft.report, _stopped(draft, joining=shards is not None, team=team))
-    return found
+    return replace(found, keeping=tuple(keeping))
+
+
+def keep(evaluation: Evaluation, *, stop: Stop, say: Callable[[str], None]) -> None:
+    """Keeps for later runs what this one measured, once its result is saved: it changes nothing there.
+
+    Args:
+        evaluation: the result.
+        stop: what asks to stop.
+        say: is told where nothing is kept because of that.
+    """
+    if not evaluation.keeping:
+        return
+    try:
+        stop.heed()
+        for one in evaluation.keeping:
+            one()
+        stop.end()
+    except Interrupted:
+        say("the measurement is not kept: the run was stopped after it was judged")
 
 
 def _stopped(draft: Draft, *, joining: bool, team: Team | None) -> StoppedError:
@@ -228,7 +255,9 @@ def _evaluate(
     shards: Sequence[Path] | None,
     team: Team | None,
     scratch: Path | None,
+    keeping: list[Callable[[], None]],
 ) -> Evaluation:
+    """The evaluation; `keeping` is given what is to be done for later runs when it is there."""
     spec = load_spec(path, roots=roots)
     if not compare:
         spec = without_baseline(spec)
@@ -250,7 +279,7 @@ def _evaluate(
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
     in_parts = shard is not None or shards is not None or team is not None
-    reuse = Reuse(spec, store) if store is not None and not in_parts else None
+    reuse = begin(spec, store) if store is not None and not in_parts else None
     if store is not None and in_parts:
         store.say(_NOT_KEPT_IN_PARTS)
     found = reuse.find() if reuse is not None else None
@@ -306,13 +335,17 @@ def _evaluate(
         before = len(draft.report.notes)
         measured = session().measure(watch, joined)
         if reuse is not None:
-            reuse.keep(measured, notes=measured.report.notes[before:])
+            notes = measured.report.notes[before:]
+            keeping.append(partial(reuse.keep, measured, notes=notes))
     _look_up(spec, draft)
     baselines, baseline = find_baseline(
         spec,
         measured.ledgers,
-        evaluate=partial(_baseline, reuse, draft, lambda wanted: session().baseline(wanted)),
+        evaluate=partial(
+            _baseline, reuse, draft, keeping, lambda wanted: session().baseline(wanted)
+        ),
         ended=watch is not None and watch.ended,
+        reused=partial(_learn_reused, draft),
         cache=store.arguments if store is not None else ("--no-cache",),
     )
     report = judged(
@@ -388,19 +421,28 @@ def _watch(
 
 
 def _baseline(
-    reuse: Reuse | None, draft: Draft, evaluate: EvaluateCheckpoint, wanted: BaselineSpec
+    reuse: Reuse | None,
+    draft: Draft,
+    keeping: list[Callable[[], None]],
+    evaluate: EvaluateCheckpoint,
+    wanted: BaselineSpec,
 ) -> tuple[Mapping[str, Ledger], CheckpointInfo]:
     """The ledgers of a baseline's checkpoint, from the store or else by running it."""
     if reuse is None:
         return evaluate(wanted)
     found = reuse.find_baseline(wanted)
     if found is not None and (checkpoint := found.measured.report.checkpoint) is not None:
-        before = draft.report.reused or ReusedInfo(checkpoint=None, baseline=None)
-        draft.learn(reused=replace(before, baseline=found.key))
+        _learn_reused(draft, found.key)
         return found.measured.ledgers, checkpoint
     ledgers, checkpoint = evaluate(wanted)
-    reuse.keep_baseline(ledgers, checkpoint, draft.report)
+    keeping.append(partial(reuse.keep_baseline, wanted, ledgers, checkpoint, draft.report))
     return ledgers, checkpoint
+
+
+def _learn_reused(draft: Draft, key: str) -> None:
+    """The baseline's ledgers are of this entry."""
+    before = draft.report.reused or ReusedInfo(checkpoint=None, baseline=None)
+    draft.learn(reused=replace(before, baseline=key))
 
 
 def _timings(draft: Draft, now: float) -> Timings:

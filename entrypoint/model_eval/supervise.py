@@ -64,6 +64,7 @@ def supervise(
         [sys.executable, "-I", "-m", "model_eval", *arguments, "--supervised"],
         environ=child_environ(environ),
         meanwhile=meanwhile,
+        judged=(output / REPORT).exists,
         deadline=deadline,
     )
     remove_scratch(output)
@@ -105,6 +106,7 @@ def relay(
         [sys.executable, "-I", "-m", "model_eval", *arguments, "--supervised"],
         environ=child_environ(environ),
         meanwhile=lambda: None,
+        judged=(output / REPORT).exists,
         deadline=deadline,
     )
     try:
@@ -139,18 +141,20 @@ def _run(
     *,
     environ: Mapping[str, str],
     meanwhile: Callable[[], None],
+    judged: Callable[[], bool],
     deadline: float | None = None,
 ) -> _Ending:
+    """Runs the child; a stop that comes after it has left its report does not count as one."""
     asked: signal.Signals | None = None
-    killed = False
+    late = killed = False
     child: subprocess.Popen[bytes] | None = None
 
     def forward(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
+        nonlocal asked, late
         if child is not None and child.returncode is not None:
             return  # it had come to its end before
         if asked is None:
-            asked = signal.Signals(number)
+            asked, late = signal.Signals(number), judged()
             signal.alarm(_GRACE_SECONDS)
         if child is not None:
             child.send_signal(number)
@@ -180,7 +184,7 @@ def _run(
         # What the user's code left running must not print into the steps that follow.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        return _Ending(status=status, asked=asked, killed=killed)
+        return _Ending(status=status, asked=None if late else asked, killed=killed)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():

@@ -322,6 +322,7 @@ class BaselineInfo:
     Attributes:
         source: as people name it: the path of a checkpoint or ledger, or a git ref.
         kind: `checkpoint`, `ledger` or `git`.
+        commit: what the git ref was when it was evaluated; None for the other kinds.
         files: the checkpoint's or the ledger's.
         refused: why its samples are not those of this run, as a clause; None where they are.
         identical: whether it is the same checkpoint.
@@ -333,6 +334,7 @@ class BaselineInfo:
     refused: str | None
     identical: bool
     flips: Flips | None
+    commit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

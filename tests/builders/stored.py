@@ -21,6 +21,7 @@ class Net(torch.nn.Module):
         super().__init__()
         self.layer = torch.nn.Linear(2, 1)
         self.scale = scale * float((HERE / "scale.dat").read_text())
+        (HERE / "README.md").read_text()
         self.parts = sorted(os.listdir(HERE / "parts"))
         if (HERE / "there.dat").is_file() or self.parts:
             try:
@@ -79,6 +80,8 @@ def make_stored(folder, spec=SPEC, model=MODEL):
     (folder / "train.csv").write_text("name,a,b,label\nt0,9,9,1\nt1,-9,-9,0\n")
     (folder / "golden.csv").write_text("name,a,b,logit\none,1,1,10\ntwo,-1,0,-5\n")
     (folder / "scale.dat").write_text("1.0")
+    (folder / "README.md").write_text("# A model\n")
+    (folder / "CHANGES.md").write_text("# Changes\n")
     (folder / "parts").mkdir(exist_ok=True)
     (folder / "parts" / "names.py").write_text("NAME = 'a'\n")
     return made

@@ -270,6 +270,17 @@ def test_a_signal_that_comes_while_the_child_starts_reaches_it():
         [sys.executable, "-c", "import time; time.sleep(60)"],
         environ={},
         meanwhile=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        judged=lambda: False,
     )
     assert (ending.status, ending.asked, ending.killed) == (-signal.SIGTERM, signal.SIGTERM, False)
     assert signal.getsignal(signal.SIGALRM) is alarm
+
+
+def test_a_stop_after_the_report_is_none():
+    ending = supervise._run(
+        [sys.executable, "-c", "import time; time.sleep(60)"],
+        environ={},
+        meanwhile=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        judged=lambda: True,
+    )
+    assert (ending.status, ending.asked) == (-signal.SIGTERM, None)

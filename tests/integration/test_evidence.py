@@ -53,17 +53,17 @@ def add_column(made, name, value):
     path.write_text("\n".join([f"{head},{name}", *lines]) + "\n")
 
 
-def run(made):
+def run(made, *more_roots):
     done = evaluate(
-        made.spec, roots=[made.folder], progress=lambda _: nullcontext(lambda _: None),
+        made.spec, roots=[made.folder, *more_roots], progress=lambda _: nullcontext(lambda _: None),
         clock=time.monotonic,
     )  # fmt: skip
     assert from_json(to_json(done.report)) == done.report
     return done
 
 
-def judged(made):
-    return run(made).report
+def judged(made, *more_roots):
+    return run(made, *more_roots).report
 
 
 def error(made):
@@ -304,6 +304,103 @@ def test_another_revision_ends_with_the_run_and_its_folder_with_the_next(tmp_pat
         git(made.folder, "commit", "-qam", "now")
         assert made.run(TMPDIR=str(scratch)).returncode == 0
     assert list(scratch.glob("model-eval-baseline-*")) == [in_use]
+
+
+def committed(folder):
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "before")
+    git(folder, "tag", "before")
+    shown = ["git", "-C", folder, "rev-parse", "HEAD"]
+    return subprocess.run(shown, check=True, capture_output=True, text=True).stdout.strip()
+
+
+READING = """
+from pathlib import Path
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+        self.scale = float(Path(NAME).read_text())
+    def forward(self, x):
+        return self.layer(x) * self.scale
+"""
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@pytest.mark.parametrize("folder", ["", "sub", "empty"])
+def test_a_git_ref_is_run_in_the_same_folder_of_its_own_tree(tmp_path, monkeypatch, folder):
+    made = project(tmp_path, "baseline: {git: before}\n", gates=DROP)
+    name = "scale.dat" if folder != "empty" else "../scale.dat"
+    (tmp_path / "model.py").write_text(READING.replace("NAME", repr(name)))
+    for one in (tmp_path, tmp_path / "sub"):
+        one.mkdir(exist_ok=True)
+        (one / "scale.dat").write_text("-1")
+    commit = committed(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for one in (tmp_path, tmp_path / "sub"):
+        (one / "scale.dat").write_text("1")
+    monkeypatch.chdir(tmp_path / folder)
+    report = judged(made)
+    assert report.verdict is Verdict.PASS, report.reason
+    assert report.comparisons[0].difference > 0.9
+    assert report.baseline.commit == commit
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_git_ref_has_all_its_files_and_its_links_and_runs_no_hook(tmp_path):
+    made = project(tmp_path, "baseline: {git: before}\n", gates=DROP)
+    name = str(tmp_path / "nowhere")
+    (tmp_path / "model.py").write_text(
+        READING.replace("NAME", "__file__.replace('model.py', 'scale.dat')")
+    )
+    (tmp_path / "scale.dat").write_text("-1")
+    (tmp_path / ".gitattributes").write_text("*.dat export-ignore\n")
+    (tmp_path / "absolute").symlink_to(name)
+    committed(tmp_path)
+    hook = tmp_path / ".git/hooks/post-index-change"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/hooked\n")
+    hook.chmod(0o755)
+    (tmp_path / "scale.dat").write_text("1")
+    report = judged(made)
+    assert report.verdict is Verdict.PASS, report.reason
+    assert report.comparisons[0].difference > 0.9
+    assert not (tmp_path / "hooked").exists()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_git_ref_may_read_what_this_run_may(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    made = project(folder, "baseline: {git: before}\n", gates=DROP)
+    (tmp_path / "data").mkdir()
+    (folder / "heldout.csv").rename(tmp_path / "data/heldout.csv")
+    spec = made.spec.read_text()
+    made.spec.write_text(spec.replace("path: heldout.csv", f"path: {tmp_path}/data/heldout.csv"))
+    committed(folder)
+    report = judged(made, tmp_path / "data")
+    assert report.verdict is Verdict.PASS, report.reason
+    assert report.baseline.commit is not None
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_git_ref_that_cannot_be_laid_out_is_an_error_that_says_so(tmp_path, monkeypatch):
+    made = project(tmp_path, "baseline: {git: before}\n", gates=DROP)
+    committed(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    said = "the files of `before` cannot be laid out: No such file or directory"
+    assert error(made)[1] == said
+    monkeypatch.undo()
+    objects = [path for path in (tmp_path / ".git/objects").rglob("*") if path.is_file()]
+    name = subprocess.run(
+        ["git", "-C", tmp_path, "rev-parse", "HEAD:heldout.csv"],
+        check=True, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    [blob] = [path for path in objects if path.parent.name + path.name == name]
+    blob.unlink()
+    assert error(made)[1].startswith("git cannot lay out the files of `before`: ")
 
 
 # --- golden cases ---------------------------------------------------------------------------

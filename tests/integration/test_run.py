@@ -251,7 +251,7 @@ def test_a_stop_before_the_run_has_a_report_and_is_no_bug(tmp_path, name, said, 
     done = signalled(project, "cli._evaluate", name, mode)
     assert (done.returncode, done.stderr) == (4, "")
     [fault] = read_report(project.output / REPORT).faults
-    assert fault.message == f"{said} after 0 of 0 samples"
+    assert fault.message == f"{said} before the samples were opened"
 
 
 @pytest.mark.parametrize("mode", ["--supervised", "--in-process"])

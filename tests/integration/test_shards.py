@@ -1,6 +1,7 @@
 """Runs in parts: joined they are the whole run; what is not its parts is refused."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,12 +21,12 @@ from builders.shards import (
     sharded,
 )
 from model_eval.cli import main
-from model_eval.errors import DeadlineReached
 from model_eval.joining import sealed
 from model_eval.ledger import open_ledger
 from model_eval.ledger import save as save_ledger
 from model_eval.output import LEDGER, REPORT, read_report
 from model_eval.parts import Shard
+from model_eval.stop import Stop
 from model_eval.types import BatchSizeFrom, PartInfo, SetInfo, Verdict
 
 OF = 3
@@ -532,14 +533,10 @@ def test_code_that_changes_while_it_runs(tmp_path, process):
 def test_a_merge_that_is_stopped(small, tmp_path, monkeypatch):
     made, folders = small
 
-    def stop(*_):
-        raise DeadlineReached
-
-    monkeypatch.setattr("model_eval.run.join", stop)
-    assert refusal(made.spec, tmp_path / "joined", folders) == (
-        4,
-        "the deadline came while the shards were being joined",
-    )
+    stop = Stop()
+    monkeypatch.setattr("model_eval.run.join", lambda *_: stop.take(signal.SIGALRM, None))
+    [fault] = run(made.spec, tmp_path / "joined", shards=folders, stop=stop).report.faults
+    assert fault.message == "the deadline came while the shards were being joined"
 
 
 def test_a_merge_on_another_machine_says_so(shards, tmp_path):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
@@ -16,14 +17,18 @@ from safetensors.torch import save_file
 
 from builders.projects import Project, make_project
 from builders.stored import MODEL, look_up, make_stored, store_at
-from model_eval.errors import ReportError
+from model_eval.checks import CONTROL_FAILED
+from model_eval.cli import _no_progress
+from model_eval.errors import DeadlineReached, ReportError
 from model_eval.ledger import open_ledger, save
 from model_eval.output import LEDGER, REPORT, read_report
+from model_eval.run import evaluate, keep
 from model_eval.spec import load_spec
+from model_eval.stop import Stop
 from model_eval.store import here
 from model_eval.store.entry import FACTS, GOLDEN, KEY, MANIFEST, read, write
 from model_eval.store.reuse import Reuse, prune
-from model_eval.types import Verdict
+from model_eval.types import ControlInfo, NoiseInfo, Verdict
 
 
 def measured(project, store, *arguments, **environ):
@@ -75,10 +80,8 @@ def test_a_store_inside_of_the_repository_is_no_part_of_its_own_key(project, sto
     assert found.key == entry_of(store).name
 
 
-def test_the_output_of_another_run_is_no_code(project, store):
+def test_the_output_of_another_run_may_be_read_as_any_file(project, store):
     shutil.copytree(project.output, project.folder / "out-of-another")
-    assert look_up(project, store) is not None
-    (project.folder / "out-of-another" / "settings.json").write_text("{}")
     assert look_up(project, store) is None
 
 
@@ -186,22 +189,49 @@ def test_another_file_misses(project, store, change):
 
 
 READ_BY_THE_MODEL = {
-    "a file": (lambda f: edited(f, "scale.dat", "5"), "`scale.dat`"),
-    "a file that is gone": (lambda f: (f / "scale.dat").unlink(), "`scale.dat`"),
-    "a file that was not there": (lambda f: edited(f, "optional.dat", "2"), "`optional.dat`"),
-    "a name in a folder": (lambda f: edited(f, "parts/more.dat"), "`parts`"),
+    "a file": lambda f: edited(f, "scale.dat", "5"),
+    "a file that is gone": lambda f: (f / "scale.dat").unlink(),
+    "a file that was not there": lambda f: edited(f, "optional.dat", "2"),
+    "a file that it asks for only": lambda f: edited(f, "there.dat", "2"),
+    "a name in a folder": lambda f: edited(f, "parts/more.dat"),
 }
 
 
 @pytest.mark.parametrize("change", READ_BY_THE_MODEL)
 def test_what_the_models_code_read_misses(project, store, change):
-    edit, name = READ_BY_THE_MODEL[change]
-    edit(project.folder)
+    READ_BY_THE_MODEL[change](project.folder)
+    assert look_up(project, store) is None
+
+
+def test_a_document_that_the_models_code_read_misses(project, store):
+    edited(project.folder, "README.md")
     said = []
     assert look_up(project, replace(store, say=said.append)) is None
     assert said == [
-        f"the measurement of an earlier run is not used: {name}, which its model read, has changed"
+        "the measurement of an earlier run is not used: `README.md`, which its model read, has changed"
     ]
+
+
+def test_a_file_that_was_read_in_another_copy_misses(kept, project, store):
+    """Its code may name it by its absolute path."""
+    said = []
+    path = kept / "project/scale.dat"
+    try:
+        path.write_text("5")
+        assert look_up(project, replace(store, say=said.append)) is None
+    finally:
+        path.write_text("1.0")
+    [line] = said
+    assert line.endswith(
+        f"is not used: `{path}`, which its model read in another copy of the repository, has changed"
+    )
+    assert look_up(project, store) is not None
+
+
+def test_another_current_folder_misses(project, store, monkeypatch):
+    assert look_up(project, store) is not None
+    monkeypatch.chdir(project.folder / "parts")
+    assert look_up(project, store) is None
 
 
 JUDGING = {
@@ -225,7 +255,7 @@ def test_what_only_judges_hits(project, store, change):
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "picture.png", ".git/config", "__pycache__/x.pyc", "out/report.json"]
+    "name", ["CHANGES.md", ".git/config", "__pycache__/x.pyc", "out/report.json"]
 )
 def test_what_is_no_code_hits(project, store, name):
     edited(project.folder, name)
@@ -377,6 +407,59 @@ def test_a_ledger_of_something_else_misses(project, store, digest, why):
     assert is_refused(project, store) == why
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda one: {"part": {"index": 1}}, "its ledger of `heldout` is of a part of a run"),
+        (
+            lambda one: {"columns": {n: c for n, c in one.columns.items() if n != "slice:group"}},
+            "its ledger of `heldout` lacks a column that the spec asks for",
+        ),
+    ],
+)
+def test_a_ledger_that_is_no_whole_one_misses(project, store, change, why):
+    path = entry_of(store) / LEDGER
+    ledger = open_ledger(path)
+    save(replace(ledger, **change(ledger)), path)
+    resealed(entry_of(store))
+    assert is_refused(project, store) == why
+
+
+def test_files_that_are_not_those_of_the_key_miss(project, store):
+    path = entry_of(store) / MANIFEST
+    manifest = json.loads(path.read_text())
+    shutil.copy(entry_of(store) / LEDGER, entry_of(store) / "ledger-more.parquet")
+    manifest["files"]["ledger-more.parquet"] = manifest["files"][LEDGER]
+    path.write_text(json.dumps(manifest))
+    assert is_refused(project, store) == "it is damaged: its files are not those of its key"
+
+
+def test_a_key_of_something_else_misses(project, store):
+    path = entry_of(store) / KEY
+    path.write_bytes(path.read_bytes().replace(b'"kind"', b'"KIND"'))
+    resealed(entry_of(store))
+    assert is_refused(project, store) == "it is damaged: its key is of something else"
+
+
+def test_facts_of_other_training_files_miss(project, store):
+    path = entry_of(store) / FACTS
+    facts = json.loads(path.read_text())
+    facts["heldout"]["disjoint_from"][0]["sha256"] = "0" * 64
+    path.write_text(json.dumps(facts))
+    resealed(entry_of(store))
+    said = "its held-out set `heldout` was compared with other training files"
+    assert is_refused(project, store) == said
+
+
+@pytest.mark.parametrize("root", [1, -1])
+def test_a_root_that_is_not_there_misses(project, store, root):
+    path = entry_of(store) / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["opened"][0]["root"] = root
+    path.write_text(json.dumps(manifest))
+    assert is_refused(project, store) == "it is of another number of roots"
+
+
 def test_facts_of_another_checkpoint_miss(project, store):
     path = entry_of(store) / FACTS
     facts = json.loads(path.read_text())
@@ -426,6 +509,23 @@ def test_two_writers_leave_one_whole_entry(project, store, tmp_path):
     assert read(key, other) is not None
 
 
+@pytest.mark.parametrize("what", ["file", "link to nothing", "link to a folder"])
+def test_what_is_no_entry_is_replaced(project, store, tmp_path, what):
+    reuse = Reuse(load_spec(project.spec, roots=[project.folder]), store)
+    found = reuse.find()
+    key = reuse._keys["the measurement"]
+    other = tmp_path / "other"
+    (other / "folder").mkdir(parents=True)
+    if what == "file":
+        (other / key.name).touch()
+    else:
+        (other / key.name).symlink_to("nowhere" if what == "link to nothing" else "folder")
+    write(found.measured, key, (), other)
+    assert sorted(path.name for path in other.iterdir()) == sorted([key.name, "folder"])
+    assert not (other / key.name).is_symlink()
+    assert read(key, other) is not None
+
+
 def test_a_full_disk_leaves_nothing_and_warns(project, store, tmp_path, monkeypatch):
     found = look_up(project, store)
 
@@ -434,15 +534,94 @@ def test_a_full_disk_leaves_nothing_and_warns(project, store, tmp_path, monkeypa
 
     said = []
     empty = store_at(tmp_path / "empty", said=said)
-    reuse = Reuse(load_spec(project.spec, roots=[project.folder]), empty)
-    assert reuse.find() is None
-    reuse._opened._loaded = False  # as in a process that has loaded nothing yet
+    reuse = unloaded(project, empty)
     monkeypatch.setattr("model_eval.ledger.save", full)
     reuse.keep(found.measured, notes=())
     assert said == [
         "the measurement is not kept: the store cannot be written: No space left on device"
     ]
     assert list(empty.entries.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        (
+            {"noise": NoiseInfo(samples=32, skipped=("batches of 8: no memory",))},
+            "its noise was not measured in all ways: batches of 8: no memory",
+        ),
+        (
+            {"control": ControlInfo(n=0, of=40, trials=(), worse=None, skipped=f"{CONTROL_FAILED}: no memory")},
+            "its control failed: no untrained model could be judged: no memory",
+        ),
+        ({"control": ControlInfo(n=0, of=40, trials=(), worse=None, skipped="3 samples are too few")}, None),
+    ],
+)  # fmt: skip
+def test_a_check_that_failed_is_made_again(project, store, tmp_path, facts, why):
+    found = look_up(project, store)
+    said = []
+    reuse = unloaded(project, store_at(tmp_path / "empty", output=project.output, said=said))
+    report = replace(found.measured.report, **facts)
+    reuse.keep(replace(found.measured, report=report), notes=())
+    assert said == ([f"the measurement is not kept: {why}"] if why else [])
+    assert (tmp_path / "empty").exists() is (why is None)
+
+
+def unloaded(project, store):
+    """The store as a process sees it that has loaded nothing yet, after it has found nothing."""
+    reuse = Reuse(load_spec(project.spec, roots=[project.folder]), store)
+    assert reuse.find() is None
+    reuse._opened._loaded = False
+    return reuse
+
+
+def test_what_nobody_has_thought_of_is_not_kept_and_fails_no_run(
+    project, store, tmp_path, monkeypatch
+):
+    found = look_up(project, store)
+    said = []
+    reuse = unloaded(project, store_at(tmp_path / "empty", output=project.output, said=said))
+
+    def odd(*_):
+        raise UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr("model_eval.ledger.save", odd)
+    reuse.keep(found.measured, notes=())
+    monkeypatch.setattr("model_eval.store.entry.read", odd)
+    assert reuse.find() is None
+    reason = "UnicodeEncodeError: 'utf-8' codec can't encode character '\\x78' in position 0: surrogates not allowed"
+    assert said == [
+        f"the measurement is not kept: {reason}",
+        f"the measurement of an earlier run is not used: {reason}",
+    ]
+
+
+def test_a_shard_whose_name_is_no_text_is_for_the_loader_to_say(project, store):
+    (project.folder / "model.json").write_text('{"weight_map": {"a": "\\ud800.safetensors"}}')
+    rewritten(project, "path: model.safetensors", "path: model.json")
+    done = measured(project, store.folder)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "nothing is reused: UnicodeEncodeError: " in done.stderr
+    assert "bug" not in done.stderr
+
+
+def test_a_run_that_is_stopped_while_it_is_kept_has_its_report(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "model_eval.store.entry.write", lambda *_: (_ for _ in ()).throw(DeadlineReached)
+    )
+    said = []
+    monkeypatch.setattr("model_eval.store.opened.Opened.dependencies", lambda *_, **__: ())
+    evaluation = evaluate(
+        project.spec,
+        roots=[project.folder],
+        progress=_no_progress,
+        clock=time.monotonic,
+        store=store_at(tmp_path / "empty", output=project.output, said=said),
+    )
+    assert evaluation.report.verdict is Verdict.PASS
+    assert said == []
+    keep(evaluation, stop=Stop(), say=said.append)
+    assert said == ["the measurement is not kept: the run was stopped after it was judged"]
 
 
 def test_what_is_not_used_for_long_is_removed(tmp_path):
@@ -537,6 +716,16 @@ def test_a_file_that_the_model_writes_and_reads_is_not_kept(tmp_path):
     assert "the measurement is not kept: `seen.dat` changed while the model ran" in done.stderr
 
 
+def test_a_root_may_be_a_single_file(tmp_path):
+    project = make_stored(tmp_path / "project")
+    (project.folder / "heldout.csv").rename(tmp_path / "heldout.csv")
+    rewritten(project, "path: heldout.csv", f"path: {tmp_path}/heldout.csv")
+    for _ in range(2):
+        done = measured(project, tmp_path / "store", "--allow-path", str(tmp_path / "heldout.csv"))
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert read_report(project.output / REPORT).reused is not None
+
+
 def test_a_run_that_fails_to_measure_is_not_kept(tmp_path):
     model = MODEL.replace("return self.layer(x)", "raise ValueError('no'); return self.layer(x)")
     project = make_stored(tmp_path / "project", model=model)
@@ -556,12 +745,11 @@ def test_a_baselines_ledger_is_computed_once(project, store):
     done = measured(project, store.folder)
     assert done.returncode == 0, done.stdout + done.stderr
     first = read_report(project.output / REPORT)
-    assert first.reused is not None
-    assert first.reused.baseline is None
+    assert first.reused is None  # the factory may read the baseline's file, too
     done = measured(project, store.folder)
     second = read_report(project.output / REPORT)
     assert second.reused.baseline is not None
-    assert second.reused.checkpoint == first.reused.checkpoint
+    assert second.reused.checkpoint is not None
     assert without(second) == without(first)
 
     # Other weights to be judged: the baseline is still there.
@@ -574,6 +762,26 @@ def test_a_baselines_ledger_is_computed_once(project, store):
     third = read_report(project.output / REPORT)
     assert third.reused.checkpoint is None
     assert third.reused.baseline == second.reused.baseline
+
+
+def test_a_baseline_is_not_measured_again_because_we_have_read_the_main_checkpoint(project, store):
+    # What the meta device cannot build is loaded from the mapped file, by its name.
+    line = "        self.drawn = float(self.layer.weight.detach().sum())\n"
+    place = "        self.scale = scale"
+    (project.folder / "model.py").write_text(MODEL.replace(place, line + place, 1))
+    rewritten(project, "path: model.safetensors", "path: model.pt")
+    rewritten(project, "golden:", "baseline: {checkpoint: before.safetensors}\ngolden:")
+    rewritten(project, "tolerance: 0.001", "tolerance: 10")
+    (project.folder / "model.safetensors").rename(project.folder / "before.safetensors")
+    for weight in (5.0, 4.5):
+        weights = {"layer.weight": torch.tensor([[5.0, weight]]), "layer.bias": torch.zeros(1)}
+        torch.save(weights, project.folder / "model.pt")
+        done = measured(project, store.folder)
+        assert "not kept" not in done.stderr
+        assert "not used" not in done.stderr
+    report = read_report(project.output / REPORT)
+    assert report.reused.checkpoint is None
+    assert report.reused.baseline is not None
 
 
 def test_a_baseline_that_is_not_finite_is_kept_as_it_is(project, store):
@@ -590,6 +798,35 @@ def test_a_baseline_that_is_not_finite_is_kept_as_it_is(project, store):
     second = read_report(project.output / REPORT)
     assert second.reused.baseline is not None
     assert without(second) == without(first)
+
+
+def test_a_baseline_whose_factory_reads_the_main_checkpoint_is_not_stale(project, store):
+    """Its key is of its own checkpoint, so that reading another file is a dependency of it."""
+    model = MODEL + (
+        "\n\ndef scaled():\n"
+        "    return Net(1.0 + float((HERE / 'model.safetensors').stat().st_size > 0)"
+        " * len((HERE / 'model.safetensors').read_bytes()))\n"
+    )
+    (project.folder / "model.py").write_text(model)
+    shutil.copy(project.folder / "model.safetensors", project.folder / "before.safetensors")
+    rewritten(project, "tolerance: 0.001", "tolerance: 1000000")
+    rewritten(
+        project,
+        "golden:",
+        'baseline: {checkpoint: before.safetensors, factory: "model.py:scaled"}\ngolden:',
+    )
+    for _ in range(2):
+        done = measured(project, store.folder)
+        assert "not kept" not in done.stderr
+    again = read_report(project.output / REPORT)
+    assert again.reused.baseline is not None
+    save_file(
+        {"layer.weight": torch.tensor([[5.0, 4.5]]), "layer.bias": torch.zeros(1)},
+        project.folder / "model.safetensors",
+    )
+    done = measured(project, store.folder)
+    assert "the baseline of an earlier run is not used: `model.safetensors`, which" in done.stderr
+    assert read_report(project.output / REPORT).reused is None
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -612,4 +849,13 @@ def test_another_revisions_ledger_is_computed_once(project, store):
     assert report.baseline.refused is None
     # The tree of that revision has the same key in another folder: nothing was measured at all.
     assert [path.name for path in store.entries.iterdir()] == [before]
-    assert report.reused.checkpoint == before
+    assert report.reused.checkpoint == report.reused.baseline == before
+
+    # What is measured beside it is kept: to read what that process left is no dependency.
+    (project.folder / "model.py").write_text(MODEL + "# changed\n")
+    for _ in range(2):
+        done = measured(project, store.folder)
+        assert "not kept" not in done.stderr
+    report = read_report(project.output / REPORT)
+    assert report.reused.checkpoint not in {None, before}
+    assert report.reused.baseline == before

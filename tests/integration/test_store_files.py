@@ -4,8 +4,11 @@ import ctypes
 import importlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from builders.heldout import a_spec, an_input, opened
 from builders.reports import HERE
 from model_eval.cli import _store, parser
 from model_eval.errors import UsageError
+from model_eval.spec.digest import sha256_of
 from model_eval.spec.eval_spec import CheckpointSpec, PathRef
 from model_eval.store.code import CodeFiles
 from model_eval.store.named import Digests, checkpoint_digest, set_digests
@@ -89,32 +93,136 @@ def test_an_index_that_is_none_is_for_the_loader_to_say(tmp_path):
         checkpoint_digest(checkpoint(tmp_path / "model.json"), Digests())
 
 
+@pytest.mark.parametrize(
+    "shard", ["../other/x.safetensors", "/dev/zero", "..", ".", "", "x\0y.safetensors", 3, None]
+)
+def test_a_shard_that_is_not_beside_the_index_is_for_the_loader_to_say(tmp_path, shard):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(UnprovedError, match="is no index of shards"):
+        checkpoint_digest(checkpoint(index), Digests())
+
+
+def test_a_link_to_nothing_in_a_folder_of_images_is_for_the_reader_to_say(tmp_path):
+    (tmp_path / "images/a").mkdir(parents=True)
+    (tmp_path / "images/a/1.png").symlink_to("gone.png")
+    pixels = {"args": (an_input("image"),), "targets": ("label",)}
+    with pytest.raises(UnprovedError, match=r"1\.png` is a symlink to `gone\.png`, which does not"):
+        set_digests(a_spec(tmp_path / "images", **pixels), Digests())
+
+
 # --- the code --------------------------------------------------------------------------------
 
 
-def code_of(*roots, leave_out=(), output=None):
+def code_of(*roots, leave_out=(), output=None, **more):
     out = frozenset(os.path.realpath(path) for path in leave_out)
-    return CodeFiles(roots, leave_out=out, output=output, digests=Digests())
+    return CodeFiles(roots, leave_out=out, output=output, digests=Digests(), **more)
 
 
 @pytest.mark.parametrize(
-    ("name", "counts"),
+    "name",
     [
-        ("net.py", True), ("sub/net.py", True), ("ops.so", True), ("conf.yaml", True), ("back.ONNX", True),
-        ("README.md", False), ("image.png", False), (".hidden/net.py", False),
-        ("__pycache__/net.pyc", False), ("venv/net.py", False), ("out/report.json", False),
-        ("out/ledger-more.parquet", False), ("out/other.json", True), ("left/net.py", False),
+        "net.py", "sub/net.py", "ops.so", "conf.yaml", "back.ONNX", "image.png", "table.csv", "calib.pt",
+        "t.dat", "s.sqlite-wal", "no_suffix", ".hidden/net.py", ".cache/hub/m.safetensors", "venv/net.py",
+        "out/other.json", "out/sub/report.json", "other/report.json", "other/ledger.parquet",
+        "set/.hidden.bin", "set/.hidden/1.png",
     ],
 )  # fmt: skip
-def test_which_files_are_code(tmp_path, name, counts):
-    (tmp_path / "venv").mkdir()
-    (tmp_path / "venv/pyvenv.cfg").touch()
-    (tmp_path / "left").mkdir()
-    code = code_of(tmp_path, leave_out=[tmp_path / "left"], output=tmp_path / "out")
-    before = code.digest()
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / name).write_text("1")
-    assert (code.digest() != before) is counts
+def test_all_files_count_with_their_content(tmp_path, name):
+    tree = tree_of(tmp_path, name)
+    before = tree.digest()
+    (tmp_path / name).write_text("2")
+    assert tree.digest() != before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md", "docs/index.rst", ".git/index", "sub/.git/index", "__pycache__/net.pyc", "out/report.json",
+        "out/summary.md", "out/ledger.parquet", "out/ledger-more.parquet", "out/.report.json.part", "set/1.png",
+        "left.csv", "store/1/key.json",
+    ],
+)  # fmt: skip
+def test_what_has_a_digest_of_its_own_or_is_no_code_does_not_count(tmp_path, name):
+    tree = tree_of(tmp_path, name)
+    before = tree.digest()
+    (tmp_path / name).write_text("2")
+    assert tree.digest() == before
+
+
+def tree_of(folder, name):
+    for one in (name, "left.csv", "set/0.png"):
+        (folder / one).parent.mkdir(parents=True, exist_ok=True)
+        (folder / one).write_text("1")
+    return code_of(
+        folder,
+        leave_out=[folder / "left.csv", folder / "set"],
+        ours=frozenset({str(folder / "store")}),
+        output=folder / "out",
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["table.npy", "README.md", "sub/README.md", "empty/", ".env", "set/link.png"]
+)
+def test_that_something_is_there_counts(tmp_path, name):
+    tree = tree_of(tmp_path, "net.py")
+    before = tree.digest()
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    if name.endswith("/"):
+        path.mkdir()
+    elif "link" in name:
+        path.symlink_to("0.png")
+    else:
+        path.touch()
+    assert tree.digest() != before
+
+
+@pytest.mark.parametrize("name", ["out/report.json", "store/1/key.json"])
+def test_the_folders_that_a_run_makes_do_not_count(tmp_path, name):
+    tree = tree_of(tmp_path, "net.py")
+    before = tree.digest()
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).touch()
+    assert tree.digest() == before
+
+
+def test_where_a_link_leads_counts_and_not_where_the_root_is(tmp_path):
+    digests = []
+    for root, link in (("one", "v1"), ("two", "v1"), ("one", "v2"), ("one", str(tmp_path / "v1"))):
+        for version in ("v1", "v2"):
+            (tmp_path / root / version).mkdir(parents=True, exist_ok=True)
+        for name, target in (("latest", link), ("absolute", tmp_path / root / "v1")):
+            (tmp_path / root / name).unlink(missing_ok=True)
+            (tmp_path / root / name).symlink_to(target)
+        digests.append(code_of(tmp_path / root).digest())
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_a_root_may_be_one_file(tmp_path):
+    (tmp_path / "data.csv").write_text("1")
+    before = code_of(tmp_path / "data.csv").digest()
+    assert code_of(tmp_path / "data.csv").digest() == before
+    (tmp_path / "data.csv").write_text("2")
+    assert code_of(tmp_path / "data.csv").digest() != before
+
+
+def test_names_that_hold_separators_do_not_give_the_bytes_of_others(tmp_path):
+    for root, name in (("one", "a\nb"), ("two", "a")):
+        (tmp_path / root).mkdir()
+        (tmp_path / root / name).touch()
+    (tmp_path / "two/b").touch()
+    assert code_of(tmp_path / "one").digest() != code_of(tmp_path / "two").digest()
+
+
+def test_the_limit_is_for_what_the_spec_does_not_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("model_eval.store.code.MAX_BYTES", 3)
+    (tmp_path / "base.pt").write_text("12345")
+    code_of(tmp_path, named=frozenset({str(tmp_path / "base.pt")})).digest()
+    with pytest.raises(UnprovedError, match="hold more than"):
+        code_of(tmp_path).digest()
 
 
 def test_code_is_its_place_and_content_and_not_where_the_root_is(tmp_path):
@@ -154,11 +262,10 @@ def heard(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     (root / "known.dat").write_text("1")
-    code = code_of(root)
-    code.digest()
-    listening = Opened([root], code)
+    listening = Opened([root], code_of(root))
     listening._loaded = False  # of this process's own modules none is the model's
     listening.start()
+    listening._folders.clear()  # where the tests' own modules are
     yield root, listening
     listening._paused = True
 
@@ -181,7 +288,9 @@ def test_a_file_that_is_missing_is_a_dependency(heard):
     root, listening = heard
     with pytest.raises(FileNotFoundError):
         (root / "missing.dat").read_text()
-    assert found(listening) == (Dependency(root=0, path="missing.dat", folder=False, sha256=None),)
+    at = str(root / "missing.dat")
+    missing = Dependency(root=0, path="missing.dat", at=at, folder=False, sha256=None)
+    assert found(listening) == (missing,)
 
 
 def test_a_thread_is_heard(heard):
@@ -201,15 +310,90 @@ def test_a_link_counts_with_its_own_name(heard, tmp_path):
     assert [one.path for one in found(listening)] == ["near.dat"]
 
 
-def test_what_is_outside_counts_where_it_was_there_before(heard, tmp_path):
+def test_what_is_outside_counts_wherever_it_is_from(heard, tmp_path):
     _, listening = heard
-    (tmp_path / "own.tmp").write_text("of this run")
-    (tmp_path / "own.tmp").read_text()
-    (tmp_path / "old.dat").write_text("of another")
-    os.utime(tmp_path / "old.dat", (1, 1))
-    (tmp_path / "old.dat").read_text()
+    old, new, later = (tmp_path / name for name in ("old.dat", "new.dat", "later.dat"))
+    old.write_text("of another")
+    later.touch()
+    os.utime(later, (4e9, 4e9))
+    new.write_text("of this run, which leaves it")
+    for path in (old, new, later):
+        path.read_text()
+    assert [(one.root, one.path) for one in found(listening)] == [
+        (None, str(path)) for path in (old, new, later)
+    ]
+
+
+def test_what_this_run_makes_and_removes_is_its_own(heard):
+    _, listening = heard
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "own.tmp").write_text("1")
+        (Path(folder) / "own.tmp").read_text()
+        (Path(folder) / "below").mkdir()
+        assert sorted(os.listdir(folder)) == ["below", "own.tmp"]
+    with tempfile.NamedTemporaryFile("w+") as file:
+        Path(file.name).read_text()
+    assert found(listening) == ()
+
+
+def test_what_is_missing_outside_is_a_dependency(heard, tmp_path):
+    _, listening = heard
+    with pytest.raises(FileNotFoundError):
+        (tmp_path / "missing.dat").read_text()
     [one] = found(listening)
-    assert (one.root, one.path) == (None, str(tmp_path / "old.dat"))
+    assert (one.root, one.path, one.sha256) == (None, str(tmp_path / "missing.dat"), None)
+
+
+def test_a_listing_outside_is_a_dependency(heard, tmp_path):
+    _, listening = heard
+    (tmp_path / "v").mkdir()
+    for list_it in (list(os.scandir(tmp_path / "v")), os.listdir(tmp_path / "v")):
+        assert list_it == []
+    [one] = found(listening)
+    assert (one.root, one.path, one.folder) == (None, str(tmp_path / "v"), True)
+    (tmp_path / "v/.hidden").touch()
+    with pytest.raises(UnprovedError, match=r"the folder `.*v` changed while the model ran"):
+        found(listening)
+
+
+def test_a_folder_that_is_listed_by_its_number_is_a_dependency(heard, tmp_path):
+    _, listening = heard
+    number = os.open(tmp_path, os.O_RDONLY)
+    os.listdir(number)
+    os.close(number)
+    assert [one.path for one in found(listening)] == [str(tmp_path)]
+
+
+def test_a_file_below_a_folder_that_has_a_number_only_is_refused(heard, tmp_path):
+    root, listening = heard
+    number = os.open(root, os.O_RDONLY)
+    os.close(os.open("known.dat", os.O_RDONLY, dir_fd=number))
+    os.close(number)
+    with pytest.raises(
+        UnprovedError, match=r"which file `known\.dat` is, that the model's code opens"
+    ):
+        found(listening)
+
+
+def test_what_can_be_read_once_is_refused(heard):
+    root, listening = heard
+    Path("/dev/null").read_text()
+    assert found(listening) == ()
+    os.mkfifo(root / "pipe")
+    os.close(os.open(root / "pipe", os.O_RDONLY | os.O_NONBLOCK))
+    with pytest.raises(UnprovedError, match=r"which file `.*pipe` is"):
+        found(listening)
+
+
+def test_a_folder_where_modules_are_looked_for_is_a_dependency(tmp_path, monkeypatch):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "libs").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "libs")
+    listening = Opened([tmp_path / "root"], code_of(tmp_path / "root"))
+    listening._loaded = False
+    listening.start()
+    listening._paused = True
+    assert str(tmp_path / "libs") in [one.path for one in found(listening)]
 
 
 def test_what_is_written_or_left_out_is_no_dependency(heard):
@@ -225,6 +409,44 @@ def test_a_file_that_changes_is_refused(heard):
     (root / "known.dat").write_text("22")
     with pytest.raises(UnprovedError, match=r"`known\.dat` changed while the model ran"):
         found(listening)
+
+
+def test_our_own_reading_is_none_of_the_models(heard, tmp_path):
+    root, listening = heard
+    for path in (root / "named.csv", tmp_path / "ledger.parquet"):
+        path.write_text("1")
+        sha256_of(path)
+        assert found(listening) == ()
+    (root / "named.csv").read_text()
+    code = compile(
+        f"sha256_of(Path({str(tmp_path / 'ledger.parquet')!r}))", str(root / "x.py"), "eval"
+    )
+    eval(code, {"sha256_of": sha256_of, "Path": Path})  # a line of the model's that uses our code
+    assert [Path(one.path).name for one in found(listening)] == ["named.csv", "ledger.parquet"]
+
+
+def test_too_much_that_is_opened_is_refused(heard, monkeypatch):
+    root, listening = heard
+    (root / "known.dat").read_text()
+    monkeypatch.setattr("model_eval.store.opened.MAX_BYTES", 0)
+    with pytest.raises(UnprovedError, match="the model's code opens files of more than 0 GiB"):
+        found(listening)
+
+
+def test_a_name_that_is_not_utf_8_is_refused(heard):
+    root, listening = heard
+    path = os.fsencode(root) + b"/caf\xe9.dat"
+    os.close(os.open(path, os.O_CREAT | os.O_RDONLY))
+    os.close(os.open(path, os.O_RDONLY))
+    with pytest.raises(UnprovedError, match=r"the name of `caf.*\.dat` is not UTF-8"):
+        found(listening)
+
+
+def test_the_number_of_an_open_file_is_that_file(heard):
+    root, listening = heard
+    with (root / "known.dat").open() as file, open(f"/dev/fd/{file.fileno()}"):
+        pass
+    assert [one.path for one in found(listening)] == ["known.dat"]
 
 
 def test_a_library_is_heard(heard):
@@ -258,6 +480,11 @@ def run():
     subprocess.run([sys.executable, "-c", ""])
 def fork():
     multiprocessing.get_context("fork").Process(target=work).start()
+def posix_spawn():
+    os.posix_spawn(sys.executable, [sys.executable, "-c", ""], {})
+def joblib():
+    from joblib import Parallel, delayed
+    Parallel(n_jobs=2)(delayed(abs)(i) for i in range(2))
 def spawn():
     multiprocessing.get_context("spawn").Process(target=work).start()
 def nothing():
@@ -267,7 +494,15 @@ def nothing():
 
 @pytest.mark.parametrize(
     ("way", "ends"),
-    [("system", True), ("run", True), ("fork", True), ("spawn", True), ("nothing", False)],
+    [
+        ("system", True),
+        ("run", True),
+        ("fork", True),
+        ("spawn", True),
+        ("posix_spawn", True),
+        ("joblib", True),
+        ("nothing", False),
+    ],
 )
 def test_a_process_of_the_models_is_noticed(tmp_path, way, ends):
     (tmp_path / "startsit.py").write_text(CODE_OF_A_MODEL)
@@ -305,6 +540,18 @@ def test_a_process_of_our_own_is_none_of_the_models(heard, monkeypatch):
     monkeypatch.chdir(root)  # where `<frozen os>` would be a file of the root's
     importlib.reload(importlib.import_module("platform")).processor()
     subprocess.run(["true"], check=True)
+    assert [one for one in found(listening) if one.root is not None] == []
+
+
+def test_a_process_that_is_there_at_the_end_is_noticed_however_it_was_started(heard):
+    _, listening = heard
+    with listening.paused():  # as of native code
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with pytest.raises(UnprovedError, match="the model's code starts a process"):
+            found(listening)
+    finally:
+        child.communicate()
     assert found(listening) == ()
 
 
@@ -315,6 +562,32 @@ def test_code_that_was_loaded_before_is_not_trusted_to_be_the_files(tmp_path, mo
     listening = Opened([tmp_path], code_of(tmp_path))
     with pytest.raises(UnprovedError, match="was loaded before this run began"):
         found(listening)
+
+
+# --- the action ---
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_the_action_sees_an_entry_that_is_replaced_under_its_name(tmp_path):
+    script = Path(__file__).parents[2] / "entrypoint/host/sandbox.sh"
+    [function] = re.findall(r"^kept\(\) \{.*?^\}", script.read_text(), re.MULTILINE | re.DOTALL)
+
+    def kept():
+        command = ["bash", "-euo", "pipefail", "-c", f"{function}\nkept"]
+        environ = {"PATH": os.environ["PATH"], "MODEL_EVAL_STORE": str(tmp_path)}
+        return subprocess.run(
+            command, env=environ, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert kept() == ""
+    for name in ("one", ".part-two"):
+        (tmp_path / "measured-v1" / name).mkdir(parents=True)
+        (tmp_path / "measured-v1" / name / "manifest.json").write_text("1")
+    before = kept()
+    assert before.endswith("  ./measured-v1/one/manifest.json\n")
+    assert before.count("\n") == 1
+    (tmp_path / "measured-v1/one/manifest.json").write_text("2")
+    assert kept() != before
 
 
 # --- the command line ------------------------------------------------------------------------

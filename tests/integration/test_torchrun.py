@@ -14,9 +14,9 @@ import pytest
 
 from builders.projects import MODEL, SPEC, make_project
 from builders.shards import assert_same_ledgers, assert_same_report, evidence, run
-from model_eval.errors import DeadlineReached
 from model_eval.output import LEDGER, REPORT, read_report
 from model_eval.rank import Rank
+from model_eval.stop import Stop
 from model_eval.team import Team
 from model_eval.types import Verdict
 
@@ -259,9 +259,9 @@ def Data():
 class Alone(Team):
     """The first process, and what happens when it is to get the ledgers of the others."""
 
-    def __init__(self, error):
+    def __init__(self, raises):
         super().__init__(Rank(index=0, of=2, local=0, kept=True), lambda: None)
-        self.error = error
+        self.raises = raises
 
     def begin(self):
         pass
@@ -270,15 +270,16 @@ class Alone(Team):
         return progress
 
     def gather(self, own, scratch):
-        raise self.error
+        self.raises()
 
 
-FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def full():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_no_room_for_the_ledgers_of_the_others(tmp_path):
     made = make_project(tmp_path)
-    report = run(made.spec, made.output, team=Alone(FULL), scratch=made.output).report
+    report = run(made.spec, made.output, team=Alone(full), scratch=made.output).report
     assert (report.verdict, report.exit_code) == (Verdict.ERROR, 4)
     assert report.faults[0].message == (
         f"the ledgers of the processes cannot be kept in `{made.output}`: No space left on device"
@@ -288,7 +289,9 @@ def test_no_room_for_the_ledgers_of_the_others(tmp_path):
 
 def test_samples_that_are_counted_are_those_of_this_process(tmp_path):
     made = make_project(tmp_path)
-    report = run(made.spec, made.output, team=Alone(DeadlineReached())).report
+    stop = Stop()
+    team = Alone(lambda: stop.take(signal.SIGALRM, None))
+    report = run(made.spec, made.output, team=team, stop=stop).report
     assert report.exit_code == 4
     assert report.faults[0].message == "the deadline came after 16 of 16 samples of rank 0 of 2"
 

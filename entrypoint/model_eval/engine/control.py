@@ -7,7 +7,7 @@ from math import isfinite
 import numpy as np
 import numpy.typing as npt
 
-from model_eval.checks import TRIALS, is_worse, most_are_worse
+from model_eval.checks import CONTROL_FAILED, TRIALS, is_worse, most_are_worse
 from model_eval.engine.predict import Predict
 from model_eval.engine.rescore import ledger_of, outputs_of, rows_of
 from model_eval.engine.sample import Sample
@@ -92,7 +92,7 @@ def run_control(
             if len(trials) > 1 and most_are_worse(tuple(trials)) is not None:
                 break
     except ModelEvalError as error:
-        return skipped(f"no untrained model could be judged: {error.message}")
+        return skipped(f"{CONTROL_FAILED}: {error.message}")
     worse = most_are_worse(tuple(trials))
     return ControlInfo(
         n=n,

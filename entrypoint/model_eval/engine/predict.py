@@ -18,7 +18,7 @@ from model_eval.errors import (
     UserCodeError,
 )
 from model_eval.usercode import describe
-from model_eval.wording import kind_of, printable
+from model_eval.wording import count, kind_of, printable
 
 Predict = Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Tensor]
 """Positional and keyword inputs (CPU, batch first) → outputs (on the device, batch first)."""
@@ -207,7 +207,10 @@ def _explain(
     tensors = (*args, *kwargs.values())
     rows = len(tensors[0]) if tensors and tensors[0].ndim else 0
     if is_out_of_memory(error):
-        return OutOfMemoryError(f"a batch of {rows} samples does not fit in memory")
+        return OutOfMemoryError(
+            f"a batch of {count(rows, 'sample')} does not fit in memory",
+            remedy="use a machine with more memory" if rows == 1 else None,
+        )
     floating = {t.dtype for t in tensors if t.is_floating_point()}
     if expected is not None and floating - {expected} and isinstance(error, RuntimeError):
         names = ", ".join(sorted(_name(dtype) for dtype in floating))

@@ -64,6 +64,8 @@ def baseline(report: Report) -> str:
         return ""
     rows = [_compared(one) for one in report.comparisons[:_MOST_ROWS]]
     about = f"Against {known.kind} {code(known.source)}"
+    if known.commit is not None:
+        about += f", which is {code(known.commit[:12])}"
     if known.refused is not None:
         about = f"Nothing was compared with {code(known.source)}: {code(known.refused, limit=300)}"
     elif known.identical:

@@ -33,6 +33,9 @@ from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, Completion, HeldOutIn
 MANIFEST, KEY, FACTS, GOLDEN = "manifest.json", "key.json", "measured.json", "golden.parquet"
 MAX_MANIFEST = 64 << 20
 _ATTEMPTS = 8
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+"""By an older entry; by a file or a link, which is none."""
+
 _NOT_JUDGED = EvaluationError(
     "these are the facts of a measurement that is kept for later runs, and no verdict",
     remedy="run `model-eval run` with the same --cache",
@@ -144,6 +147,10 @@ def _require_set(
         raise UnprovedError("its ledger is of another checkpoint")
     if tuple(file.sha256 for file in info.disjoint_from) != wanted.disjoint_from:
         raise UnprovedError(f"its held-out set `{name}` was compared with other training files")
+    if rows.part is not None:
+        raise UnprovedError(f"its ledger of `{name}` is of a part of a run")
+    if not rows.columns.keys() >= set(wanted.columns):
+        raise UnprovedError(f"its ledger of `{name}` lacks a column that the spec asks for")
     if rows.completion(completion.expected) != completion or not completion.proved:
         raise UnprovedError(f"not every sample of `{name}` is there once")
 
@@ -189,7 +196,7 @@ def _take_place(part: Path, folder: Path) -> None:
         try:
             part.rename(folder)
         except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            if error.errno not in _TAKEN:
                 raise
         else:
             return

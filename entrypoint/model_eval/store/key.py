@@ -46,11 +46,14 @@ class Around:
         code: digest of the code below the roots.
         versions: of what is installed.
         device: the class of the device.
+        current: index of the root that the current folder is below, and the folder from there; or
+            None and its absolute path. The model's code may open what it names from there.
     """
 
     code: str
     versions: Mapping[str, Any]
     device: Mapping[str, Any]
+    current: tuple[int | None, str]
 
 
 def key_of(spec: EvalSpec, around: Around, digests: Digests) -> Key:
@@ -75,17 +78,25 @@ def baseline_key(spec: EvalSpec, wanted: BaselineSpec, around: Around, digests: 
     Raises:
         UnprovedError: something of it cannot be in a key.
     """
+    return _key("baseline", of_baseline(spec, wanted), around, {}, digests)
+
+
+def of_baseline(spec: EvalSpec, wanted: BaselineSpec) -> EvalSpec:
+    """The spec as if the baseline's checkpoint were its own: the key is of what this names.
+
+    Raises:
+        UnprovedError: the baseline is no checkpoint.
+    """
     if wanted.checkpoint is None:
         raise UnprovedError("the baseline is no checkpoint")
     factory = wanted.factory or spec.model.factory
-    of_baseline = replace(
+    return replace(
         spec,
         checkpoint=wanted.checkpoint,
         model=replace(spec.model, factory=factory),
         golden=None,
         control=False,
     )
-    return _key("baseline", of_baseline, around, {}, digests)
 
 
 def _key(
@@ -108,6 +119,7 @@ def _key(
             "sets": described(sets),
             "checks": checks,
             "code": around.code,
+            "current_folder": list(around.current),
             "versions": around.versions,
             "device": around.device,
         },

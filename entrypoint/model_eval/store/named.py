@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Any
 
@@ -43,10 +43,15 @@ class Digests:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetDigests:
-    """Of a held-out set, as `HeldOutInfo` has it, and of the training files it is compared with."""
+    """Of a held-out set, as `HeldOutInfo` has it, and of the training files it is compared with.
+
+    Attributes:
+        columns: those that the set's ledger has because its spec asks for them.
+    """
 
     sha256: str
     disjoint_from: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 def checkpoint_files(spec: CheckpointSpec) -> tuple[PathRef, ...]:
@@ -60,9 +65,12 @@ def checkpoint_files(spec: CheckpointSpec) -> tuple[PathRef, ...]:
     try:
         with open_regular(spec.path.path) as file:
             placed: Any = json.loads(file.read(_LARGEST_INDEX))["weight_map"]
-        names = sorted({str(name) for name in placed.values()})
+        names = sorted(set(placed.values()))
+        beside = all(_is_name(name) for name in names)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnprovedError(f"{quote(spec.path.display)} is no index of shards") from error
+    if not beside:  # the loader refuses it; here it would lead to any file, or to none
+        raise UnprovedError(f"{quote(spec.path.display)} is no index of shards beside it")
     folder, shown = spec.path.path.parent, os.path.dirname(spec.path.display)  # noqa: PTH120
     return (
         spec.path,
@@ -75,6 +83,10 @@ def checkpoint_files(spec: CheckpointSpec) -> tuple[PathRef, ...]:
             for name in names
         ),
     )
+
+
+def _is_name(text: str) -> bool:
+    return PurePosixPath(text).name == text and text not in {"", ".."} and "\0" not in text
 
 
 def checkpoint_digest(spec: CheckpointSpec, digests: Digests) -> str:
@@ -103,6 +115,11 @@ def set_digests(spec: HeldOutSpec, digests: Digests) -> SetDigests:
     return SetDigests(
         sha256=sha256,
         disjoint_from=tuple(_digest_of(ref, digests) for ref in spec.disjoint_from),
+        columns=(
+            *(f"slice:{name}" for name in spec.slices),
+            *(("weight",) if spec.weight is not None else ()),
+            *(("cluster",) if spec.cluster is not None else ()),
+        ),
     )
 
 
@@ -155,5 +172,13 @@ def _files_in(ref: PathRef) -> Iterator[tuple[str, Path]]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder) / name
-            if not name.startswith(".") and S_ISREG(path.stat().st_mode):
+            if not name.startswith(".") and _is_file(path, ref):
                 yield path.relative_to(root).as_posix(), path
+
+
+def _is_file(path: Path, ref: PathRef) -> bool:
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        shown = f"{ref.display}/{path.name}"
+        raise UnprovedError(f"{quote(shown)} {explain(error, path)[0]}") from error

@@ -1,47 +1,43 @@
 """Which files the model's code opens while it is measured: like the dependency file of a compiler.
 
 Python tells an audit hook of every file that it opens and every folder that it lists, before it does.
-What native code opens nobody is told of; files of the usual formats below the roots count in any case
-(`code`). What another process opens is not known either, so that nothing is kept of a run whose
-own code starts one.
+What native code opens nobody is told of; files below the roots count in any case (`code`). What another
+process opens is not known either, so that nothing is kept of a run whose own code starts one.
 """
 
 import os
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import source_from_cache
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISCHR, S_ISDIR, S_ISREG
 from types import FrameType
 from typing import Any
 
-from model_eval.store.code import CodeFiles
+from model_eval.store.code import MAX_BYTES, CodeFiles
 from model_eval.store.named import Digests
 from model_eval.store.unproved import UnprovedError
-from model_eval.wording import quote
+from model_eval.wording import printable, quote
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_SYSTEM = (
-    "/proc/",
-    "/sys/",
-    "/dev/",
-    "/etc/",
-    "/usr/",
-    "/lib/",
-    "/lib64/",
-    "/bin/",
-    "/sbin/",
-    "/run/",
+_READERS = tuple(
+    f"{_PACKAGE}/{name}"
+    for name in ("spec/", "checkpoint/read", "heldout/", "ledger/", "lookups", "output")
 )
+"""Our own code that opens what the spec names and what runs leave, and calls nobody else's directly."""
+
+_SYSTEM = ("/proc/", "/sys/")
+"""What the system says of itself at this moment; of the device the key holds what counts."""
+
 _FILES = frozenset({"open", "sqlite3.connect", "ctypes.dlopen"})
 _EXTENSION = "import"
 """Has a file's name for a module in native code only; others are opened."""
 
+_MAKING = "os.mkdir"
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
 _PROCESSES = frozenset(
     {
@@ -54,8 +50,15 @@ _PROCESSES = frozenset(
         "os.exec",
     }
 )
-_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION}
-_SPAWNING = frozenset({"multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver"})
+_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION, _MAKING}
+_SPAWNING = frozenset(
+    {
+        "multiprocessing.popen_spawn_posix",
+        "multiprocessing.popen_forkserver",
+        "joblib.externals.loky.backend.popen_loky_posix",
+        "loky.backend.popen_loky_posix",
+    }
+)
 """Modules that are imported by the first process that is started without an event."""
 
 _MOST = 100_000
@@ -67,11 +70,14 @@ class Dependency:
 
     Attributes:
         root: index of the root that it is below; None where `path` is absolute.
+        at: the absolute path that it was opened by: code may name it so, and finds it there
+            when its own copy is elsewhere.
         sha256: of a file's content or of the names in a folder; None where it was not there.
     """
 
     root: int | None
     path: str
+    at: str
     folder: bool
     sha256: str | None
 
@@ -88,10 +94,12 @@ class Opened:
         self._roots = [str(root) for root in roots]
         self._code = code
         self._installed = _installed()
-        self._began = time.time_ns()
         self._files: dict[str, tuple[int, ...] | None] = {}
         self._folders: dict[str, str | None] = {}
+        self._made: set[str] = set()
+        self._odd: str | None = None
         self._started_process = False
+        self._children = _children()
         self._spawning = _SPAWNING & sys.modules.keys()
         # As an earlier run of this process has found it, which may not be what the file holds now.
         self._loaded = any(self._is_users_file(file) for file in _module_files())
@@ -99,6 +107,10 @@ class Opened:
 
     def start(self) -> None:
         """Begins to listen, in the place of another one."""
+        # Python has listed these before: a module that comes to one of them hides those behind it.
+        for folder in map(os.path.abspath, sys.path):
+            if not self._is_inside(folder) and not f"{folder}/".startswith(self._installed):
+                self._folders[folder] = names_in(folder, self._code)
         _Hook.tell(self)
         self._paused = False
 
@@ -123,16 +135,22 @@ class Opened:
         """
         if self._loaded:
             raise UnprovedError("code of the repository was loaded before this run began")
-        if self._started_process or _SPAWNING & sys.modules.keys() != self._spawning:
+        spawned = _SPAWNING & sys.modules.keys() != self._spawning
+        if self._started_process or spawned or _children() - self._children:
             raise UnprovedError("the model's code starts a process, whose files are not known")
+        if self._odd is not None:
+            raise UnprovedError(
+                f"which file {quote(self._odd)} is, that the model's code opens, is not known"
+            )
         if len(self._files) + len(self._folders) > _MOST:
             raise UnprovedError(f"the model's code opens more than {_MOST:,} files")
         with self.paused():
-            found = [
-                self._file(path, was, digests)
-                for path, was in self._files.items()
-                if self._counts(path, but)
-            ]
+            files = {p: was for p, was in self._files.items() if self._counts(p, but)}
+            if sum(was[2] for was in files.values() if was is not None) > MAX_BYTES:
+                raise UnprovedError(
+                    f"the model's code opens files of more than {MAX_BYTES >> 30} GiB"
+                )
+            found = [self._file(path, was, digests) for path, was in files.items()]
             found += [
                 self._folder(path, was)
                 for path, was in self._folders.items()
@@ -141,21 +159,30 @@ class Opened:
         return tuple(found)
 
     def _counts(self, path: str, but: frozenset[str]) -> bool:
-        ours = path in self._code.covered or self._code.is_ours(Path(path))
-        return not ours and not _is_in(path, but)
+        # A file that this process has made and removed is its own.
+        own = path in self._made and not os.path.lexists(path)
+        return not own and not self._code.is_ours(Path(path)) and not _is_in(path, but)
 
     def _file(self, path: str, was: tuple[int, ...] | None, digests: Digests) -> Dependency:
-        root, inside = placed(path, self._roots)
+        root, inside = self._placed(path)
         if _stamp(path) != was:
             raise UnprovedError(f"{quote(inside)} changed while the model ran")
         content = None if was is None else digests.of(Path(path), display=inside)
-        return Dependency(root=root, path=inside, folder=False, sha256=content)
+        return Dependency(root=root, path=inside, at=path, folder=False, sha256=content)
 
     def _folder(self, path: str, was: str | None) -> Dependency:
-        root, inside = placed(path, self._roots)
+        root, inside = self._placed(path)
         if names_in(path, self._code) != was:
             raise UnprovedError(f"the folder {quote(inside)} changed while the model ran")
-        return Dependency(root=root, path=inside, folder=True, sha256=was)
+        return Dependency(root=root, path=inside, at=path, folder=True, sha256=was)
+
+    def _placed(self, path: str) -> tuple[int | None, str]:
+        root, inside = placed(path, self._roots)
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise UnprovedError(f"the name of {quote(inside)} is not UTF-8") from error
+        return root, inside
 
     def hear(self, event: str, args: tuple[Any, ...], frame: FrameType | None) -> None:
         """Takes in an event. It must not raise, or what it listens to would fail.
@@ -167,45 +194,71 @@ class Opened:
         """
         if self._paused:
             return
-        if event in _FILES:
-            with suppress(Exception):
-                self._hear_file(args)
-        elif event == _EXTENSION:
-            if args[1] is not None:
-                with suppress(Exception):
-                    self._hear_file(args[1:2])
-        elif event in _LISTINGS:
-            with suppress(Exception):
-                self._hear_listing(args[0], frame)
-        elif event in _PROCESSES:
+        if event in _PROCESSES:
             self._started_process |= self._is_users(frame)
+            return
+        try:
+            if event in _FILES:
+                self._hear_file(args, frame)
+            elif event in _LISTINGS:
+                self._hear_listing(args[0], frame)
+            elif event == _MAKING:
+                self._hear_making(*args)
+            elif args[1] is not None:
+                self._hear_file(args[1:2], frame)
+        except Exception:  # noqa: BLE001 - what could not be taken in is not known
+            self._odd = self._odd or printable(str(args[0]), 200)
 
-    def _hear_file(self, args: tuple[Any, ...]) -> None:
+    def _hear_file(self, args: tuple[Any, ...], frame: FrameType | None) -> None:
         path = _path(args[0])
         flags = args[2] if len(args) > 2 and isinstance(args[2], int) else os.O_RDONLY
-        if path is None or flags & os.O_ACCMODE == os.O_WRONLY:
+        if path is None:
+            return
+        # `os.open` has no mode; and where it has the number of a folder, nobody is told of that.
+        if len(args) > 1 and args[1] is None and not os.path.isabs(os.fsdecode(args[0])):  # noqa: PTH117
+            if not _is_of(frame, ("shutil.py", "os.py")):  # which remove folders by such numbers
+                self._odd = self._odd or os.fsdecode(args[0])
             return
         if path.endswith(".pyc") and "__pycache__" in path:
             path = source_from_cache(path)  # which Python has held against its source by itself
-        if path in self._files or path.startswith(self._installed):
+        if path in self._files or path.startswith((*self._installed, *_SYSTEM)):
             return
         was = _stamp(path)
-        if self._is_inside(path):
-            if was is not None or not os.path.isdir(path):  # noqa: PTH112
-                self._files[path] = was
-        elif was is not None and was[3] < self._began and not path.startswith(_SYSTEM):
-            # Newer ones are this run's own temporary files.
-            self._files[path] = was
+        if was is None and flags & os.O_CREAT:
+            self._made.add(path)
+        if flags & os.O_ACCMODE == os.O_WRONLY or (path in self._made and was is None):
+            return
+        if self._is_ours(frame):
+            return
+        if was is None and os.path.exists(path):  # noqa: PTH110
+            # A folder is opened to be listed; of /dev/null and its like nothing can change.
+            if not S_ISDIR(mode := os.stat(path).st_mode) and not S_ISCHR(mode):  # noqa: PTH116
+                self._odd = self._odd or path
+            return
+        self._files[path] = was
 
     def _hear_listing(self, found: Any, frame: FrameType | None) -> None:
-        path = os.getcwd() if found is None else _path(found)  # noqa: PTH109
-        # The import system lists folders to find modules, which are code.
-        importing = frame is not None and "importlib" in frame.f_code.co_filename
-        if path is None or importing or path in self._folders or not self._is_inside(path):
+        if isinstance(found, int):
+            if _is_of(frame, ("shutil.py",)):
+                return
+            path: str | None = os.readlink(f"/proc/self/fd/{found}")  # noqa: PTH115
+        else:
+            path = os.getcwd() if found is None else _path(found)  # noqa: PTH109
+        if path is None or path in self._folders:
             return
-        if not path.startswith(self._installed):
+        # The import system lists folders to find modules; below the roots these are code.
+        importing = frame is not None and "importlib" in frame.f_code.co_filename
+        if importing and self._is_inside(path):
+            return
+        if not f"{path}/".startswith((*self._installed, *_SYSTEM)):
             with self.paused():
                 self._folders[path] = names_in(path, self._code)
+
+    def _hear_making(self, found: Any, _mode: int, of_folder: int) -> None:
+        path = _path(found)
+        known = path in self._folders or path in self._files
+        if path is not None and of_folder == -1 and not known and not os.path.lexists(path):
+            self._made.add(path)
 
     def _is_inside(self, path: str) -> bool:
         return placed(path, self._roots)[0] is not None
@@ -216,6 +269,17 @@ class Opened:
                 return True
             frame = frame.f_back
         return False
+
+    def _is_ours(self, frame: FrameType | None) -> bool:
+        """Whether one of our readers reads, and not for the repository's code.
+
+        What they read is in the key, or is of our own making, and says nothing of the model.
+        """
+        if self._is_users(frame):
+            return False
+        while frame is not None and not frame.f_code.co_filename.startswith(f"{_PACKAGE}/"):
+            frame = frame.f_back
+        return frame is not None and frame.f_code.co_filename.startswith(_READERS)
 
     def _is_users_file(self, file: str) -> bool:
         if not os.path.isabs(file):  # `<frozen os>`, which is no path  # noqa: PTH117
@@ -251,13 +315,13 @@ class _Hook:
 def names_in(path: str, code: CodeFiles) -> str | None:
     """Digest of the names in a folder; None where there is none.
 
-    Hidden ones, caches of Python's and what this run writes do not count.
+    Caches of Python's and what this run writes do not count.
     """
     try:
         names = sorted(os.listdir(path))  # noqa: PTH208
     except (OSError, ValueError):
         return None
-    kept = [name for name in names if name != "__pycache__" and not name.startswith(".")]
+    kept = [name for name in names if name != "__pycache__"]
     theirs = [name for name in kept if not code.is_ours(Path(path, name))]
     return sha256("\0".join(theirs).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -292,9 +356,37 @@ def _installed() -> tuple[str, ...]:
 
 def _path(found: Any) -> str | None:
     """The absolute path that a call was given; None where it was a number of an open file."""
-    if isinstance(found, str | bytes | os.PathLike):
-        return os.path.abspath(os.fsdecode(found))  # noqa: PTH100
-    return None
+    if not isinstance(found, str | bytes | os.PathLike):
+        return None
+    path = os.path.abspath(os.fsdecode(found))  # noqa: PTH100
+    # The number of an open file, which is soon another's.
+    return os.path.realpath(path) if path.startswith(("/dev/fd/", "/proc/self/fd/")) else path
+
+
+def _is_of(frame: FrameType | None, names: tuple[str, ...]) -> bool:
+    """Whether it is a line of the standard library's file of such a name."""
+    if frame is None:
+        return False
+    file = Path(frame.f_code.co_filename)
+    return file.name in names and file.parent == Path(os.__file__).parent
+
+
+def _children() -> frozenset[int]:
+    """The processes that this one has started and that are there; none where the system has no /proc."""
+    found = set[int]()
+    with suppress(OSError):
+        for name in os.listdir("/proc"):  # noqa: PTH208
+            if name.isdigit() and _parent(name) == os.getpid():
+                found.add(int(name))
+    return frozenset(found)
+
+
+def _parent(process: str) -> int | None:
+    try:
+        # Behind the name, which may hold anything: the state, and the parent.
+        return int(Path("/proc", process, "stat").read_bytes().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError, ValueError):  # it has ended
+        return None
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:

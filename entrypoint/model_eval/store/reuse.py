@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from model_eval.checks import CONTROL_FAILED
 from model_eval.errors import ModelEvalError
 from model_eval.ledger import Ledger
 from model_eval.measured import Measured
@@ -18,9 +19,9 @@ from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.store import entry
 from model_eval.store.code import CodeFiles
 from model_eval.store.here import device_class, versions
-from model_eval.store.key import Around, Key, baseline_key, key_of
+from model_eval.store.key import Around, Key, baseline_key, key_of, of_baseline
 from model_eval.store.named import Digests, judging_paths, measured_paths
-from model_eval.store.opened import Dependency, Opened, names_in
+from model_eval.store.opened import Dependency, Opened, names_in, placed
 from model_eval.store.place import Store
 from model_eval.store.unproved import UnprovedError
 from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, Report
@@ -58,13 +59,18 @@ class Reuse:
     def __init__(self, spec: EvalSpec, store: Store) -> None:
         self._spec, self._store = spec, store
         self._digests = Digests()
-        ours = {os.path.realpath(store.entries)}
-        self._measured = measured_paths(spec) | ours
-        self._judging = judging_paths(spec)
+        looked_up = {spec.source.path} | ({ref.path} if (ref := spec.held_out_ledger) else set())
+        judged = frozenset(os.path.realpath(path) for path in looked_up)
+        named = measured_paths(spec) | judging_paths(spec) | judged
         self._code = CodeFiles(
             spec.roots,
+            # What the main key holds. The baseline's holds these, too, but for the checkpoint, which
+            # may change; and no golden cases.
+            leave_out=measured_paths(replace(spec, golden=None)),
+            named=named,
             # A changed gate is for the ledger that is there; a model that reads the spec is noticed.
-            leave_out=self._measured | self._judging | {os.path.realpath(spec.source.path)},
+            unread=judged,
+            ours=frozenset({os.path.realpath(store.entries)}),
             output=store.output,
             digests=self._digests,
         )
@@ -94,14 +100,19 @@ class Reuse:
             notes: those that measuring has left.
         """
         report = replace(measured.report, notes=tuple(notes))
-        self._keep("the measurement", replace(measured, report=report), self._measured)
+        self._keep("the measurement", replace(measured, report=report), self._spec)
 
     def keep_baseline(
-        self, ledgers: Mapping[str, Ledger], checkpoint: CheckpointInfo, known: Report
+        self,
+        wanted: BaselineSpec,
+        ledgers: Mapping[str, Ledger],
+        checkpoint: CheckpointInfo,
+        known: Report,
     ) -> None:
         """The same of the baseline's ledgers.
 
         Args:
+            wanted: the baseline, which was looked for.
             ledgers: by held-out set.
             checkpoint: the baseline's.
             known: of the run, whose held-out sets are the baseline's, too.
@@ -121,19 +132,18 @@ class Reuse:
             completion=main,
             more_heldout=more,
         )
-        # This process has looked at the run's own files before.
         self._keep(
             "the baseline",
             Measured(report=facts, ledgers=ledgers, golden=None),
-            self._measured | self._judging,
+            of_baseline(self._spec, wanted),
         )
 
     def _find(self, what: str, make_key: Callable[[Around], Key]) -> Found | None:
         with self._opened.paused():
             try:
                 key = make_key(self._known_around())
-            except UnprovedError as error:
-                self._store.say(f"{what} is not reused: {error}")
+            except Exception as error:  # noqa: BLE001 - a run does without
+                self._store.say(f"{what} is not reused: {_why(error)}")
                 return None
             self._keys[what] = key
             try:
@@ -142,30 +152,33 @@ class Reuse:
                     return None
                 measured, opened = found
                 self._require_unchanged(opened)
-            except UnprovedError as error:
-                self._store.say(f"{what} of an earlier run is not used: {error}")
+            except Exception as error:  # noqa: BLE001
+                self._store.say(f"{what} of an earlier run is not used: {_why(error)}")
                 return None
             _touch(self._store.entries / key.name)
             return Found(key=key.name, measured=measured)
 
-    def _keep(self, what: str, measured: Measured, but: frozenset[str]) -> None:
+    def _keep(self, what: str, measured: Measured, spec: EvalSpec) -> None:
+        """Adds an entry of what `spec` names, whose key holds the digests of its files."""
         key = self._keys.get(what)
         if key is None or self._store.read_only:
             return
         with self._opened.paused():
             try:
                 entry.require_complete(measured, key)
-                opened = self._opened.dependencies(but=but, digests=self._digests)
+                _require_checks(measured.report)
+                opened = self._opened.dependencies(but=measured_paths(spec), digests=self._digests)
                 self._require_same_code()
-                entry.write(measured, key, opened, self._store.entries)
-                prune(self._store.entries, keep=MOST_ENTRIES)
-            except UnprovedError as error:
-                self._store.say(f"{what} is not kept: {error}")
-            except OSError as error:
-                why = printable(error.strerror or type(error).__name__)
-                self._store.say(f"{what} is not kept: the store cannot be written: {why}")
-            except ModelEvalError as error:
-                self._store.say(f"{what} is not kept: {error.message}")
+                self._write(measured, key, opened)
+            except Exception as error:  # noqa: BLE001 - what was measured is judged all the same
+                self._store.say(f"{what} is not kept: {_why(error)}")
+
+    def _write(self, measured: Measured, key: Key, opened: tuple[Dependency, ...]) -> None:
+        try:
+            entry.write(measured, key, opened, self._store.entries)
+            prune(self._store.entries, keep=MOST_ENTRIES)
+        except OSError as error:
+            raise UnprovedError(f"the store cannot be written: {_why(error)}") from error
 
     def _known_around(self) -> Around:
         if self._around is None:
@@ -173,13 +186,18 @@ class Reuse:
             device = device_class(
                 self._spec.run.device, found["installed"], environ=self._store.environ
             )
-            self._around = Around(code=self._code.digest(), versions=found, device=device)
+            self._around = Around(
+                code=self._code.digest(),
+                versions=found,
+                device=device,
+                current=placed(os.getcwd(), [str(root) for root in self._spec.roots]),  # noqa: PTH109
+            )
         return self._around
 
     def _require_same_code(self) -> None:
         """Raises `UnprovedError` where the code is not that of the key any more."""
         if self._around is None or self._code.digest() != self._around.code:
-            raise UnprovedError("a file that may be code changed while the model ran")
+            raise UnprovedError("a file below the roots changed while the model ran")
 
     def _require_unchanged(self, opened: tuple[Dependency, ...]) -> None:
         """Raises `UnprovedError` where a file that the model's code opened is not what it was."""
@@ -188,14 +206,50 @@ class Reuse:
                 raise UnprovedError("it is of another number of roots")
             root = "" if one.root is None else str(self._spec.roots[one.root])
             path = os.path.normpath(os.path.join(root, one.path))  # noqa: PTH118
-            if one.folder:
-                now = names_in(path, self._code)
-            elif not os.path.isfile(path):  # noqa: PTH113
-                now = None
-            else:
-                now = self._digests.of(Path(path), display=one.path)
+            now = self._now(path, one)
             if now != one.sha256:
                 raise UnprovedError(f"{quote(one.path)}, which its model read, has changed")
+            if one.at != path and self._now(one.at, one) not in {None, one.sha256}:
+                raise UnprovedError(
+                    f"{quote(one.at)}, which its model read in another copy of the repository, has changed"
+                )
+
+    def _now(self, path: str, one: Dependency) -> str | None:
+        """What is at a path, in the way of a dependency."""
+        if one.folder:
+            return names_in(path, self._code)
+        if not os.path.isfile(path):  # noqa: PTH113
+            return None
+        return self._digests.of(Path(path), display=one.path)
+
+
+def begin(spec: EvalSpec, store: Store) -> Reuse | None:
+    """The store as this run sees it; None, and a line of the log, where it cannot be used."""
+    try:
+        return Reuse(spec, store)
+    except Exception as error:  # noqa: BLE001 - a run does without
+        store.say(f"nothing is reused: {_why(error)}")
+        return None
+
+
+def _require_checks(report: Report) -> None:
+    """Raises `UnprovedError` where a check failed: with more memory it may say something else."""
+    if report.noise is not None and report.noise.skipped:
+        raise UnprovedError(f"its noise was not measured in all ways: {report.noise.skipped[0]}")
+    control = report.control
+    if control is not None and (control.skipped or "").startswith(CONTROL_FAILED):
+        raise UnprovedError(f"its control failed: {control.skipped}")
+
+
+def _why(error: Exception) -> str:
+    """As a clause; a reason that nobody has thought of with its class."""
+    if isinstance(error, UnprovedError):
+        return str(error)
+    if isinstance(error, ModelEvalError):
+        return error.message
+    if isinstance(error, OSError):
+        return printable(error.strerror or type(error).__name__)
+    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}", 200)
 
 
 def prune(entries: Path, *, keep: int) -> None:

@@ -108,6 +108,10 @@ def test_slices_say_why_one_has_no_interval_and_how_far_they_are_apart():
 def test_the_baseline_is_shown_with_what_flipped():
     shown = evidence.baseline(rich())
     assert "Against checkpoint `main.pt`." in shown
+    at = replace(BASELINE, source="main", kind="git", commit="0123456789abcdef" * 2)
+    assert "Against git `main`, which is `0123456789ab`." in evidence.baseline(
+        replace(rich(), baseline=at)
+    )
     assert (
         "| `accuracy` |   0.95 |       0.97 |        -0.02 | -0.06 to 0.015 |       100 |" in shown
     )
