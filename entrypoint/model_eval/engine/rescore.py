@@ -6,18 +6,28 @@ from torch import Tensor
 from model_eval.engine.loop import label_columns
 from model_eval.engine.predict import Predict
 from model_eval.engine.sample import Sample
-from model_eval.errors import EvaluationError
+from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.ledger import Ledger
 from model_eval.slicing import take
 from model_eval.tasks import Scorer, require_rows
 
 
 def outputs_of(predict: Predict, sample: Sample, batch_size: int) -> Tensor:
-    """The outputs of every row, on the CPU, from batches of this size.
+    """The outputs of every row, on the CPU, from batches of this size, or smaller where memory ends.
 
     Raises:
         EvaluationError: the model cannot be run so, or its outputs do not fit together.
     """
+    while True:
+        try:
+            return _outputs_of(predict, sample, batch_size)
+        except OutOfMemoryError:
+            if batch_size == 1:
+                raise
+        batch_size = (batch_size + 1) // 2
+
+
+def _outputs_of(predict: Predict, sample: Sample, batch_size: int) -> Tensor:
     parts: list[Tensor] = []
     with torch.inference_mode():
         for batch in sample.batches(batch_size):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from model_eval.engine.noise import largest_difference, measure_noise
 from model_eval.engine.sample import Sample
-from model_eval.errors import EvaluationError
+from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 from model_eval.tasks import Scorer
 from model_eval.types import MetricRef, NoiseMetric, OutputKind, Task
@@ -97,6 +97,25 @@ def test_a_batch_size_that_fails_is_left_out_and_named():
     assert found.batch_difference == 0
     assert found.skipped == ("batches of 1: a batch of one",)
     assert found.metrics == (NoiseMetric(metric=ACCURACY, difference=0.0),)
+
+
+@pytest.mark.parametrize("fits", [1, 5, 31])
+def test_a_batch_that_does_not_fit_is_run_in_smaller_ones(fits):
+    def predict(args, _):
+        if len(args[0]) > fits:
+            raise OutOfMemoryError("too many")
+        return args[0]
+
+    found = noise(predict)
+    assert (found.samples, found.skipped) == (32, ())
+    assert found.repeat_difference == found.batch_difference == 0
+
+
+def test_one_sample_that_does_not_fit_leaves_no_measure():
+    def predict(_args, _):
+        raise OutOfMemoryError("not even one")
+
+    assert noise(predict).skipped == ("one batch of 32: not even one",)
 
 
 def test_a_model_that_fails_now_leaves_no_measure():
