@@ -312,7 +312,7 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
 def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
     """What was evaluated, and the exit status of this process."""
     from model_eval.progress import show_progress
-    from model_eval.run import BaseBranch, evaluate, keep, save
+    from model_eval.run import BaseBranch, Parts, evaluate, keep, save
 
     team = _team(args)
     first = team is None or team.rank.first
@@ -330,10 +330,7 @@ def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
         if args.base_spec or args.new_spec
         else None,
         store=args.store,
-        shard=args.shard,
-        shards=args.shards,
-        team=team,
-        scratch=args.output,
+        parts=Parts(shard=args.shard, shards=args.shards, team=team, scratch=args.output),
         stop=stop,
     )
     if args.output is not None:

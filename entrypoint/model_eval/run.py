@@ -88,6 +88,32 @@ class BaseBranch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """How a run is shared out; at most one of the first three is there, and without any it is not.
+
+    Attributes:
+        shard: which part of the samples is run, which is not judged then.
+        shards: folders with the ledgers of all parts, which are joined in place of a run.
+        team: the processes that share it out; only the first one's report is judged.
+        scratch: a folder in which the ledgers of these processes are kept until they are joined;
+            None for the system's.
+    """
+
+    shard: Shard | None = None
+    shards: Sequence[Path] | None = None
+    team: Team | None = None
+    scratch: Path | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether it is shared out."""
+        return any(one is not None for one in (self.shard, self.shards, self.team))
+
+
+_WHOLE = Parts()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """What a run leaves: always a report; the ledgers, by held-out set, where it finished.
 
@@ -109,10 +135,7 @@ def evaluate(
     base: BaseBranch | None = None,
     compare: bool = True,
     store: Store | None = None,
-    shard: Shard | None = None,
-    shards: Sequence[Path] | None = None,
-    team: Team | None = None,
-    scratch: Path | None = None,
+    parts: Parts = _WHOLE,
     stop: Stop | None = None,
 ) -> Evaluation:
     """Runs the spec. Whatever is wrong becomes a report with the verdict `error`.
@@ -125,11 +148,7 @@ def evaluate(
         base: what the spec is compared with; None compares it with nothing.
         compare: whether the baseline is looked at; a baseline itself is evaluated without.
         store: where measurements of earlier runs are; None measures everything.
-        shard: which part of the samples is run, which is not judged then; None is all of them.
-        shards: folders with the ledgers of all parts, which are joined in place of a run.
-        team: the processes that share out this run; only the first one's report is judged.
-        scratch: a folder in which the ledgers of these processes are kept until they are joined;
-            None for the system's.
+        parts: how it is shared out.
         stop: what asks the run to stop, which is heeded from here to the end of it; None is nothing.
 
     Returns:
@@ -153,10 +172,7 @@ def evaluate(
                 draft=draft,
                 compare=compare,
                 store=store,
-                shard=shard,
-                shards=shards,
-                team=team,
-                scratch=scratch,
+                parts=parts,
                 keeping=keeping,
             )
         except StoppedError:
@@ -174,7 +190,7 @@ def evaluate(
         if draft.stop.reason is None:
             raise
         # Whatever else came of it: a run that was asked to stop is not judged.
-        return _refused(draft.report, _stopped(draft, joining=shards is not None, team=team))
+        return _refused(draft.report, _stopped(draft, parts))
     return replace(found, keeping=tuple(keeping))
 
 
@@ -197,10 +213,11 @@ def keep(evaluation: Evaluation, *, stop: Stop, say: Callable[[str], None]) -> N
         say("the measurement is not kept: the run was stopped after it was judged")
 
 
-def _stopped(draft: Draft, *, joining: bool, team: Team | None) -> StoppedError:
+def _stopped(draft: Draft, parts: Parts) -> StoppedError:
     came = draft.stop.reason is DeadlineReached
     what = "the deadline came" if came else "the run was interrupted"
-    if joining:
+    team = parts.team
+    if parts.shards is not None:
         when = "while the shards were being joined"
     elif not draft.expected:
         when = "before the samples were opened"
@@ -251,10 +268,7 @@ def _evaluate(
     draft: Draft,
     compare: bool,
     store: Store | None,
-    shard: Shard | None,
-    shards: Sequence[Path] | None,
-    team: Team | None,
-    scratch: Path | None,
+    parts: Parts,
     keeping: list[Callable[[], None]],
 ) -> Evaluation:
     """The evaluation; `keeping` is given what is to be done for later runs when it is there."""
@@ -278,12 +292,12 @@ def _evaluate(
         ),
     )
     base_spec = _compared(spec, path, base, draft) if base is not None else None
-    in_parts = shard is not None or shards is not None or team is not None
-    reuse = begin(spec, store) if store is not None and not in_parts else None
-    if store is not None and in_parts:
+    team = parts.team
+    reuse = begin(spec, store) if store is not None and not parts.several else None
+    if store is not None and parts.several:
         store.say(_NOT_KEPT_IN_PARTS)
     found = reuse.find() if reuse is not None else None
-    joined = None if shards is None else _joined(shards, spec, draft)
+    joined = None if parts.shards is None else _joined(parts.shards, spec, draft)
 
     @cache
     def session() -> "Session":
@@ -300,7 +314,7 @@ def _evaluate(
             known,
             progress=progress if team is None else team.listening(progress),
             clock=clock,
-            in_parts=in_parts,
+            in_parts=parts.several,
             local=0 if team is None else team.rank.local,
         )
 
@@ -314,14 +328,13 @@ def _evaluate(
     draft.learn(power=power)
     if spec.decisions.refuse_underpowered:
         require_power(spec, power)
-    if team is not None:
-        shard = team.shard
+    shard = parts.shard if team is None else team.shard
     if shard is not None:
         known, ledgers = session().measure_part(shard)
         part = Evaluation(report=replace(known, timings=_timings(draft, clock())), ledgers=ledgers)
         if team is None:
             return part
-        joined = _gathered(part, team, scratch)
+        joined = _gathered(part, team, parts.scratch)
         if joined is None:
             return replace(part, ledgers={})
     watch = None

@@ -16,8 +16,9 @@ from model_eval.ledger import open_ledger
 from model_eval.output import REPORT, read_report
 from model_eval.parts import Shard
 from model_eval.report import to_json
-from model_eval.run import Evaluation, evaluate, save
+from model_eval.run import Evaluation, Parts, evaluate, save
 from model_eval.spec.catalog import COST
+from model_eval.stop import Stop
 from model_eval.types import Report
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
@@ -32,15 +33,16 @@ def evidence(folder: Path, batch_size: int = 16) -> Path:
     return spec
 
 
-def run(spec: Path, output: Path, **options: Any) -> Evaluation:
-    """In this process."""
+def run(spec: Path, output: Path, *, stop: Stop | None = None, **parts: Any) -> Evaluation:
+    """In this process; `parts` are those of `Parts`."""
     output.mkdir(parents=True, exist_ok=True)
     done = evaluate(
         spec,
         roots=[spec.parent],
         progress=lambda _: nullcontext(lambda _: None),
         clock=time.monotonic,
-        **options,
+        parts=Parts(**parts),
+        stop=stop,
     )
     save(done, output)
     return done
