@@ -184,7 +184,7 @@ class OutOfMemoryError(EvaluationError):
     """A batch does not fit on the device."""
 
     code = "out-of-memory"
-    default_remedy = "lower run.batch_size"
+    default_remedy = "lower run.batch_size, or use a machine with more memory"
 
 
 class StoppedError(EvaluationError):

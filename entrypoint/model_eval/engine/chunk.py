@@ -1,5 +1,7 @@
 """Outputs on their way from the model into the ledger: scored in few large kernels, copied once."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +16,9 @@ ELEMENTS_PER_CHUNK = 1 << 20
 
 ELEMENTS_ON_ACCELERATOR = 1 << 22
 """The same elsewhere, where each kernel and each copy costs its start."""
+
+BATCHES = 1 << 12
+"""So many views of memory are made at once: a third of what indexing costs, one by one."""
 
 
 class Kept:
@@ -67,6 +72,8 @@ class Chunk:
         self._scorer, self._kept, self._waits = scorer, kept, waits
         self._targets: list[Array] = []
         self._expected = self._used = 0
+        self._step = 0
+        self._places: Iterator[Tensor] = iter(())
         self._memory: Tensor | None = None
         self._outputs: Tensor | None = None
         self._first: torch.Size | None = None
@@ -89,13 +96,14 @@ class Chunk:
                 or no real floating point numbers.
             OutOfMemoryError: there is no memory to put them together.
         """
-        if outputs.ndim == 0 or outputs.shape[0] != rows:
+        shape = outputs.shape  # each reading of it costs
+        if not shape or shape[0] != rows:
             require_rows(outputs, rows)
         if self._first is None:
             self._learn(outputs)
-        elif outputs.shape != self._first and outputs.shape[1:] != self._first[1:]:
+        elif shape != self._first and shape[1:] != self._first[1:]:
             raise EvaluationError(
-                f"the model returned shape {tuple(outputs.shape)} after {tuple(self._first)}",
+                f"the model returned shape {tuple(shape)} after {tuple(self._first)}",
                 remedy="an output must have the same shape for every batch",
             )
         elif outputs.dtype is not self._dtype:
@@ -111,7 +119,7 @@ class Chunk:
             if self._outputs is None:
                 with memory_for(self._expected):
                     self._outputs = self._room(outputs)
-            self._outputs[self._used : self._used + rows] = outputs
+            self._place(self._outputs, rows).copy_(outputs)
         self._used += rows
 
     def score(self) -> dict[str, Array]:
@@ -131,8 +139,19 @@ class Chunk:
         if self._kept is not None and (self._waits or not outputs.is_cpu):
             self._kept.next(len(outputs), outputs).copy_(outputs)
         self._targets, self._outputs = [], None
-        self._expected = self._used = 0
+        self._expected = self._used = self._step = 0
         return columns
+
+    def _place(self, memory: Tensor, rows: int) -> Tensor:
+        """Where the next batch goes; the views of batches as large as the last one are there already."""
+        if rows != self._step:
+            self._step, self._places = rows, iter(())
+        place = next(self._places, None)
+        if place is None:
+            ahead = memory[self._used : self._used + BATCHES * rows]
+            self._places = iter(ahead.split(rows))
+            place = next(self._places)
+        return place
 
     def _learn(self, outputs: Tensor) -> None:
         # Before they are copied: into memory of another dtype they would go without a word.

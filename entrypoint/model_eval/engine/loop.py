@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
-from model_eval.engine.chunk import Chunk, Kept
+from model_eval.engine.chunk import BATCHES, Chunk, Kept
 from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
@@ -103,7 +103,8 @@ def evaluate(
     looks = Looks(scorer, enough, look_every)
 
     def following() -> Batch | None:
-        most = 0 if batch_size.measuring else chunk.rows
+        # Not more, because all of them are cut at once.
+        most = 0 if batch_size.measuring else min(chunk.rows, BATCHES * batch_size.size)
         size = min(batch_size.size, looks.left)
         return staged(feed.take(size, min(most, looks.left)), device)
 
@@ -178,12 +179,14 @@ class _Runner:
             return
         count = len(piece.args)
         kwargs: Mapping[str, torch.Tensor] = {}
+        left = len(piece)
         for parts in zip(*(torch.split(tensor, size) for tensor in tensors), strict=True):
             if names:
                 kwargs = dict(zip(names, parts[count:], strict=True))
-            rows = len(parts[0])
+            rows = min(size, left)
             self._fill(chunk, parts[:count], kwargs, rows)
             self._progress(rows)
+            left -= rows
 
     def _measured(self, batch: Batch, chunk: Chunk) -> None:
         if not self._batch_size.measuring:

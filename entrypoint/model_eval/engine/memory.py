@@ -83,8 +83,14 @@ def memory_for(rows: int) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
-            f"the outputs of {count(rows, 'sample')} do not fit in memory"
+            f"the outputs of {count(rows, 'sample')} do not fit in memory",
+            remedy=remedy_for(rows),
         ) from error
+
+
+def remedy_for(rows: int) -> str | None:
+    """What to do where a batch of so many samples does not fit; None for the usual."""
+    return "use a machine with more memory" if rows == 1 else None
 
 
 def release(device: torch.device) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_eval.engine.memory import is_out_of_memory
+from model_eval.engine.memory import is_out_of_memory, remedy_for
 from model_eval.errors import (
     EvaluationError,
     Interrupted,
@@ -209,7 +209,7 @@ def _explain(
     if is_out_of_memory(error):
         return OutOfMemoryError(
             f"a batch of {count(rows, 'sample')} does not fit in memory",
-            remedy="use a machine with more memory" if rows == 1 else None,
+            remedy=remedy_for(rows),
         )
     floating = {t.dtype for t in tensors if t.is_floating_point()}
     if expected is not None and floating - {expected} and isinstance(error, RuntimeError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,13 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.intc]
 
+_T = TypeVar("_T")
+
 BATCH_ELEMENTS = 1 << 20
 """Temporaries hold about this many numbers, whatever the number of weight vectors."""
 
 _FEW_GROUPS = 64
+_FEW_VALUES = 64
 
 TAME_EXPONENT = 256
 """Numbers beyond 2^±256 are scaled by a power of two, so that squares and sums do not overflow."""
@@ -97,7 +100,7 @@ class Rows:
         memory: dict[tuple[str, str | int], Any] | None = None,
     ) -> None:
         self.ledger = ledger
-        self._memory: dict[tuple[str, str | int], Array] = {}
+        self._memory: dict[tuple[str, str | int], Any] = {}
         self._shared = {} if memory is None else memory
         finite: BoolArray = ledger["finite"]
         self._kept = None if finite.all() else finite
@@ -121,11 +124,12 @@ class Rows:
         # Not checked[:, finite], which is laid out by columns: sums along rows would lose digits.
         self._weights = checked if self._kept is None else checked.compress(finite, axis=1)
 
-    def once(self, key: tuple[str, str | int], make: Callable[[], Array]) -> Array:
+    def once(self, key: tuple[str, str | int], make: Callable[[], _T]) -> _T:
         """What `make` gives, computed the first time that the key is asked for."""
         if key not in self._memory:
             self._memory[key] = make()
-        return self._memory[key]
+        found: _T = self._memory[key]
+        return found
 
     def shared(self, key: tuple[str, str | int], make: Callable[[], Any]) -> Any:
         """The same for what does not depend on the weights, such as an order of the rows."""
@@ -216,7 +220,9 @@ class Rows:
         if self._resample is not None:
             return self._grouped_constant(values)
         if self.unweighted and len(values):
-            return np.array([bool((values == values[0]).all())])
+            # The first few nearly always tell.
+            few, first = values[:_FEW_VALUES], values[0]
+            return np.array([bool((few == first).all() and (values == first).all())])
         found = [_constant(values, weights > 0) for weights in self._batches()]
         return np.concatenate(found)
 

@@ -11,7 +11,9 @@ from torchmetrics import functional as tm
 
 from builders.ledgers import regression_ledger
 from model_eval.metrics import compute, estimate
-from model_eval.types import MetricRef
+from model_eval.metrics.registry import metric_of
+from model_eval.metrics.rows import Rows
+from model_eval.types import MetricRef, Task
 
 SK = {
     "mse": sk.mean_squared_error,
@@ -171,3 +173,34 @@ def test_a_million_rows_keep_twelve_digits():
     r2 = value(regression_ledger(target, target + error), "r2")
     t = target.astype(np.longdouble)
     assert r2 == pytest.approx(float(1 - wide * len(t) / ((t - t.mean()) ** 2).sum()), rel=1e-12)
+
+
+def test_together_metrics_are_what_each_is_alone_and_sums_are_taken_once(monkeypatch):
+    """Of three outputs under four weightings: squared errors, spreads, and errors around their mean."""
+    names = [*SK, "explained_variance", "pearson", "mape"]
+    ledger = regression_ledger(*CASES["three outputs"])
+    weights = np.random.default_rng(4).gamma(1.0, size=(4, len(ledger)))
+    alone = {name: compute(ledger, MetricRef(name=name), weights) for name in names}
+
+    taken = []
+    moments = Rows.moments
+
+    def counted(self, values, *, central=False):
+        taken.append(central)
+        return moments(self, values, central=central)
+
+    monkeypatch.setattr(Rows, "moments", counted)
+    rows = Rows(ledger, weights)
+    for name in names:
+        metric = metric_of(MetricRef(name=name), Task.REGRESSION)
+        np.testing.assert_array_equal(metric.whole(rows), alone[name])
+    assert (taken.count(False), taken.count(True)) == (3, 6)
+
+
+@pytest.mark.parametrize("place", [1, 63, 64, 199])
+def test_targets_are_constant_only_if_the_last_one_is_too(place):
+    target = np.ones((200, 1))
+    target[place] += 1
+    ledger = regression_ledger(target, noisy(target))
+    assert np.isfinite(value(ledger, "r2"))
+    assert np.isnan(value(regression_ledger(np.ones((200, 1)), noisy(target)), "r2"))
