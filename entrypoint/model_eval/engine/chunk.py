@@ -1,7 +1,5 @@
 """Outputs on their way from the model into the ledger: scored in few large kernels, copied once."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -73,7 +71,7 @@ class Chunk:
         self._targets: list[Array] = []
         self._expected = self._used = 0
         self._step = 0
-        self._places: Iterator[Tensor] = iter(())
+        self._places = iter(list[Tensor]())
         self._memory: Tensor | None = None
         self._outputs: Tensor | None = None
         self._first: torch.Size | None = None
@@ -145,11 +143,11 @@ class Chunk:
     def _place(self, memory: Tensor, rows: int) -> Tensor:
         """Where the next batch goes; the views of batches as large as the last one are there already."""
         if rows != self._step:
-            self._step, self._places = rows, iter(())
+            self._step, self._places = rows, iter(list[Tensor]())
         place = next(self._places, None)
         if place is None:
             ahead = memory[self._used : self._used + BATCHES * rows]
-            self._places = iter(ahead.split(rows))
+            self._places = iter(torch.split(ahead, rows))
             place = next(self._places)
         return place
 

@@ -78,6 +78,15 @@ def test_a_contender_with_a_floor_of_its_own_has_two_ratios():
     assert (row["ratio"], row["own"], row["own_ratio"]) == (2.2, "small", 1.1)
 
 
+def test_what_is_quick_is_timed_more_often():
+    world = World()
+    base = world.contender("floor", [0.5, 0.25, 1.0, 0.5], kind="floor")
+    quick, slow = world.contender("quick", [0.5, 0.5, 0.5]), world.contender("slow", [1.5])
+    found, _ = world.hold(base, quick, slow, runs=1)
+    assert [len(one.seconds) for one in found] == [4, 3, 1]
+    assert sum(name == "slow" for name, data in world.calls if data == "all") == 1
+
+
 def test_what_is_not_there_is_skipped_with_its_reason():
     def run(_data):
         raise UnavailableError("this version has no `run.compile`")
