@@ -254,6 +254,17 @@ def test_a_stop_before_the_run_has_a_report_and_is_no_bug(tmp_path, name, said, 
     assert fault.message == f"{said} before the samples were opened"
 
 
+def test_a_stop_after_a_measurement_was_recalled_says_how_far_it_was(tmp_path):
+    project = make_project(tmp_path)
+    store = "--cache", str(tmp_path / "store")
+    assert project.run(*store).returncode == 0
+    done = signalled(project, "run.find_baseline", "SIGTERM", "--in-process", *store)
+    assert done.returncode == 4
+    report = read_report(project.output / REPORT)
+    assert report.reused is not None
+    assert report.faults[0].message == "the run was interrupted after 40 of 40 samples"
+
+
 @pytest.mark.parametrize("mode", ["--supervised", "--in-process"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGALRM"])
 def test_a_stop_while_the_result_is_saved_does_not_change_it(tmp_path, name, mode):

@@ -31,5 +31,6 @@ def recalled(found: Found, spec: EvalSpec, draft: Draft, clock: Callable[[], flo
         reused=ReusedInfo(checkpoint=found.key, baseline=None),
     )
     draft.note(*measured.report.notes)
+    draft.done = draft.expected = sum(measured.expected.values())
     draft.ready = draft.evaluated = clock()
     return replace(measured, report=draft.report)
