@@ -340,6 +340,10 @@ def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
     if team is None:
         return evaluation, evaluation.report.exit_code
     faults = evaluation.report.faults
+    if not first and faults:  # its report is thrown away
+        rank = f"rank {team.rank.index} of {team.rank.of}"
+        sys.stderr.write("".join(f"{rank}: {fault}\n" for fault in faults))
+        sys.stderr.flush()
     if not first and stop.reason is None:
         stop.heed()  # the first process may take long
     said = team.end(evaluation.report.exit_code, faults[0].message if faults else None)

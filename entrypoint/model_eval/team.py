@@ -63,7 +63,7 @@ class Team:
         Raises:
             EvaluationError: the others cannot be reached.
         """
-        self._set(f"begun/{self.rank.index}", b"1")
+        self._asked(lambda _store: None)
 
     def listening(self, progress: Progress) -> Progress:
         """A progress display that ends the run where another process has said that it failed.
@@ -103,6 +103,7 @@ class Team:
             return None
         folders = [own]
         for other in range(1, self.rank.of):
+            self._require_no_fault()  # even where all that is waited for is there already
             folder = scratch / f"rank-{other}"
             folder.mkdir()
             self._take(other, folder)
@@ -244,7 +245,7 @@ class Team:
                 if self._tried:  # and nobody came: the others are not waited for again
                     raise EvaluationError(f"there is no store at {self.rank.at}")
                 self._tried = True
-                self._store = self._open()
+                self._store = self._first_to_use(self._open())
                 Thread(target=self._beat, name="beat", daemon=True).start()
             return ask(self._store)
         except (RuntimeError, ValueError) as error:  # torch.distributed's errors are RuntimeErrors
@@ -252,6 +253,18 @@ class Team:
                 f"the processes of this run have lost one another: {str(error).splitlines()[0]}",
                 remedy="look at what each of them printed",
             ) from error
+
+    def _first_to_use(self, store: Any) -> Any:
+        """The store, unless a process of this number has used it already.
+
+        It outlives a run: what is in there of another one would be taken for this one's.
+        """
+        if store.add(self._key(f"used/{self.rank.index}"), 1) != 1:
+            raise EvaluationError(
+                "another run of this torchrun job has used the store of its processes already",
+                remedy="start torchrun once for each run",
+            )
+        return store
 
     def _beat(self) -> None:
         count = 0

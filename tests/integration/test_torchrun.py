@@ -135,6 +135,9 @@ def test_a_process_that_ends_is_an_error_that_names_it(tmp_path, body, said):
     report = read_report(made.output / REPORT)
     assert (report.verdict, report.exit_code) == (Verdict.ERROR, 4)
     assert said in report.faults[0].message
+    if "failed: " in said:  # the remedy is to look at what that process printed
+        [line] = [line for line in done.stderr.splitlines() if line.startswith("rank 1 of 2: ")]
+        assert said.partition("failed: ")[2] in line
     assert not (made.output / LEDGER).exists()
 
 
@@ -159,6 +162,26 @@ def test_a_restart_gives_the_right_answer(tmp_path):
     assert report.verdict is Verdict.PASS
     assert report.completion.rows == report.completion.distinct == 40
     assert_same_report(run(made.spec, tmp_path / "whole").report, report)
+
+
+def test_a_second_run_of_one_job_is_refused(tmp_path):
+    """What wraps the command and tries again would get the ledgers of the first try."""
+    made = make_project(tmp_path)
+    twice = tmp_path / "twice.sh"
+    run_it = f"{sys.executable} -m model_eval run {made.spec} --output"
+    twice.write_text(f"{run_it} {tmp_path}/first && {run_it} {made.output}\n")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+            "--no-python", "bash", str(twice),
+        ],
+        env=ENVIRON, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert read_report(tmp_path / "first" / REPORT).verdict is Verdict.PASS
+    report = read_report(made.output / REPORT)
+    assert (report.verdict, report.exit_code) == (Verdict.ERROR, 4)
+    assert report.faults[0].remedy == "start torchrun once for each run"
 
 
 def test_shards_are_run_without_torchrun(tmp_path):

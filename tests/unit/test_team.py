@@ -1,6 +1,7 @@
 """Processes that share out a run, as threads with one store: what arrives, and what each ends with."""
 
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from threading import Lock
@@ -32,6 +33,11 @@ class Store:
         with self._lock:
             self.values[key] = value
 
+    def add(self, key, amount):
+        with self._lock:
+            self.values[key] = self.values.get(key, 0) + amount
+            return self.values[key]
+
     def delete_key(self, key):
         with self._lock:
             return self.values.pop(key, None) is not None
@@ -41,7 +47,7 @@ class Broken(Store):
     def check(self, *_):
         raise RuntimeError("Connection reset by peer\nand a stack")
 
-    set = get = check
+    set = get = add = check
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +189,45 @@ def test_what_was_said_before_a_restart_is_not_heard():
     team(0, 2, store).end(0, None)
     again = Team(Rank(index=1, of=2, local=1, kept=True, attempt="1"), lambda: store)
     assert again.end(4, None) == 4
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_second_run_of_one_job_takes_nothing_of_the_first(tmp_path, index):
+    """The store of torchrun outlives a run: the ledgers of the other process may still be there."""
+    store = Store()
+    with ThreadPoolExecutor(1) as pool:
+        other = team(1, 2, store)
+        handed = pool.submit(other.gather, folder(tmp_path / "1", report=b"of run 1"), tmp_path)
+        first = team(0, 2, store)
+        first.gather(folder(tmp_path / "0"), tmp_path)
+        assert handed.result(timeout=10) is None
+    assert first.end(0, None) == other.end(4, None) == 0
+    again = team(index, 2, store)
+    with pytest.raises(EvaluationError) as caught:
+        again.begin()
+    assert caught.value.message == (
+        "another run of this torchrun job has used the store of its processes already"
+    )
+    assert again.end(0, None) == 4
+    assert team(index, 2, store).end(0, "a run that did not begin") == 4
+
+
+def test_a_fault_counts_more_than_what_was_handed_over(tmp_path):
+    store = Store()
+    with ThreadPoolExecutor(1) as pool:
+        other = team(1, 2, store)
+        other._hand_over = lambda own: [
+            store.set(f"model-eval/0/{key}", value)
+            for key, value in (("files/1", b"one"), ("pieces/1/0", b"0"))
+        ]
+        other.gather(folder(tmp_path / "1"), tmp_path)
+        failed = pool.submit(other.end, 4, "the run was interrupted")
+        while "model-eval/0/fault" not in store.values:
+            time.sleep(0.01)
+        first = team(0, 2, store)
+        with pytest.raises(EvaluationError, match="rank 1 of 2 failed: the run was interrupted"):
+            first.gather(folder(tmp_path / "0"), tmp_path)
+        assert first.end(4, "it failed") == failed.result(timeout=10) == 4
 
 
 def test_a_store_that_is_gone_is_an_error(tmp_path):
