@@ -1,5 +1,6 @@
 """Every task and several formats in parts: joined they are the whole run."""
 
+import re
 import shutil
 
 import numpy as np
@@ -32,6 +33,9 @@ gates:
 """
 
 
+SPEC_SIZE = re.compile(r"batch_size: \d+")
+
+
 def a_project(folder, code, *, file_format, columns, **fields):
     folder.mkdir()
     scope = {}
@@ -59,6 +63,50 @@ def test_examples(tmp_path, example):
     spec = tmp_path / "project" / "model-eval.yaml"
     spec.write_text(f"{spec.read_text()}\nrun: {{batch_size: 16, device: cpu}}\n")
     assert_parts_are_the_whole(spec, tmp_path, 3)
+
+
+FEW = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.of = torch.nn.Embedding(3, 1)
+
+    def forward(self, x):
+        return self.of(x)
+"""
+
+
+def test_an_output_at_the_threshold_is_on_one_side(tmp_path):
+    """Of few distinct outputs, one of which has the threshold as its probability to the last digit."""
+    logits = torch.randn(20_000, generator=torch.Generator().manual_seed(0)).double()
+    alone, among = torch.stack([one.sigmoid() for one in logits]), logits.sigmoid()
+    at = int((alone > among).nonzero()[0]) if (alone > among).any() else 0
+    rng = np.random.default_rng(0)
+    spec = a_project(
+        tmp_path / "project",
+        FEW,
+        file_format="npz",
+        columns={"x": rng.integers(0, 3, 103), "y": rng.integers(0, 2, 103)},
+        task=f"binary\nthreshold: {float(alone[at])!r}",
+        metric="accuracy",
+        bound="min: 0.1",
+        heldout="  inputs: {column: x, dtype: int64}\n  target: y",
+    )
+    levels = torch.stack([logits[at], logits[at] - 1, logits[at] + 1]).float()[:, None]
+    save_file({"of.weight": levels}, spec.parent / "model.safetensors")
+    found = set()
+    for size in (1, 3, 37, 256):
+        text = SPEC_SIZE.sub(f"batch_size: {size}", spec.read_text())
+        spec.write_text(text)
+        for of in (1, 2, 3, 8):
+            at_size = tmp_path / f"{size}-{of}"
+            report = merged(spec, at_size / "joined", sharded(spec, at_size, of))
+            assert report.verdict is not Verdict.ERROR, report.faults
+            found.add(report.estimates[0].value)
+        found.add(run(spec, tmp_path / f"{size}").report.estimates[0].value)
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("file_format", ["npz", "parquet", "pt"])

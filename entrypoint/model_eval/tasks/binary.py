@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import cut_of, look_like_probabilities, to_float64
+from model_eval.tasks.shapes import cut_of, look_like_probabilities, sigmoid, softplus, to_float64
 from model_eval.types import OutputKind
 
 
@@ -40,7 +39,7 @@ def columns(
     }
     if kind is OutputKind.LOGITS:
         logit = values[:, -1] - values[:, 0] if values.shape[1] == 2 else values[:, 0]
-        probability = logit.sigmoid()
+        probability = sigmoid(logit)
         columns["score"] = logit
         columns["log_loss"] = softplus(torch.where(positive, -logit, logit))
     else:

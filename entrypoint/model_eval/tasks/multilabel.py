@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from model_eval.errors import EvaluationError
-from model_eval.tasks.shapes import cut_of, inside_unit, to_float64
+from model_eval.tasks.shapes import cut_of, inside_unit, sigmoid, softplus, to_float64
 from model_eval.types import OutputKind
 
 
@@ -39,7 +38,7 @@ def columns(
         "like_probability": inside_unit(values),
     }
     if kind is OutputKind.LOGITS:
-        probability = values.sigmoid()
+        probability = sigmoid(values)
         columns["score"] = values.to(keep)
         loss = softplus(torch.where(target, -values, values))
     else:

@@ -14,6 +14,7 @@ from model_eval.tasks.shapes import (
     like_distribution,
     look_like_probabilities,
     require_real,
+    sigmoid,
 )
 from model_eval.types import OutputKind
 
@@ -111,7 +112,7 @@ def _images(
     counted = target != ignore_index
     if values.shape[1] == 1:
         largest = values[:, 0].double()
-        probability = largest.sigmoid() if kind is OutputKind.LOGITS else largest
+        probability = sigmoid(largest) if kind is OutputKind.LOGITS else largest
         prediction = (probability >= threshold).long()
         like_probability = inside_unit(torch.where(counted, largest, 0.0))
     else:

@@ -51,6 +51,20 @@ def cut_of(threshold: float, outputs: Tensor) -> float:
     return cut if cut > 0 else threshold
 
 
+def sigmoid(logits: Tensor) -> Tensor:
+    """1 / (1 + e^-x), with the same bits wherever in a tensor a number is.
+
+    torch's own goes another way for the last few, which fill no vector register, and rounds another
+    way: who is at the threshold would change sides with the size of a batch.
+    """
+    return logits.neg().exp_().add_(1).reciprocal_()
+
+
+def softplus(values: Tensor) -> Tensor:
+    """ln(1 + e^x), with the same bits wherever in a tensor a number is; see `sigmoid`."""
+    return values.abs().neg_().exp_().log1p_().add_(values.clamp(min=0))
+
+
 def look_like_probabilities(values: Tensor) -> Tensor:
     """Which rows (N,) of outputs (N, C) are inside 0 to 1 and, where C > 1, sum to 1.
 
