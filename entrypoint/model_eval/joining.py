@@ -17,6 +17,7 @@ import numpy as np
 from model_eval import output
 from model_eval.errors import EvaluationError, PartsError, ReportError
 from model_eval.ledger import Array, Ledger, concatenate, open_ledger
+from model_eval.own_files import digest_of_own_files
 from model_eval.types import (
     GOLDEN_HELDOUT,
     MAIN_HELDOUT,
@@ -436,6 +437,9 @@ def _digest(file: Path) -> str:
 def _facts(report: Report) -> dict[str, str]:
     """What must be the same in all parts of a run, by what people call it; only what is known."""
     facts = {"model-eval": report.model_eval}
+    # What is no shard's is of the run that joins them.
+    own = digest_of_own_files() if report.shard is None else report.shard.program
+    facts["digest of model-eval's own files"] = own
     if report.spec is not None:
         facts["digest of the spec"] = report.spec.sha256
     if report.checkpoint is not None:
@@ -473,6 +477,7 @@ def _mark(report: Report, shard: ShardInfo, part: PartInfo) -> dict[str, str | i
         "device": facts.get("kind of device", ""),
         "torch": facts.get("torch", ""),
         "model_eval": report.model_eval,
+        "program": facts["digest of model-eval's own files"],
     }
 
 

@@ -27,6 +27,7 @@ from model_eval.joining import (
 )
 from model_eval.ledger import Ledger
 from model_eval.measured import Measured
+from model_eval.own_files import digest_of_own_files
 from model_eval.parts import BATCH_SIZE, Range, Shard, range_of
 from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
@@ -225,7 +226,12 @@ class Session:
             for name, (start, stop) in ranges.items()
         )
         info = ShardInfo(
-            index=shard.index, of=shard.of, grid=grid, code=self._unchanged_code(), parts=parts
+            index=shard.index,
+            of=shard.of,
+            grid=grid,
+            code=self._unchanged_code(),
+            program=digest_of_own_files(),
+            parts=parts,
         )
         return part_report(draft.report, info), marked(ledgers, draft.report, info)
 

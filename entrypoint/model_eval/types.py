@@ -638,6 +638,7 @@ class ShardInfo:
         of: how many there are.
         grid: ranges begin at multiples of this, the size of batches where memory allows it.
         code: the digest of the files that the spec names as code.
+        program: the digest of model-eval's own files.
         parts: what it evaluated of each held-out set, and of the golden cases.
     """
 
@@ -645,6 +646,7 @@ class ShardInfo:
     of: int
     grid: int
     code: str
+    program: str
     parts: tuple[PartInfo, ...]
 
 

@@ -242,6 +242,10 @@ def test_shards_of_another_count(shards, tmp_path):
         ),
         (lambda report: {"model_eval": "0.0"}, "another model-eval than"),
         (
+            lambda report: {"shard": replace(report.shard, program="0" * 64)},
+            "another digest of model-eval's own files than shard 1",
+        ),
+        (
             lambda report: {
                 "environment": replace(
                     report.environment, device=replace(report.environment.device, used="cuda:0")
@@ -264,6 +268,17 @@ def test_shards_of_different_runs(shards, tmp_path, change, message):
     code, said = refused(shards, tmp_path)
     assert code == 3
     assert message in said
+
+
+def test_shards_of_another_build(small, tmp_path, monkeypatch):
+    """Of the same version: what it computes may be something else."""
+    made, folders = small
+    monkeypatch.setattr("model_eval.joining.digest_of_own_files", lambda: "0" * 64)
+    code, message = refusal(made.spec, tmp_path / "joined", folders)
+    assert code == 3
+    assert message.startswith(
+        "this run has another digest of model-eval's own files than the shards: "
+    )
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_what_is_recorded_is_counted(tmp_path):
 
 
 def test_a_shard_is_not_recorded(tmp_path):
-    shard = replace(REPORT, shard=ShardInfo(index=1, of=2, grid=8, code="", parts=()))
+    shard = replace(REPORT, shard=ShardInfo(index=1, of=2, grid=8, code="", program="", parts=()))
     with pytest.raises(OutputError, match="is of a shard, which judges nothing"):
         lookups.record(tmp_path / "f", shard, date="", commit="")
     assert not (tmp_path / "f").exists()

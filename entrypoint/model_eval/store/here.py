@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from model_eval import __version__
+from model_eval.own_files import digest_of_own_files
 from model_eval.spec.digest import sha256_of
 from model_eval.store.unproved import UnprovedError
 
-_PACKAGE = Path(__file__).parent.parent
 _INSTALLED = (".dist-info", ".egg-info")
 _ACCELERATORS = ("nvidia0", "nvidiactl", "nvidia-caps", "kfd", "dri", "dxg", "accel")
 """Below /dev: what a driver of NVIDIA's, AMD's, Intel's or Windows' leaves there."""
@@ -37,7 +37,7 @@ def versions(path: Sequence[str] = tuple(sys.path)) -> Mapping[str, Any]:
         "implementation": sys.implementation.cache_tag,
         "system": f"{platform.system()} {platform.machine()}",
         "installed": sorted(set(_installed(path))),
-        "model_eval": [__version__, _own_digest()],
+        "model_eval": [__version__, digest_of_own_files()],
     }
 
 
@@ -57,14 +57,6 @@ def _installed(path: Sequence[str]) -> Iterable[str]:
                 record = about / "RECORD"
                 stem += f" {sha256_of(record)}" if record.exists() else " without a record"
             yield stem
-
-
-def _own_digest() -> str:
-    whole = sha256()
-    for file in sorted(_PACKAGE.rglob("*.py")):
-        line = f"{file.relative_to(_PACKAGE).as_posix()}\0{sha256_of(file)}\n"
-        whole.update(line.encode())
-    return whole.hexdigest()
 
 
 def device_class(

@@ -201,7 +201,12 @@ def test_an_error_shows_its_faults_and_nothing_else_does():
 
 
 SHARD = ShardInfo(
-    index=2, of=3, grid=8, code="", parts=(PartInfo(heldout="heldout", start=8, stop=24, of=40),)
+    index=2,
+    of=3,
+    grid=8,
+    code="",
+    program="",
+    parts=(PartInfo(heldout="heldout", start=8, stop=24, of=40),),
 )
 
 
