@@ -18,6 +18,7 @@ from model_eval import output
 from model_eval.errors import EvaluationError, PartsError, ReportError
 from model_eval.ledger import Array, Ledger, concatenate, open_ledger
 from model_eval.own_files import digest_of_own_files
+from model_eval.parts import MAX_SHARDS
 from model_eval.types import (
     GOLDEN_HELDOUT,
     MAIN_HELDOUT,
@@ -342,7 +343,8 @@ def _holds_together(report: Report, shard: ShardInfo, batch_size: int) -> bool:
         completions[MAIN_HELDOUT] = report.completion
     named = sorted(part.heldout for part in shard.parts)
     return (
-        batch_size > 0
+        1 <= shard.index <= shard.of <= MAX_SHARDS  # nobody counts to a number that is made up
+        and batch_size > 0
         and shard.grid > 0
         and named == sorted(completions)
         and all(_NAME.fullmatch(name) for name in named)  # it becomes a file's

@@ -572,6 +572,9 @@ def test_a_merge_on_another_machine_says_so(shards, tmp_path):
     [
         lambda report: {"run": replace(report.run, batch_size=-5)},
         lambda report: {"shard": replace(report.shard, grid=0)},
+        lambda report: {"shard": replace(report.shard, index=7)},
+        lambda report: {"shard": replace(report.shard, index=0)},
+        lambda report: {"shard": replace(report.shard, of=10**12)},
         lambda report: {"shard": replace(report.shard, parts=report.shard.parts * 2)},
         lambda report: {"shard": replace(report.shard, parts=())},
         lambda report: {"completion": replace(report.completion, rows=1)},
@@ -587,7 +590,19 @@ def test_a_merge_on_another_machine_says_so(shards, tmp_path):
             ),
         },
     ],
-    ids=["batch", "grid", "twice", "none", "rows", "expected", "completion", "path"],
+    ids=[
+        "batch",
+        "grid",
+        "beyond",
+        "before",
+        "endless",
+        "twice",
+        "none",
+        "rows",
+        "expected",
+        "completion",
+        "path",
+    ],
 )
 def test_a_report_that_contradicts_itself(shards, tmp_path, change):
     rewrite(shards[1][1], **change(read_report(shards[1][1] / REPORT)))
