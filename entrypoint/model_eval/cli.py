@@ -334,7 +334,12 @@ def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
         stop=stop,
     )
     if args.output is not None:
-        save(evaluation, args.output)
+        try:
+            save(evaluation, args.output)
+        except ModelEvalError as error:
+            if team is not None:  # the others would wait for how it ended
+                team.end(error.exit_code, error.message)
+            raise
     if args.store is not None:
         keep(evaluation, stop=stop, say=args.store.say)
     if team is None:

@@ -14,6 +14,8 @@ import pytest
 
 from builders.projects import MODEL, SPEC, make_project
 from builders.shards import assert_same_ledgers, assert_same_report, evidence, run
+from model_eval.cli import main
+from model_eval.errors import OutputError
 from model_eval.output import LEDGER, REPORT, read_report
 from model_eval.rank import Rank
 from model_eval.stop import Stop
@@ -308,6 +310,21 @@ def test_no_room_for_the_ledgers_of_the_others(tmp_path):
         f"the ledgers of the processes cannot be kept in `{made.output}`: No space left on device"
     )
     assert sorted(path.name for path in made.output.iterdir()) == [REPORT, "summary.md"]
+
+
+def test_the_others_hear_that_the_result_cannot_be_saved(tmp_path, monkeypatch, capsys):
+    made = make_project(tmp_path, spec=SPEC.replace("name:", "nam:"))
+    team, said = Alone(full), []
+    team.end = lambda *how: said.append(how) or 4
+
+    def save(*_):
+        raise OutputError("there is no room")
+
+    monkeypatch.setattr("model_eval.cli._team", lambda _: team)
+    monkeypatch.setattr("model_eval.run.save", save)
+    assert main([*made.command()[4:], "--in-process"]) == 4
+    assert said == [(4, "there is no room")]
+    assert "there is no room" in capsys.readouterr().err
 
 
 def test_samples_that_are_counted_are_those_of_this_process(tmp_path):
