@@ -11,6 +11,7 @@ from functools import cached_property, partial
 
 from model_eval import after, engine, usercode
 from model_eval.draft import Draft
+from model_eval.engine import spot_check
 from model_eval.errors import PartsError, UserCodeError
 from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets, placed
 from model_eval.heldout import HeldOut, Shuffled
@@ -287,6 +288,10 @@ class Session:
         self._draft.note(joined.note(self._draft.report.environment))
         if joined.batch_size < size.size:
             size.lower(joined.batch_size)
+        main = sets.heldouts[MAIN_HELDOUT]
+        parts = joined.parts.get(MAIN_HELDOUT, ())
+        chosen = spot_check.chosen_of((part.start, part.stop) for part in parts)
+        checked = engine.Keeping(kept, main.expected, self._spec.run.seed, chosen=chosen)
         total = sum(one.expected for one in sets.all.values())
         with self._progress(total) as advance:
             for name, heldout in sets.all.items():
@@ -296,14 +301,16 @@ class Session:
                 labels = heldout.labels(size.multiple)
                 if name == MAIN_HELDOUT and heldout.scattered:
                     kept.fetch(heldout.part)
+                    checked.fetch(heldout.part)
                 elif name == MAIN_HELDOUT:
-                    labels = (block.labels for block in kept.blocks(size.multiple))
+                    labels = (block.labels for block in checked.blocks(size.multiple))
                 targets = rows is None or rows.task not in COUNTED_UP
                 columns = (engine.label_columns(one, target=targets) for one in labels)
                 require_labels(name, rows, columns, expected=heldout.expected, progress=advance)
                 require_samples(name, parts, heldout.range_digests())
                 require_digest(name, joined.report, heldout.info().sha256)
         require_same_code(self._unchanged_code(), joined.report, who="this run")
+        self._spot_check(checked.sample(), joined.ledgers[MAIN_HELDOUT])
         for name, rows in joined.ledgers.items():
             scorer = self.evaluator.scorer_of(name, sets.heldouts)
             with placed(self.evaluator.places(name)):
@@ -313,6 +320,29 @@ class Session:
             name: replace(rows, heldout=sets.heldouts[name].info().sha256)
             for name, rows in joined.ledgers.items()
         }
+
+    def _spot_check(self, sample: engine.Sample, ledger: Ledger) -> None:
+        """Holds a few rows of each part of the main set against what the model answers here.
+
+        Raises:
+            PartsError: they are of another model, whatever the digests say.
+            EvaluationError: it cannot be run here.
+        """
+        found = spot_check.largest_difference(
+            self.loaded.predict,
+            sample,
+            ledger,
+            self.evaluator.scorer_of(MAIN_HELDOUT, self.sets.heldouts),
+            batch_size=self.evaluator.batch_size.size,
+            precision=self._spec.run.precision,
+        )
+        if found is not None:
+            raise PartsError(
+                f"for sample {found.position} of {quote(MAIN_HELDOUT)} the model answers something "
+                f"else here than in its shard: `{found.column}` is off by {found.by:.3g} of its size",
+                remedy="a file that its code reads, such as a config or a vocabulary, may be another: "
+                "run every shard again, of one commit",
+            )
 
     def _learn_run(self) -> None:
         settings, size = self._draft.report.run, self.evaluator.batch_size

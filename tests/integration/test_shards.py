@@ -413,6 +413,31 @@ def test_the_set_changed_since(shards, tmp_path):
     assert message.startswith("this run has another digest of `heldout` than the shards: ")
 
 
+READS = "import json, pathlib\n" + MODEL.replace(
+    "return self.layer(x)",
+    "return json.loads(pathlib.Path(__file__).with_name('sign.json').read_text()) * self.layer(x)",
+)
+
+
+@pytest.mark.parametrize("others", [(1, 2, 3), (3,), (2,)])
+def test_a_file_that_the_code_reads_changed_since(tmp_path, others):
+    """No digest has it: what the model answers shows it."""
+    made = make_project(tmp_path, model=READS)
+    config = tmp_path / "sign.json"
+    folders = []
+    for index in range(1, OF + 1):
+        config.write_text("1" if index in others else "-1")
+        folders.append(tmp_path / f"shard-{index}")
+        run(made.spec, folders[-1], shard=Shard(index, OF))
+    config.write_text("-1")
+    code, message = refusal(made.spec, tmp_path / "joined", folders)
+    assert code == 3
+    assert "the model answers something else here than in its shard: `" in message
+    config.write_text("1")
+    joined = merged(made.spec, tmp_path / "joined", folders)
+    assert joined.verdict is (Verdict.PASS if others == (1, 2, 3) else Verdict.ERROR)
+
+
 # --- what only all parts together tell --------------------------------------------------------
 
 PROBABILITIES = MODEL.replace("return self.layer(x)", "return self.layer(x).sigmoid()")

@@ -45,6 +45,18 @@ def _outputs_of(predict: Predict, sample: Sample, batch_size: int) -> Tensor:
 
 
 def ledger_of(outputs: Tensor, sample: Sample, scorer: Scorer) -> Ledger:
+    """The ledger of these outputs, of which something must be counted.
+
+    Raises:
+        EvaluationError: the outputs are not those of the task.
+        HeldOutError: nothing of these samples is counted.
+    """
+    ledger = scored(outputs, sample, scorer)
+    scorer.require_counted(ledger.columns)
+    return ledger
+
+
+def scored(outputs: Tensor, sample: Sample, scorer: Scorer) -> Ledger:
     """The ledger of these outputs.
 
     Whether outputs look like what the spec says they are was judged on the whole set: a few
@@ -52,17 +64,15 @@ def ledger_of(outputs: Tensor, sample: Sample, scorer: Scorer) -> Ledger:
 
     Raises:
         EvaluationError: the outputs are not those of the task.
-        HeldOutError: nothing of these samples is counted.
     """
     labels = sample.rows.labels
     with torch.inference_mode():
-        scored = scorer.columns(outputs, labels.target)
-        columns = {name: column.cpu().numpy() for name, column in scored.items()}
+        found = scorer.columns(outputs, labels.target)
+        columns = {name: column.cpu().numpy() for name, column in found.items()}
     kept = None
     if scorer.keeps_outputs:
         kept = outputs if outputs.dtype == torch.float64 else outputs.float()
     columns |= label_columns(labels, target=scorer.keeps_targets)
-    scorer.require_counted(columns)
     return scorer.ledger(columns, kept)
 
 

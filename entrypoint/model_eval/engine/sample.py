@@ -59,6 +59,8 @@ class Keeping:
     Attributes:
         expected: how many samples the source has.
         rows: how many to keep; fewer where they would take more than `MAX_BYTES`.
+        chosen: the positions of those to keep, ascending; None draws them. Of more than are kept some
+            are left out, evenly.
         leading: keeps the first ones instead. Of a source that is in a random order they are as good,
             and they are there where its end is never reached.
     """
@@ -68,6 +70,7 @@ class Keeping:
     seed: int
     rows: int = MAX_ROWS
     leading: bool = False
+    chosen: npt.NDArray[np.int64] | None = None
     _kept: list[Batch] = field(default_factory=list, init=False)
     _positions: npt.NDArray[np.int64] | None = field(default=None, init=False)
 
@@ -127,6 +130,9 @@ class Keeping:
         count = min(self.rows, self.expected, max(1, MAX_BYTES // max(1, row_bytes)))
         if self.leading:
             return np.arange(count)
+        if self.chosen is not None:
+            few = np.linspace(0, len(self.chosen) - 1, min(count, len(self.chosen)))
+            return self.chosen[few.astype(np.int64)]
         chosen = np.random.default_rng(self.seed).choice(self.expected, count, replace=False)
         return np.sort(chosen)
 
