@@ -187,8 +187,8 @@ class Evaluator:
 
     def parts(
         self, loaded: Loaded, sets: Mapping[str, HeldOut], ranges: Mapping[str, Range]
-    ) -> dict[str, tuple[Ledger, bool]]:
-        """Of each range that is not empty its ledger, and what `engine.Rows.part` says beside it.
+    ) -> dict[str, engine.Part]:
+        """Of each range that is not empty its ledger, and what is known beside it.
 
         Args:
             loaded: the checkpoint.
@@ -200,7 +200,7 @@ class Evaluator:
             if start == stop:
                 continue
             with placed(self.places(name)):
-                ledger, like = self._rows(
+                part = self._rows(
                     loaded,
                     name,
                     sets[name].part(start, stop),
@@ -208,10 +208,8 @@ class Evaluator:
                     scorer=self.scorer_of(name, sets),
                 ).part()
                 digest = sets[name].info(whole=False).sha256 or None
-                found[name] = (
-                    replace(ledger, heldout=digest, checkpoint=loaded.checkpoint.digest),
-                    like,
-                )
+                ledger = replace(part.ledger, heldout=digest, checkpoint=loaded.checkpoint.digest)
+                found[name] = replace(part, ledger=ledger)
         return found
 
     def places(self, name: str) -> Mapping[type[ModelEvalError], Location]:

@@ -403,6 +403,12 @@ def _parts(name: str, found: Sequence[_Opened]) -> tuple[tuple[_Opened, PartInfo
         raise PartsError(f"samples {end} to {of - 1} of {quote(name)} are in no shard")
     for one, part in filled[1:]:
         first, shapes = filled[0]
+        if part.outputs != shapes.outputs:
+            raise PartsError(
+                f"{one.name} has the output {quote(part.outputs)} per sample of {quote(name)}, and "
+                f"{first.name} {quote(shapes.outputs)}",
+                remedy="an output must have the same shape and the same dtype for every batch",
+            )
         for its, other in zip(part.inputs, shapes.inputs, strict=False):
             if its != other:
                 raise PartsError(

@@ -192,14 +192,13 @@ class Session:
                 if cases:
                     sets.golden.digest_ranges([cases])
                     ledger = self.evaluator.golden(loaded, sets.golden)
-                    found[GOLDEN_HELDOUT] = (
-                        replace(ledger, checkpoint=loaded.checkpoint.digest),
-                        False,
+                    found[GOLDEN_HELDOUT] = engine.Part(
+                        ledger=replace(ledger, checkpoint=loaded.checkpoint.digest)
                     )
         draft.evaluated = self._clock()
         draft.stop.require_none()
         expected = {name: one.expected for name, one in sets.all.items()}
-        ledgers = {name: ledger for name, (ledger, _) in found.items()}
+        ledgers = {name: part.ledger for name, part in found.items()}
         self._learn_run()
         draft.learn(
             heldout=sets.heldouts[MAIN_HELDOUT].info(whole=False),
@@ -220,9 +219,10 @@ class Session:
                 start=start,
                 stop=stop,
                 of=expected[name],
-                like_probabilities=name not in found or found[name][1],
+                like_probabilities=name not in found or found[name].like_probabilities,
                 samples=next(iter(sets.all[name].range_digests()), None) if name in found else None,
                 inputs=sets.all[name].shapes if name in found else (),
+                outputs=found[name].outputs if name in found else "",
             )
             for name, (start, stop) in ranges.items()
         )

@@ -617,6 +617,7 @@ class PartInfo:
         samples: the digest of what a loader gave; None of files, whose own digest is in the report,
             and where there are no samples.
         inputs: of each input of the model its column, its dtype and its shape per sample.
+        outputs: their dtype and their shape per sample; empty of golden cases, which are in one shard.
     """
 
     heldout: str
@@ -627,6 +628,7 @@ class PartInfo:
     sha256: str | None = None
     samples: str | None = None
     inputs: tuple[str, ...] = ()
+    outputs: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -438,6 +438,32 @@ def test_a_file_that_the_code_reads_changed_since(tmp_path, others):
     assert joined.verdict is (Verdict.PASS if others == (1, 2, 3) else Verdict.ERROR)
 
 
+@pytest.mark.parametrize(
+    ("body", "output"),
+    [
+        ("torch.cat([torch.zeros_like(y), y], 1)", "float32 (2,)"),
+        ("y.double()", "float64 (1,)"),
+    ],
+)
+def test_outputs_of_another_kind_in_another_part(tmp_path, body, output):
+    """As in a run that is not shared out, which refuses them from one batch to the next."""
+    model = MODEL.replace(
+        "return self.layer(x)", f"y = self.layer(x); return {body} if float(x.max()) > 50 else y"
+    )
+    made = make_project(tmp_path, model=model, rows=24)
+    path = tmp_path / "heldout.csv"
+    path.write_text(path.read_text() + "100,100,1\n" * 24)
+    whole = run(made.spec, tmp_path / "whole").report
+    assert "for every batch" in whole.faults[0].remedy
+    folders = sharded(made.spec, tmp_path, 2)
+    code, message = refusal(made.spec, tmp_path / "joined", folders)
+    assert code == 3
+    assert message == (
+        f"shard 2 (`{folders[1]}`) has the output `{output}` per sample of `heldout`, and "
+        f"shard 1 (`{folders[0]}`) `float32 (1,)`"
+    )
+
+
 # --- what only all parts together tell --------------------------------------------------------
 
 PROBABILITIES = MODEL.replace("return self.layer(x)", "return self.layer(x).sigmoid()")

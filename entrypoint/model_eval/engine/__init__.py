@@ -10,7 +10,7 @@ from model_eval.engine.compiling import Compiling
 from model_eval.engine.control import Fresh, run_control
 from model_eval.engine.cost import measure_cost
 from model_eval.engine.device import describe_device, environment_of, resolve_device
-from model_eval.engine.loop import Rows, evaluate, label_columns
+from model_eval.engine.loop import Part, Rows, evaluate, label_columns
 from model_eval.engine.memory import free
 from model_eval.engine.noise import measure_noise
 from model_eval.engine.predict import MEMORY_FORMATS, Predict, lay_out, make_predict, prepare
@@ -18,7 +18,7 @@ from model_eval.engine.sample import Keeping, Sample, Source
 from model_eval.engine.torchmetrics_bridge import from_torchmetrics
 
 __all__ = [
-    "LARGEST", "MEMORY_FORMATS", "BatchSize", "Compiling", "Fresh", "Keeping", "MeasuredBatchSize", "Predict", "Rows", "Sample", "Source",
+    "LARGEST", "MEMORY_FORMATS", "BatchSize", "Compiling", "Fresh", "Keeping", "MeasuredBatchSize", "Part", "Predict", "Rows", "Sample", "Source",
     "batch_size_of", "describe_device", "environment_of", "evaluate", "free", "from_torchmetrics", "label_columns", "lay_out", "make_predict",
     "measure_cost", "measure_noise", "prepare", "resolve_device", "run_control",
 ]  # fmt: skip

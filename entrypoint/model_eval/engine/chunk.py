@@ -77,6 +77,13 @@ class Chunk:
         self._first: torch.Size | None = None
         self._dtype: torch.dtype | None = None
 
+    @property
+    def described(self) -> str:
+        """The dtype and the shape per sample of the outputs; empty before there was one."""
+        if self._first is None:
+            return ""
+        return f"{str(self._dtype).removeprefix('torch.')} {tuple(self._first[1:])}"
+
     def has_room(self, rows: int) -> bool:
         """Whether so many samples can come before it is scored."""
         return not self._expected or (self._waits and self._expected + rows <= self.rows)

@@ -33,11 +33,13 @@ class Rows:
     Attributes:
         columns: the ledger's, and what the scorer passes on to itself.
         outputs: all of them, where the scorer keeps them.
+        described: their dtype and their shape per sample.
     """
 
     scorer: Scorer
     columns: Mapping[str, Array]
     outputs: Tensor | None
+    described: str
 
     def whole(self) -> Ledger:
         """The ledger, where these are all samples of the set.
@@ -50,17 +52,31 @@ class Rows:
         self.scorer.require_counted(self.columns)
         return self.scorer.ledger(self.columns, self.outputs)
 
-    def part(self) -> tuple[Ledger, bool]:
-        """The ledger of some samples, and whether every output looks like a probability and must not.
-
-        Whether that is an error only all parts together tell: see `Scorer.require_logits`.
+    def part(self) -> "Part":
+        """The ledger of some samples, and what only all parts together tell: see `Part`.
 
         Raises:
             EvaluationError: an output is not the probability that the spec says it is.
         """
         self.scorer.require_probabilities(self.columns)
         like = self.scorer.all_like_probabilities(self.columns, self.outputs)
-        return self.scorer.ledger(self.columns, self.outputs), like
+        ledger = self.scorer.ledger(self.columns, self.outputs)
+        return Part(ledger=ledger, like_probabilities=like, outputs=self.described)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Part:
+    """Some of a set's samples.
+
+    Attributes:
+        like_probabilities: whether every output looks like a probability and must not; whether that
+            is an error only all parts tell: see `Scorer.require_logits`.
+        outputs: their dtype and their shape per sample, which must be those of all parts.
+    """
+
+    ledger: Ledger
+    like_probabilities: bool = False
+    outputs: str = ""
 
 
 def evaluate(
@@ -127,7 +143,7 @@ def evaluate(
         raise EvaluationError("the held-out set gave no samples")
     every = table.since(0)
     outputs = None if kept is None else kept.all()
-    return Rows(scorer=scorer, columns=every, outputs=outputs)
+    return Rows(scorer=scorer, columns=every, outputs=outputs, described=chunk.described)
 
 
 class _Runner:

@@ -30,6 +30,9 @@ _NOISE = 10
 _OF_HALF_PRECISION = 50
 """So many times the tolerance: a sum in another order differs in the third digit."""
 
+_SMALLEST = 1e-6
+"""Answers are not taken for smaller than this: what is left where large numbers cancel is noise."""
+
 _ANSWERS = ("prediction", "probability", "score", "log_loss", "nll")
 _COUNTS = ("hits", "predicted")
 
@@ -41,7 +44,7 @@ class Difference:
     Attributes:
         position: of the sample in the set.
         column: of the ledger.
-        by: relative to 1 + |value|.
+        by: relative to its size.
     """
 
     position: int
@@ -106,8 +109,14 @@ def _compared(ledger: Ledger) -> list[str]:
     return [*numbers, *counts]
 
 
+def _scale(reference: Array) -> float:
+    """1, or the largest number where that is less: a regression's may all be small."""
+    finite = np.abs(reference[np.isfinite(reference)])
+    return float(np.clip(finite.max(initial=0), _SMALLEST, 1))
+
+
 def _off(values: Array, reference: Array) -> npt.NDArray[np.float64]:
-    """[N], how far each row is off, relative to 1 + |reference|; a count may be off by one."""
+    """[N], how far each row is off, relative to its size and to `_scale`; a count may be off by one."""
     if values.shape != reference.shape:
         return np.full(len(reference), np.inf)
     one, other = values.astype(np.float64), reference.astype(np.float64)
@@ -115,7 +124,7 @@ def _off(values: Array, reference: Array) -> npt.NDArray[np.float64]:
         apart = np.abs(one - other)
         if reference.dtype.kind == "i":
             apart = np.maximum(apart - 1, 0)
-        off = apart / (1 + np.abs(other))
+        off = apart / (_scale(reference) + np.abs(other))
     off[(one == other) | (np.isnan(one) & np.isnan(other))] = 0
     off[np.isnan(off)] = np.inf
     found: npt.NDArray[np.float64] = off.reshape(len(off), -1).max(axis=1)

@@ -83,6 +83,12 @@ def test_a_model_that_is_another_for_one_sample_is_found(task):
     assert difference.position == 17
 
 
+def test_small_answers_are_held_to_their_own_size():
+    task = Task.REGRESSION
+    assert found(task, model(task, 1e-5), model(task, 2e-5)) is not None
+    assert found(task, model(task, 1e-5), model(task, 1.0001e-5)) is None
+
+
 def test_last_digits_are_no_difference():
     task = Task.BINARY
     assert found(task, model(task, 1 + 1e-5), model(task)) is None
