@@ -49,6 +49,22 @@ def assert_workflow(document):
                 assert not unknown, f"the action has no inputs {unknown}"
 
 
+def test_no_shard_of_an_earlier_attempt_is_joined():
+    """Artifacts outlive an attempt: that of a shard which failed in this one is an older one."""
+    workflows = [
+        yaml.safe_load(text) for _, text in (b.values for b in blocks("yaml")) if "shards: " in text
+    ]
+    [steps] = [
+        one["jobs"]["model-eval"]["steps"] for one in workflows if "model-eval" in one["jobs"]
+    ]
+    guards = {step["if"]: step for step in steps if "needs.shards.result" in step.get("if", "")}
+    cleared = guards["${{ needs.shards.result != 'success' }}"]
+    assert "rm -rf shards" in cleared["run"]  # which the repository may have, too
+    [download] = [step for step in steps if "download-artifact" in step.get("uses", "")]
+    assert download is guards["${{ needs.shards.result == 'success' }}"]
+    assert download["with"]["path"] == "shards"
+
+
 def test_the_spec_of_the_readme_is_one(tmp_path):
     [text] = [
         t
