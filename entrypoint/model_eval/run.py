@@ -334,6 +334,8 @@ def _evaluate(
         part = Evaluation(report=replace(known, timings=_timings(draft, clock())), ledgers=ledgers)
         if team is None:
             return part
+        # What this process has is not what the run has, should that not come to its end.
+        draft.learn(completion=None, more_heldout=())
         joined = _gathered(part, team, parts.scratch)
         if joined is None:
             return replace(part, ledgers={})

@@ -156,7 +156,8 @@ class Session:
                     look_every=rows_between_looks(main.expected),
                 )
                 golden = self.evaluator.golden(loaded, sets.golden) if sets.golden else None
-        draft.evaluated = self._clock()
+        if joined is None:
+            draft.evaluated = self._clock()
         if watch is not None and watch.ended:
             draft.learn(stopped=Stopped(samples=watch.seen, of=main.expected))
         self._learn_of_sets(ledgers, golden)

@@ -68,6 +68,8 @@ def test_shards_joined_are_the_whole_run(spec, whole, tmp_path, of):
     assert_same_report(report, joined)
     assert_same_ledgers(folder, tmp_path / "joined")
     assert f"joined from {of} shard{'s' if of > 1 else ''}" in joined.notes
+    assert joined.timings.evaluate == 0  # which the shards did
+    assert "evaluating" not in (tmp_path / "joined" / "summary.md").read_text()
 
 
 def test_the_order_of_the_folders_is_no_matter(small, tmp_path):
@@ -555,6 +557,9 @@ def test_the_pin_of_a_loader_is_held_against_what_the_shards_were_given(loader, 
         loader.spec.read_text().replace('data.py:Data"', f'data.py:Data"\n  sha256: "{pinned}"')
     )
     folders = sharded(loader.spec, tmp_path, 2)
+    shard = read_report(folders[0] / REPORT)
+    assert (shard.heldout.pinned, shard.heldout.sha256) == (False, "")  # nobody has checked it yet
+    assert "`sha256:`" not in (folders[0] / "summary.md").read_text()
     report = merged(loader.spec, tmp_path / "joined", folders)
     assert report.verdict is Verdict.PASS
     assert (report.heldout.pinned, report.heldout.sha256) == (True, pinned)

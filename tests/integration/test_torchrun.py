@@ -310,6 +310,7 @@ def test_no_room_for_the_ledgers_of_the_others(tmp_path):
         f"the ledgers of the processes cannot be kept in `{made.output}`: No space left on device"
     )
     assert sorted(path.name for path in made.output.iterdir()) == [REPORT, "summary.md"]
+    assert report.completion is None  # that of this process's part is not the run's
 
 
 def test_the_others_hear_that_the_result_cannot_be_saved(tmp_path, monkeypatch, capsys):

@@ -172,7 +172,7 @@ class HeldOut:
             source=source_of(spec),
             format=spec.format,
             sha256=digest,
-            pinned=spec.sha256 is not None,
+            pinned=spec.sha256 is not None and bool(digest),
             disjoint_from=self.disjoint_from,
         )
 

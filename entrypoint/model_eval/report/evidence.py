@@ -105,7 +105,7 @@ def further_sets(report: Report) -> str:
         [
             code(one.name),
             code(one.heldout.source),
-            code(f"sha256:{one.heldout.sha256[:12]}"),
+            code(f"sha256:{one.heldout.sha256[:12]}") if one.heldout.sha256 else NONE,
             f"{one.completion.rows:,} of {one.completion.expected:,}",
         ]
         for one in report.more_heldout

@@ -293,7 +293,8 @@ def _provenance(report: Report) -> str:
             f"{loaded.parameters_from_file:,} of {loaded.parameters:,} parameters from the file",
         )
     if report.heldout:
-        add("Held-out set", f"{code(report.heldout.source)} {_digest(report.heldout.sha256)}")
+        digest = report.heldout.sha256  # empty in a loader's shard
+        add("Held-out set", f"{code(report.heldout.source)} {_digest(digest) if digest else ''}")
         for file in report.heldout.disjoint_from:
             add("Disjoint from", f"{code(file.path)} {_digest(file.sha256)}")
     if report.completion:
@@ -316,7 +317,9 @@ def _provenance(report: Report) -> str:
         add("Device", " ".join(code(part) for part in about if part))
         add("Versions", f"model-eval {code(here.model_eval)}, torch {code(here.torch)}")
     if report.timings:
-        add("Seconds", f"{report.timings.total:.1f}, {report.timings.evaluate:.1f} evaluating")
+        # None where the ledgers were measured elsewhere: by shards, or by an earlier run.
+        evaluating = f", {seconds:.1f} evaluating" if (seconds := report.timings.evaluate) else ""
+        add("Seconds", f"{report.timings.total:.1f}{evaluating}")
     return details("What was evaluated", table(["", ""], rows, align="ll"))
 
 
