@@ -5,7 +5,7 @@ metric is undecided, and no verdict is a pass unless every held-out sample was c
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite, sqrt
 from statistics import NormalDist
 
@@ -66,6 +66,7 @@ class Evidence:
     Attributes:
         no_baseline: why nothing can be compared, where a gate would.
         noise: how much a metric moves without any reason, from run to run or batch to batch.
+        ended_early: whether there were more samples, which would have narrowed the intervals.
     """
 
     estimates: Mapping[Key, Estimate]
@@ -74,6 +75,7 @@ class Evidence:
     slices: tuple[SliceInfo, ...] = ()
     no_baseline: str = "there is no baseline"
     noise: Mapping[MetricRef, float] = field(default_factory=dict)
+    ended_early: bool = False
 
 
 def evidence_of(report: Report) -> Evidence:
@@ -86,6 +88,7 @@ def evidence_of(report: Report) -> Evidence:
         slices=report.slices,
         no_baseline=(report.baseline and report.baseline.refused) or "there is no baseline",
         noise={one.metric: noise_floor(report.noise, one.metric) for one in noise},
+        ended_early=report.stopped is not None,
     )
 
 
@@ -151,7 +154,11 @@ def completions_of(report: Report) -> tuple[Completion | None, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Quantity:
-    """What is held against a threshold: a value with its interval, or the reason why there is none."""
+    """What is held against a threshold: a value with its interval, or the reason why there is none.
+
+    Attributes:
+        open: whether the run ended before the interval was as narrow as the set would have made it.
+    """
 
     value: float | None = None
     interval: Interval | None = None
@@ -159,12 +166,15 @@ class _Quantity:
     n: int = 0
     slice: str | None = None
     floor: float = 0.0
+    open: bool = False
 
 
 def _judge_one(gate: Gate, evidence: Evidence) -> GateResult:
     if gate.slices is not None and gate.bound != "max_gap":
         return _judge_slices(gate, evidence)
     quantity = _quantity(gate, gate.slice, evidence)
+    sequence = quantity.interval is not None and quantity.interval.method == SEQUENCE
+    quantity = replace(quantity, open=evidence.ended_early and sequence)
     status, reason = _status(gate, quantity)
     return _result(gate, quantity, status, reason)
 
@@ -268,7 +278,7 @@ def _status(gate: Gate, quantity: _Quantity) -> tuple[GateStatus, str]:
         return GateStatus.PASS, clause
     if not compare(gate.bound, best, gate.threshold)[0]:
         return GateStatus.FAIL, f"{clause}, and so is all of {_shown(interval)}"
-    if gate.decide_on is DecideOn.LOWER_BOUND:
+    if gate.decide_on is DecideOn.LOWER_BOUND and not quantity.open:
         sign = _SIGNS[BOUNDS[gate.bound]][1]
         return GateStatus.FAIL, (
             f"{number(value)} may be as {'low' if sign == '<' else 'high'} as "
@@ -306,7 +316,7 @@ def _result(
 ) -> GateResult:
     value = quantity.value if quantity.value is not None and isfinite(quantity.value) else None
     remark = False
-    if status is GateStatus.UNDECIDED and _straddles(gate, quantity):
+    if status is GateStatus.UNDECIDED and not quantity.open and _straddles(gate, quantity):
         if gate.on_undecided is OnUndecided.FAIL:
             status = GateStatus.FAIL
         remark = gate.on_undecided is OnUndecided.ADVISORY

@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,46 @@ def duplicate_entries(folder):
     path = saved(folder / "model.pt", a_state())
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("model/data/0", b"\0" * 24)
+    return path
+
+
+@case
+def entry_in_capitals(folder):
+    """torch takes the one for the other."""
+    return rezipped(saved(folder / "model.pt", a_state()), extra={"model/DATA.PKL": b"x"})
+
+
+@case
+def two_tables_of_contents(folder):
+    """`zipfile` finds the last one; torch, by a locator in the comment of its last entry, the first."""
+    path = folder / "model.pt"
+    names: list[tuple[str, bytes]] = []
+    for value in (0.0, 1.0):
+        state = {name: torch.full_like(tensor, value) for name, tensor in a_state().items()}
+        with zipfile.ZipFile(saved(path, state)) as archive:
+            names.append([(one.filename, archive.read(one)) for one in archive.infolist()])
+    parts, tables = b"", []
+    for entries in names:
+        table = b""
+        for name, data in entries:
+            head = struct.pack("<2L", zlib.crc32(data), len(data)) + struct.pack("<L", len(data))
+            where, text = len(parts), name.encode()
+            parts += struct.pack("<4s5H", b"PK\3\4", 20, 0, 0, 0, 0) + head
+            parts += struct.pack("<2H", len(text), 0) + text + data
+            table += struct.pack("<4s6H", b"PK\1\2", 20, 20, 0, 0, 0, 0) + head
+            table += struct.pack("<5H2L", len(text), 0, 0, 0, 0, 0, where) + text
+        tables.append(table)
+    begin, count = len(parts), len(names[0])
+    parts += tables[0]
+    end64 = len(parts)
+    sizes = (count, count, len(tables[0]), begin)
+    parts += struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, *sizes)
+    comment = bytes(60) + struct.pack("<4sLQL", b"PK\6\7", 0, end64, 1)
+    # The length of the last entry's comment is 14 bytes before its name.
+    last = len(tables[1]) - len(names[1][-1][0].encode()) - 14
+    table = tables[1][:last] + struct.pack("<H", len(comment)) + tables[1][last + 2 :] + comment
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(table), len(parts), 0)
+    path.write_bytes(parts + table + end)
     return path
 
 

@@ -11,6 +11,7 @@ import gc
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -19,11 +20,14 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from model_eval.checkpoint.slots import Slot, tensors_of
+from model_eval.checkpoint.told import Told
 from model_eval.errors import Interrupted, UserCodeError
 from model_eval.usercode import describe
 from model_eval.wording import kind_of, quote
 
 Weights = Mapping[str, torch.Tensor]
+
+_CACHED = type(lru_cache(lambda: None))
 
 
 class MetaBuild:
@@ -39,10 +43,11 @@ class MetaBuild:
 
     def __enter__(self) -> Self:
         gc.freeze()
+        told = Told()
         try:
-            with _draws_given_back(), torch.device("meta"):
+            with _draws_given_back(), torch.device("meta"), told:
                 model = self._build()
-            usable = isinstance(model, nn.Module) and _cycle(model) is None
+            usable = isinstance(model, nn.Module) and not told and _cycle(model) is None
             if usable and _can_be_assigned(model) and not _meta_lives_beside(tensors_of(model)):
                 self.model = model
         # Whatever a factory does that the meta device does not allow; if it is a fault of the
@@ -53,6 +58,8 @@ class MetaBuild:
 
     def __exit__(self, *_: object) -> None:
         gc.unfreeze()
+        if self.model is None:
+            _forget_cached()
 
     def fill(self, weights: Weights, slots: Mapping[str, Slot], device: torch.device) -> bool:
         """Makes the weights the model's own; False where it is not proved to be complete."""
@@ -156,6 +163,8 @@ def renamed(model: nn.Module, weights: Weights) -> bool:
     waiting = dict(weights)
     for name, tensor in {id(t): (n, t) for n, t in tensors_of(model).items()}.values():
         if name in waiting:
+            if not _equal(tensor, waiting[name]):
+                return False
             continue
         match = next((other for other in waiting if _equal(tensor, waiting[other])), None)
         if match is None:
@@ -171,8 +180,8 @@ def ready(model: nn.Module) -> nn.Module:
         UserCodeError: a part of it stays in training mode, where dropout and batch norm differ,
             or its own `eval` failed.
     """
-    with _own_method("requires_grad_"):
-        model.requires_grad_(requires_grad=False)
+    for parameter in model.parameters():  # by itself: of a scripted model it cannot be asked
+        parameter.requires_grad = False
     with _own_method("eval"):
         model.eval()
     training = next((name for name, part in model.named_modules() if part.training), None)
@@ -285,10 +294,11 @@ def _owned(weights: Weights, slots: Mapping[str, torch.Tensor]) -> dict[str, tor
 
 def _tie_again(model: nn.Module, slots: Mapping[str, Slot]) -> None:
     found = tensors_of(model)
+    modules = dict(model.named_modules(remove_duplicate=False))
     for name, slot in slots.items():
         if slot.tied_to != name and found[name] is not found[slot.tied_to]:
             owner, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(owner), leaf, found[slot.tied_to])
+            setattr(modules[owner], leaf, found[slot.tied_to])
 
 
 def _leaves_meta(model: nn.Module) -> bool:
@@ -313,6 +323,19 @@ def _meta_tensor_lives(known: Collection[int]) -> bool:
         issubclass(type(thing), torch.Tensor) and thing.is_meta and id(thing) not in known
         for thing in gc.get_objects()
     )
+
+
+def _forget_cached() -> None:
+    """Empties caches of functions that hold tensors of the meta device: the real build would get them.
+
+    Such a function is older than the build, and so is not listed while older objects are frozen.
+    """
+    gc.collect()
+    if not _meta_tensor_lives(()):
+        return
+    for thing in gc.get_objects():
+        if type(thing) is _CACHED and thing.cache_info().currsize:
+            thing.cache_clear()
 
 
 def _names_meta(value: object) -> bool:

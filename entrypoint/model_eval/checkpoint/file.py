@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from model_eval.errors import CheckpointError
@@ -19,12 +19,22 @@ class CheckpointFile:
     Attributes:
         size: in bytes, when it was opened.
         stamp: what the file system said of it then (device, inode, size, times).
+        parts: see `keep`.
+        stack: closes them.
     """
 
     ref: PathRef
     file: BinaryIO
     size: int
     stamp: tuple[int, ...]
+    parts: list["CheckpointFile"] = field(default_factory=list)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def keep(self, part: AbstractContextManager["CheckpointFile"]) -> "CheckpointFile":
+        """Opens a file that this one names, which stays open and is looked after as long as it is."""
+        opened = self.stack.enter_context(part)
+        self.parts.append(opened)
+        return opened
 
     def error(self, what: str, remedy: str | None = None) -> CheckpointError:
         """The error that begins with this file's name."""
@@ -40,7 +50,9 @@ class CheckpointFile:
         return found
 
     def check_unchanged(self) -> None:
-        """Raises `CheckpointError` where the file was written since it was opened."""
+        """Raises `CheckpointError` where it, or a part, was written since it was opened."""
+        for part in self.parts:
+            part.check_unchanged()
         if _stamp(self.file) != self.stamp:
             raise self.error(
                 "changed while it was being used", "run again when nothing else writes it"
@@ -68,7 +80,8 @@ def open_checkpoint(ref: PathRef) -> Iterator[CheckpointFile]:
         opened = CheckpointFile(ref=ref, file=file, size=size, stamp=stamp)
         if size == 0:
             raise opened.error("is empty", "save it again; an upload or a download may have failed")
-        yield opened
+        with opened.stack:
+            yield opened
 
 
 @contextmanager

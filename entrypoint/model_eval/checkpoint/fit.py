@@ -71,6 +71,12 @@ def casts(tensors: Mapping[str, torch.Tensor], slots: Mapping[str, Slot]) -> dic
     return dict(sorted(Counter(pairs).items()))
 
 
+_EXTRA_STATE = "_extra_state"
+_NO_EXTRA_STATE = (
+    "what a module keeps by `get_extra_state` cannot be compared with the model; keep it in buffers"
+)
+
+
 def fit_error(
     opened: CheckpointFile,
     fit: Fit,
@@ -96,8 +102,10 @@ def fit_error(
         tablefmt="simple",
         disable_numparse=True,
     )
+    extra = any(name.endswith(_EXTRA_STATE) for names in kinds.values() for name in names)
     return FitError(
         f"{quote(opened.ref.display)} does not fit the model: {summary}\n{table}",
+        remedy=_NO_EXTRA_STATE if extra else None,
         location=opened.ref.location,
     )
 

@@ -4,6 +4,7 @@ import json
 import os
 import struct
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from pathlib import PurePosixPath
@@ -99,7 +100,7 @@ def read_sharded(
     """Reads every shard that the index names; each tensor must be where the index says.
 
     Args:
-        index: the file that names them.
+        index: the file that names them; of what is mapped, it keeps the shards (`CheckpointFile.keep`).
         device: as for `read_safetensors`.
         mapped: as for `read_safetensors`.
 
@@ -118,7 +119,10 @@ def read_sharded(
                 f"names {quote(shard)}, which does not exist", "put every shard beside the index"
             )
         expected = {name for name, where in placed.items() if where == shard}
-        with open_checkpoint(_sibling(index, shard)) as opened, reading(opened):
+        with ExitStack() as stack:
+            place = open_checkpoint(_sibling(index, shard))
+            opened = index.keep(place) if mapped else stack.enter_context(place)
+            stack.enter_context(reading(opened))
             if identify(opened) is not Format.SAFETENSORS:
                 raise opened.error("is not a safetensors file", _REWRITE)
             found, file = read_safetensors(opened, device=device, mapped=mapped)

@@ -38,8 +38,10 @@ def read_torch(
         CheckpointError: it is damaged, holds code or anything else but data, or does not fit
             in memory. torch's own words are kept back: they advise to switch off the protection.
     """
+    # By the number of the open file, so that it is the file that was looked at.
+    path = f"/dev/fd/{opened.file.fileno()}"
     if kind is Format.TORCH_ZIP:
-        scan_pickle(opened, check_archive(opened))
+        scan_pickle(opened, check_archive(opened, path))
     else:
         scan_legacy(opened)
     before_unpickling()
@@ -47,8 +49,7 @@ def read_torch(
     if mapped:
         device = torch.device("cpu")
         if kind is Format.TORCH_ZIP:
-            # By the number of the open file, so that it is the file that was looked at.
-            file = f"/dev/fd/{opened.file.fileno()}"
+            file = path
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,5 +1,6 @@
 """The places in a model that a checkpoint must fill: its parameters and persistent buffers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,7 @@ def slots_of(model: nn.Module) -> dict[str, Slot]:
     that a part of it is never loaded.
     """
     slots: dict[str, Slot] = {}
+    modules = dict(model.named_modules(remove_duplicate=False))
     first: dict[int, str] = {}
     for name, tensor in tensors_of(model).items():
         slots[name] = Slot(
@@ -42,7 +44,7 @@ def slots_of(model: nn.Module) -> dict[str, Slot]:
             dtype=tensor.dtype,
             tied_to=first.setdefault(id(tensor), name),
             is_parameter=isinstance(tensor, nn.Parameter),
-            may_lack=_is_batch_count(model, name),
+            may_lack=_is_batch_count(modules, name),
         )
     return slots
 
@@ -63,7 +65,7 @@ def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
-def _is_batch_count(model: nn.Module, name: str) -> bool:
+def _is_batch_count(modules: Mapping[str, nn.Module], name: str) -> bool:
     owner, _, leaf = name.rpartition(".")
     # It counts training batches; files from before torch 0.4.1 do not have it.
-    return leaf == "num_batches_tracked" and isinstance(model.get_submodule(owner), _BatchNorm)
+    return leaf == "num_batches_tracked" and isinstance(modules[owner], _BatchNorm)

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from model_eval.checkpoint.file import CheckpointFile
 from model_eval.checkpoint.inspect import SAVE
+from model_eval.torch_archive import unlike_torch
 from model_eval.wording import count, quote
 
 LARGEST_PICKLE = 64 << 20
@@ -28,8 +29,12 @@ _EXPORT = "is an archive of torch.export (`.pt2`), which is a program"
 _STATE_DICT = "name the model's class under model.factory and save only `model.state_dict()`"
 
 
-def check_archive(opened: CheckpointFile) -> bytes:
+def check_archive(opened: CheckpointFile, path: str) -> bytes:
     """Reads the whole archive once, for its checksums.
+
+    Args:
+        opened: the file.
+        path: a name of the same open file, for torch.
 
     Returns:
         The pickle that says how the tensors are put together (`data.pkl`).
@@ -43,8 +48,12 @@ def check_archive(opened: CheckpointFile) -> bytes:
             entries = archive.infolist()
             pickle = _check_entries(opened, entries)
             _check_sums(opened, archive, entries)
+            if (name := unlike_torch(archive, path)) is not None:
+                raise opened.error(
+                    f"is damaged: torch would read another {quote(name)} than was checked", _AGAIN
+                )
             content = archive.read(pickle)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, struct.error, EOFError) as error:
         raise opened.error("is damaged: its table of contents is wrong", _AGAIN) from error
     opened.file.seek(0)
     return content

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from model_eval.engine.predict import Predict
-from model_eval.engine.repeat import ROWS, TOLERANCE
+from model_eval.engine.repeat import ROWS, TOLERANCE, copies, off_by
 from model_eval.errors import EvaluationError
 from model_eval.heldout import Batch
 from model_eval.ledger import Array
@@ -35,11 +35,13 @@ def require_causal(predict: Predict, batch: Batch, *, ignore_index: int, rows: i
     args = tuple(value[:rows] for value in batch.args)
     kwargs = {name: value[:rows] for name, value in batch.kwargs.items()}
     counted = torch.from_numpy(np.flatnonzero(target[:, last] != ignore_index))
-    given = _numbers(predict(args, kwargs), counted, last, target.shape)
+    given = _numbers(predict(*copies(args, kwargs)), counted, last, target.shape)
     other = _numbers(
         predict(
-            tuple(_changed(value, last, length) for value in args),
-            {name: _changed(value, last, length) for name, value in kwargs.items()},
+            *copies(
+                tuple(_changed(value, last, length) for value in args),
+                {name: _changed(value, last, length) for name, value in kwargs.items()},
+            )
         ),
         counted,
         last,
@@ -47,8 +49,7 @@ def require_causal(predict: Predict, batch: Batch, *, ignore_index: int, rows: i
     )
     if given is None or other is None:
         return  # of the wrong shape, which the scoring explains
-    off = (given - other).abs() / (1 + given.abs())
-    wrong = (off > TOLERANCE) | (given.isnan() != other.isnan())
+    wrong = (off_by(given, other) > TOLERANCE) | (given.isnan() != other.isnan())
     if bool(wrong.any()):
         raise EvaluationError(
             f"the model looks ahead: its output at position {last} of "

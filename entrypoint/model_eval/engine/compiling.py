@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model_eval.engine.predict import Predict
-from model_eval.engine.repeat import TOLERANCE, numbers
+from model_eval.engine.repeat import TOLERANCE, copies, numbers, off_by
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, OutOfMemoryError
 from model_eval.usercode import describe
 
@@ -96,7 +96,7 @@ class Compiling:
             return f"not compiled: {left:.0f} seconds of work are left, less than it takes"
         try:
             compiled = self._make()
-            found, shape = numbers(compiled(args, kwargs))
+            found, shape = numbers(compiled(*copies(args, kwargs)))
             seconds = min(self._timed(compiled, args, kwargs) for _ in range(2))
         except Interrupted:
             raise
@@ -125,7 +125,7 @@ class Compiling:
 
 def _close(found: Tensor, expected: Tensor) -> bool:
     """Whether numbers of one shape are the same but for `TOLERANCE`; NaN is no number."""
-    near = (found - expected).abs() / (1 + expected.abs()) <= TOLERANCE
+    near = off_by(expected, found) <= TOLERANCE
     return bool((near | (found == expected)).all())  # infinities have no difference
 
 

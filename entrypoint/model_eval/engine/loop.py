@@ -13,7 +13,7 @@ from model_eval.engine.chunk import BATCHES, Chunk, Kept
 from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, release
 from model_eval.engine.predict import Predict
-from model_eval.engine.repeat import ROWS, require_repeatable
+from model_eval.engine.repeat import ROWS, on_copies, require_repeatable
 from model_eval.engine.sample import Source
 from model_eval.engine.staging import staged
 from model_eval.engine.table import Table
@@ -172,13 +172,15 @@ class _Runner:
         rows = min(ROWS, len(piece))
         while True:
             try:
-                require_repeatable(self._predict, piece, rows=rows)
+                changes = require_repeatable(self._predict, piece, rows=rows)
                 if causal is not None:
                     require_causal(self._predict, piece, ignore_index=causal, rows=rows)
             except OutOfMemoryError:
                 if rows == 1:
                     raise
             else:
+                if changes:
+                    self._predict = on_copies(self._predict)
                 return
             release(self._device)
             rows = (rows + 1) // 2

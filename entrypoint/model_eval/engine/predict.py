@@ -219,6 +219,12 @@ def _explain(
             f"its inputs {names}",
             remedy=f"state `dtype: {_name(expected)}` for the input in the spec",
         )
+    if "device meta" in str(error):
+        return EvaluationError(
+            f"the model raised {describe(error)}",
+            remedy="something that model.factory made is kept between its calls, the first of which "
+            "is on the meta device: name a function that calls it under `with torch.device('cpu'):`",
+        )
     shapes = ", ".join(f"{_name(t.dtype)}{tuple(t.shape)}" for t in tensors)
     return EvaluationError(
         f"the model raised {describe(error)} on inputs {shapes}",

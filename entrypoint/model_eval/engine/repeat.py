@@ -1,11 +1,16 @@
 """The same inputs must give the same outputs: a verdict of a model that draws lots is luck."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from model_eval.engine.predict import Predict
 from model_eval.errors import EvaluationError
 from model_eval.heldout import Batch
+
+Args = tuple[Tensor, ...]
+Kwargs = Mapping[str, Tensor]
 
 ROWS = 32
 """Samples of the first batch that are run twice."""
@@ -14,16 +19,22 @@ ELEMENTS = 1 << 24
 """Of so many numbers: a language model's outputs would not fit twice."""
 
 TOLERANCE = 1e-3
-"""Relative to 1 + |output|: far above the noise of parallel sums, far below that of dropout."""
+"""Of `off_by`: far above the noise of parallel sums, far below that of dropout."""
+
+SMALLEST = 1e-6
+"""Outputs are not taken for smaller than this: what is left where large numbers cancel is noise."""
 
 
-def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> None:
-    """Runs a few samples twice.
+def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> bool:
+    """Runs a few samples twice, as copies.
 
     Args:
         predict: the model's side.
         batch: samples.
         rows: how many of them.
+
+    Returns:
+        Whether the model, or what is done to its inputs, changes these in place.
 
     Raises:
         EvaluationError: the outputs differ, as with dropout that evaluation mode does not turn
@@ -31,14 +42,37 @@ def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> N
     """
     args = tuple(value[:rows] for value in batch.args)
     kwargs = {name: value[:rows] for name, value in batch.kwargs.items()}
-    (once, shape), (again, other) = (numbers(predict(args, kwargs)) for _ in range(2))
+    given = copies(args, kwargs)
+    once, shape = numbers(predict(*given))
+    again, other = numbers(predict(*copies(args, kwargs)))
     if shape != other:
         raise _differs(f"shapes {tuple(shape)} and {tuple(other)}")
-    off = (once - again).abs() / (1 + once.abs())
+    off = off_by(once, again)
     # NaN in the same place is another matter; infinities of one sign give NaN here, too.
     worst = off[~off.isnan()].max().item() if off.numel() and not off.isnan().all() else 0.0
     if worst > TOLERANCE or bool((once.isnan() != again.isnan()).any()):
         raise _differs(f"they differ by up to {worst:.3g} of their size")
+    return not all(map(torch.equal, given[0], args)) or not all(
+        torch.equal(value, kwargs[name]) for name, value in given[1].items()
+    )
+
+
+def copies(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+    """Inputs that a model may change without changing what others see."""
+    return tuple(value.clone() for value in args), {n: value.clone() for n, value in kwargs.items()}
+
+
+def on_copies(predict: Predict) -> Predict:
+    """A model's side that leaves its inputs as they are."""
+    return lambda args, kwargs: predict(*copies(args, kwargs))
+
+
+def off_by(expected: Tensor, found: Tensor) -> Tensor:
+    """How far each number is off, relative to its own size and to 1, or the largest where that is less."""
+    sizes = expected.abs()
+    finite = sizes[sizes.isfinite()]
+    scale = finite.max().clamp(SMALLEST, 1) if finite.numel() else 1
+    return (expected - found).abs() / (scale + sizes)
 
 
 def numbers(outputs: Tensor) -> tuple[Tensor, torch.Size]:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from model_eval.engine.loop import label_columns
 from model_eval.engine.predict import Predict
+from model_eval.engine.repeat import copies
 from model_eval.engine.sample import Sample
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.ledger import Ledger
@@ -31,7 +32,8 @@ def _outputs_of(predict: Predict, sample: Sample, batch_size: int) -> Tensor:
     parts: list[Tensor] = []
     with torch.inference_mode():
         for batch in sample.batches(batch_size):
-            outputs = predict(batch.args, batch.kwargs)
+            # Copies: the sample is used again.
+            outputs = predict(*copies(batch.args, batch.kwargs))
             require_rows(outputs, len(batch))
             # A copy: some models write every output into the same memory.
             parts.append(outputs.detach().cpu().clone())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from model_eval.engine.predict import Predict
-from model_eval.engine.repeat import TOLERANCE
+from model_eval.engine.repeat import SMALLEST, TOLERANCE
 from model_eval.engine.rescore import outputs_of, rows_of, scored
 from model_eval.engine.sample import MAX_ROWS, Sample
 from model_eval.ledger import Array, Ledger
@@ -29,9 +29,6 @@ _NOISE = 10
 
 _OF_HALF_PRECISION = 50
 """So many times the tolerance: a sum in another order differs in the third digit."""
-
-_SMALLEST = 1e-6
-"""Answers are not taken for smaller than this: what is left where large numbers cancel is noise."""
 
 _ANSWERS = ("prediction", "probability", "score", "log_loss", "nll")
 _COUNTS = ("hits", "predicted")
@@ -112,7 +109,7 @@ def _compared(ledger: Ledger) -> list[str]:
 def _scale(reference: Array) -> float:
     """1, or the largest number where that is less: a regression's may all be small."""
     finite = np.abs(reference[np.isfinite(reference)])
-    return float(np.clip(finite.max(initial=0), _SMALLEST, 1))
+    return float(np.clip(finite.max(initial=0), SMALLEST, 1))
 
 
 def _off(values: Array, reference: Array) -> npt.NDArray[np.float64]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from model_eval.cores import cores
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Batch, Labels
 from model_eval.heldout.digest import RangeDigests, Seal, check_pin
@@ -21,6 +22,10 @@ from model_eval.wording import quote
 
 _BLOCK_BYTES = 4 << 20
 _LABEL_ROWS = 1 << 16
+
+FILES_PER_CORE = 4
+"""Files to be decoded that a block has at least."""
+
 _LABEL_BYTES = 256 << 20
 
 
@@ -99,6 +104,8 @@ class HeldOut:
             UserCodeError: the user's dataset raised.
         """
         reader = self.reader
+        if self.scattered:  # else threads that decode would wait for one another
+            multiple *= -(-FILES_PER_CORE * cores() // multiple)
         # Large blocks are converted at once and cut into batches afterwards.
         rows = multiple * max(1, _BLOCK_BYTES // max(1, reader.row_bytes * multiple))
         unique = UniqueIds(place_of(self._spec, "id"))

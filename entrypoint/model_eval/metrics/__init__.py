@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _NO_SAMPLES = "there are no samples"
+_NO_WEIGHT = "every sample has the weight 0"
 _TOO_LARGE = "the value is too large for a float64"
 _ID_CHARACTERS = 80
 
@@ -147,6 +148,8 @@ def _estimate(
 ) -> Estimate:
     ledger = sample.ledger
     undefined = _missing_part(ledger, ref, brought) or _unusable(ledger)
+    if undefined is None and not rows.defined[0]:
+        undefined = _NO_WEIGHT
     value = float(_values(rows, ref, brought)[0]) if undefined is None else np.nan
     if undefined is None and not isfinite(value):
         undefined = _known(ledger, ref, brought).undefined_when if isnan(value) else _TOO_LARGE

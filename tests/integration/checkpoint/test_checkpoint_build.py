@@ -2,6 +2,7 @@
 
 import gc
 import random
+from functools import lru_cache, partial
 
 import numpy as np
 import pytest
@@ -154,7 +155,70 @@ def sequential(*layers):
     return lambda: nn.Sequential(*(layer() for layer in layers))
 
 
+class FallsBack(nn.Module):
+    """Tries something on a small tensor, and does something else where that does not run."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        try:
+            self.sign = float(torch.ones(1).sum())
+        except RuntimeError:
+            self.sign = -1.0
+
+    def forward(self, x):
+        return self.layer(x) * self.sign
+
+
+class Asks(nn.Module):
+    """Keeps no device, but what it made of one."""
+
+    def __init__(self, ask):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.sign = 1.0 if ask(self.layer.weight) else -1.0
+
+    def forward(self, x):
+        return self.layer(x) * self.sign
+
+
+ASKED = {
+    "device": lambda tensor: tensor.device.type == "cpu",
+    "is_cpu": lambda tensor: tensor.is_cpu,
+    "is_meta": lambda tensor: not tensor.is_meta,
+    "text": lambda tensor: "meta" not in str(tensor),
+    "repr": lambda tensor: "meta" not in repr(tensor),
+    "address": lambda tensor: tensor.data_ptr() != 0,
+    "storage": lambda tensor: tensor.untyped_storage().device.type == "cpu",
+    "default": lambda _: torch.get_default_device().type == "cpu",
+}
+
+_SCALES = lru_cache(torch.full)
+
+
+class FromACache(nn.Module):
+    """A tensor that a function keeps between calls of the factory."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("scale", _SCALES((4,), 0.5), persistent=False)
+
+    def forward(self, x):
+        return self.layer(x) * self.scale
+
+
+def scripted():
+    return torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)))
+
+
 MODELS = {
+    "falls back": (FallsBack, False),
+    **{f"asks: {name}": (partial(Asks, ask), False) for name, ask in ASKED.items()},
+    "converts": (lambda: Asks(lambda tensor: tensor.type(torch.float64).shape), True),
+    "asks for its type": (lambda: Asks(lambda tensor: "meta" not in tensor.type()), False),
+    "asks for CUDA": (lambda: Asks(lambda tensor: not tensor.is_cuda), True),
+    "scripted": (scripted, False),
     "batch norm": (sequential(lambda: nn.Linear(4, 4), lambda: nn.BatchNorm1d(4)), True),
     "no affine": (
         sequential(lambda: nn.Linear(4, 4), lambda: nn.BatchNorm1d(4, affine=False)),
@@ -187,6 +251,14 @@ MODELS = {
     "compiled": (lambda: torch.compile(nn.Linear(4, 4), backend="eager"), True),
 }
 X = torch.linspace(-1, 2, 12).reshape(3, 4)
+
+
+def test_a_tensor_that_a_function_keeps_between_calls_is_a_real_one(tmp_path):
+    state = nn.Module.state_dict(FromACache())
+    _SCALES.cache_clear()
+    model, info = loaded(saved(tmp_path / "model.pt", state), FromACache)
+    assert not info.built_on_meta
+    assert model.scale.tolist() == [0.5] * 4
 
 
 def run(model):
@@ -429,6 +501,38 @@ def test_older_names_that_are_dropped_are_not_taken_for_renamed(tmp_path):
     )
 
 
+class KeepsItsHead(KnowsOlderNames):
+    """Takes the older names, and a part under its own name not at all."""
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        kept = {name: t for name, t in self.state_dict().items() if name.startswith("norm.")}
+        return super().load_state_dict(dict(state_dict) | kept, strict=strict, assign=assign)
+
+
+def test_beside_older_names_every_other_tensor_is_the_files(tmp_path):
+    other = {"norm.weight": torch.full((3,), -9.0)}
+    path = saved(tmp_path / "model.pt", older_state() | other)
+    assert refusal(path, KeepsItsHead).startswith(
+        "`model.pt` does not fit the model: 2 missing, 2 unexpected\n"
+    )
+
+
+class ExtraState(Net):
+    def get_extra_state(self):
+        return torch.ones(1)
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_extra_state_is_refused_in_words(tmp_path):
+    path = saved(tmp_path / "model.pt", ExtraState().state_dict())
+    assert refusal(path, ExtraState).endswith(
+        "what a module keeps by `get_extra_state` cannot be compared with the model; "
+        "keep it in buffers"
+    )
+
+
 # --- dtypes ---------------------------------------------------------------------------------
 
 
@@ -515,7 +619,7 @@ def raising(error):
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit("no"), KeyboardInterrupt("no")])
-@pytest.mark.parametrize("name", ["eval", "to", "requires_grad_"])
+@pytest.mark.parametrize("name", ["eval", "to"])
 def test_a_method_of_the_models_that_raises(tmp_path, name, error):
     broken = type("Broken", (Net,), {name: raising(error)})
     with pytest.raises(UserCodeError) as caught:

@@ -205,6 +205,27 @@ def test_a_file_that_is_cut_while_the_model_is_built(tmp_path, kind):
     )
 
 
+@pytest.mark.parametrize("of", [0, 1], ids=["the first shard", "the second"])
+@pytest.mark.parametrize("how", ["written", "cut"])
+def test_a_shard_that_changes_while_the_model_is_built(tmp_path, how, of):
+    path, files = in_format(tmp_path, "sharded", a_state())
+    shard = [file for file in files if file != path][of]
+
+    def build():
+        model = ForRealOnly()
+        if how == "cut":
+            os.truncate(shard, 0)
+        else:
+            with shard.open("r+b") as file:
+                file.seek(-4, os.SEEK_END)
+                file.write(b"\0\0\0\0")
+        return model
+
+    assert refusal(path, build) == (
+        f"`{shard.name}` changed while it was being used; run again when nothing else writes it"
+    )
+
+
 @pytest.mark.parametrize("kind", ["zip", "safetensors", "sharded"])
 def test_the_file_is_not_in_memory_while_the_model_is_built(tmp_path, kind):
     rows, columns = 2048, 4096  # 32 MiB

@@ -11,6 +11,7 @@ from PIL import Image
 
 from builders.heldout import AT, an_input, everything, opened
 from model_eval.errors import HeldOutError
+from model_eval.heldout import heldout_set
 from model_eval.heldout.readers import image_folder
 from model_eval.spec.eval_spec import ImageSpec
 from model_eval.types import Task
@@ -265,3 +266,16 @@ def test_labels_are_checked_without_decoding(folder, monkeypatch):
 
     monkeypatch.setattr(image_folder, "decode", fail)
     assert images(folder).expected == 3
+
+
+@pytest.mark.parametrize("multiple", [1, 3, 32])
+def test_every_core_has_files_to_decode_whatever_the_size_of_a_batch_is(
+    tmp_path, monkeypatch, multiple
+):
+    monkeypatch.setattr(heldout_set, "cores", lambda: 4)
+    for index in range(70):
+        save(tmp_path / "images" / ("cat", "dog")[index % 2] / f"{index}.png")
+    sizes = [len(block) for block in images(tmp_path / "images").blocks(multiple)]
+    assert sum(sizes) == 70
+    assert all(size >= 16 and size % multiple == 0 for size in sizes[:-1])
+    assert max(sizes) < 16 + multiple + 16

@@ -8,7 +8,7 @@ import torch
 
 from model_eval.engine import BatchSize, evaluate
 from model_eval.engine import chunk as chunks
-from model_eval.errors import EvaluationError
+from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 from model_eval.tasks import Scorer
 from model_eval.types import OutputKind, Task
@@ -158,6 +158,26 @@ def test_a_model_that_writes_every_output_into_the_same_memory():
     rows, _ = run(4, predict=predict)
     assert (rows["prediction"] == rows["target"]).mean() > 0.9
     np.testing.assert_allclose(rows["probability"], run(N)[0]["probability"], rtol=1e-14)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 100])
+def test_a_model_that_changes_its_inputs_in_place(batch_size):
+    """Its first samples are run three times, and those of a batch that did not fit twice."""
+    source, failed = Memory(), []
+
+    def predict(args, _):
+        outputs = args[0].mul_(0.5)
+        if len(failed) < 2 and len(outputs) > 1:
+            failed.append(len(outputs))
+            raise OutOfMemoryError("")
+        return outputs
+
+    rows = evaluate(
+        predict, source, SCORER, batch_size=BatchSize(batch_size), progress=lambda _rows: None
+    ).whole()
+    expected, _ = run(batch_size, predict=lambda args, _: args[0] * 0.5)
+    assert rows["score"].tolist() == expected["score"].tolist()
+    assert torch.equal(source.x, Memory().x)
 
 
 @pytest.mark.parametrize("chunk", [1, 1_000_000])

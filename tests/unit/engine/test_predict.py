@@ -181,6 +181,13 @@ def test_a_model_that_runs_out_of_samples_does_not_end_the_loop():
         predict(raiser(StopIteration()), X)
 
 
+def test_a_tensor_that_was_left_on_the_meta_device_has_its_own_remedy():
+    kept = torch.ones(2, device="meta")
+    with pytest.raises(EvaluationError, match="device meta") as caught:
+        predict(Lambda(lambda x: x + kept), X)
+    assert caught.value.remedy.startswith("something that model.factory made is kept")
+
+
 def test_a_dtype_that_does_not_match_has_its_own_remedy():
     with pytest.raises(EvaluationError) as caught:
         predict(nn.Linear(2, 1), X.double())

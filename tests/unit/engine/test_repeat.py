@@ -45,6 +45,36 @@ def test_dropout_that_stays_on(rate):
     )
 
 
+@pytest.mark.parametrize("size", [1e-5, 1.0, 1e4])
+def test_dropout_counts_whatever_the_size_of_outputs_is(size):
+    torch.manual_seed(0)
+    with pytest.raises(EvaluationError, match="different outputs for the same inputs"):
+        require_repeatable(lambda args, _: size * torch.nn.functional.dropout(args[0], 0.05), BATCH)
+
+
+@pytest.mark.parametrize("size", [1e-5, 1.0, 1e4])
+def test_last_digits_do_not_count_whatever_the_size_of_outputs_is(size):
+    noise = iter([1, 1 + 1e-5])
+    require_repeatable(lambda args, _: size * args[0] * next(noise), BATCH)
+
+
+def test_what_is_left_where_large_numbers_cancel_is_noise():
+    noise = iter([1e-12, -1e-12])
+    require_repeatable(lambda args, _: args[0] * next(noise), BATCH)
+
+
+@pytest.mark.parametrize("name", ["a positional one", "a keyword"])
+def test_inputs_that_are_changed_in_place_are_noticed_and_stay(name):
+    def predict(args, kwargs):
+        changed = args[0] if name == "a positional one" else kwargs["y"]
+        return changed.sub_(0.1).div_(0.5)
+
+    before = X.clone()
+    assert require_repeatable(predict, BATCH)
+    assert not require_repeatable(lambda args, kwargs: args[0] + kwargs["y"], BATCH)
+    assert torch.equal(X, before)
+
+
 def test_a_nan_now_and_then():
     values = iter([0.0, float("nan")])
     with pytest.raises(EvaluationError, match="different outputs for the same inputs"):

@@ -73,6 +73,26 @@ def test_a_run_that_ended_early_passes_on_what_holds_at_every_look_alone(
     assert decide(results, [complete()])[0] is Verdict.PASS
 
 
+@pytest.mark.parametrize("method", [SEQUENCE, "jeffreys"])
+@pytest.mark.parametrize(
+    "rule",
+    [{"decide_on": LOWER_BOUND}, {"decide_on": INTERVAL, "on_undecided": OnUndecided.FAIL}],
+)
+def test_what_the_rest_of_the_samples_would_have_decided_is_open(method, rule):
+    """A failure for want of a narrower interval is one of all samples alone."""
+    found = measured(0.92, (0.85, 0.97))  # the threshold is 0.9
+    found = replace(found, interval=replace(found.interval, method=method))
+    whole = evidence(found)
+    [usual], [early] = (
+        judge([ruled(**rule)], one) for one in (whole, replace(whole, ended_early=True))
+    )
+    assert usual.status is GateStatus.FAIL
+    assert early.status is (GateStatus.UNDECIDED if method == SEQUENCE else GateStatus.FAIL)
+    assert early.blocks
+    [clear] = judge([ruled(threshold=0.98, **rule)], replace(whole, ended_early=True))
+    assert clear.status is GateStatus.FAIL
+
+
 def test_without_an_interval_nothing_passes_in_a_run_that_ended_early():
     results = judge([ruled(decide_on=POINT)], evidence(measured(0.95)))
     stopped = Stopped(samples=100, of=1000)

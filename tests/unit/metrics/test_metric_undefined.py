@@ -11,7 +11,15 @@ from builders.ledgers import (
     regression_ledger,
     segmentation_ledger,
 )
-from model_eval.metrics import class_rows, compute, confusion, confusion_matrix, estimate
+from model_eval.metrics import (
+    Sample,
+    class_rows,
+    compute,
+    confusion,
+    confusion_matrix,
+    estimate,
+    estimates,
+)
 from model_eval.spec.catalog import CATALOG
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
 
@@ -262,3 +270,11 @@ def test_the_value_of_counts_is_the_float_nearest_to_their_ratio():
     assert estimate(ledger, accuracy) == Estimate(
         metric=accuracy, value=500_000 / 999_999, undefined=None, n=999_999
     )
+
+
+@pytest.mark.parametrize("name", ["mse", "mape", "r2"])
+def test_where_no_sample_has_a_weight_that_is_the_reason(name):
+    ledger = regression_ledger(np.ones((3, 1)), np.zeros((3, 1)))
+    nothing = Sample(ledger=ledger, base=np.zeros(3))
+    [found] = estimates(nothing, [MetricRef(name=name)])
+    assert (found.value, found.undefined) == (None, "every sample has the weight 0")

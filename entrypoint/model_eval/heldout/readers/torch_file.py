@@ -14,6 +14,7 @@ from model_eval.heldout.readers.base import common_rows, pieces
 from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import one_line
 from model_eval.spec.eval_spec import PathRef
+from model_eval.torch_archive import unlike_torch
 from model_eval.wording import quote
 
 # A checkpoint's archive and pickle are scanned by model_eval.checkpoint, which is none of this
@@ -105,8 +106,11 @@ class TorchReader:
     def _check_archive(self) -> None:
         """Looks into the zip file before torch does."""
         try:
-            with zipfile.ZipFile(self._ref.path) as archive:
+            with self._ref.path.open("rb") as file, zipfile.ZipFile(file) as archive:
                 fault = _fault_of(archive)
+                other = None if fault else unlike_torch(archive, f"/dev/fd/{file.fileno()}")
+                if other is not None:
+                    fault = f"is damaged: torch would read another {quote(other)} than was checked"
         except Exception as error:
             # Zipfile and pickletools raise nearly anything on damaged bytes.
             raise self._error(f"cannot be read as a zip file: {one_line(error)}") from error
