@@ -246,11 +246,13 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     """Writes the ledger, the summary and, last, the report, each whole or not at all.
 
     Raises:
-        OutputError: the folder cannot be written, or is full.
+        OutputError: the folder cannot be written, is full, or has somebody else's file of such a name.
     """
     report = evaluation.report
     for name, rows in evaluation.ledgers.items():
         file = output.LEDGER if name == MAIN_HELDOUT else output.ledger_name(name)
+        if name != MAIN_HELDOUT:
+            output.require_free(folder / file)
         with output.whole(folder / file) as part:
             ledger.save(rows, part)
             if report.shard is not None:

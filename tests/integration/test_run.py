@@ -403,6 +403,24 @@ def test_a_folder_in_the_place_of_a_file_is_said(tmp_path, name):
     assert "Traceback" not in done.stderr
 
 
+def test_a_file_that_has_the_name_of_a_ledger_is_neither_removed_nor_overwritten(tmp_path):
+    project = make_project(tmp_path)
+    further = "more_heldout:\n  sites: {path: heldout.csv, inputs: [{columns: [a, b], dtype: float32}], target: label}\n"
+    project.spec.write_text(project.spec.read_text() + further)
+    project.output.mkdir()
+    theirs = [project.output / f"ledger-{name}.parquet" for name in ("2024", "sites")]
+    for path in theirs:
+        path.write_text("theirs")
+    done = project.run()
+    assert done.returncode == 4
+    assert f"`ledger-sites.parquet` in `{project.output}` is no ledger of model-eval" in done.stderr
+    assert [path.read_text() for path in theirs] == ["theirs", "theirs"]
+    theirs[1].unlink()
+    for _ in range(2):
+        assert project.run().returncode == 0
+    assert theirs[0].read_text() == "theirs"
+
+
 def test_a_killed_parent_takes_the_evaluation_with_it(tmp_path):
     slow = hostile("print(os.getpid(), flush=True); time.sleep(60); " + FORWARD)
     project = make_project(tmp_path, model=slow)

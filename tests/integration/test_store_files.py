@@ -22,12 +22,14 @@ from builders.heldout import a_spec, an_input, opened
 from builders.reports import HERE
 from model_eval.cli import _store, parser
 from model_eval.errors import UsageError
+from model_eval.ledger import Ledger, save
 from model_eval.spec.digest import sha256_of
 from model_eval.spec.eval_spec import CheckpointSpec, PathRef
 from model_eval.store.code import CodeFiles
 from model_eval.store.named import Digests, checkpoint_digest, set_digests
 from model_eval.store.opened import Dependency, Opened
 from model_eval.store.unproved import UnprovedError
+from model_eval.types import Task
 
 # --- the digests of the loaders, which need torch, and of the store, which does without -------
 
@@ -124,7 +126,7 @@ def code_of(*roots, leave_out=(), output=None, **more):
     [
         "net.py", "sub/net.py", "ops.so", "conf.yaml", "back.ONNX", "image.png", "table.csv", "calib.pt",
         "t.dat", "s.sqlite-wal", "no_suffix", ".hidden/net.py", ".cache/hub/m.safetensors", "venv/net.py",
-        "out/other.json", "out/sub/report.json", "other/report.json", "other/ledger.parquet",
+        "out/other.json", "out/ledger-2024.parquet", "out/sub/report.json", "other/report.json", "other/ledger.parquet",
         "set/.hidden.bin", "set/.hidden/1.png",
     ],
 )  # fmt: skip
@@ -139,14 +141,26 @@ def test_all_files_count_with_their_content(tmp_path, name):
     "name",
     [
         "README.md", "docs/index.rst", ".git/index", "sub/.git/index", "__pycache__/net.pyc", "out/report.json",
-        "out/summary.md", "out/ledger.parquet", "out/ledger-more.parquet", "out/.report.json.part", "set/1.png",
-        "left.csv", "store/1/key.json",
+        "out/summary.md", "out/ledger.parquet", "out/.report.json.part", "out/.ledger-more.parquet.part",
+        "set/1.png", "left.csv", "store/1/key.json",
     ],
 )  # fmt: skip
 def test_what_has_a_digest_of_its_own_or_is_no_code_does_not_count(tmp_path, name):
     tree = tree_of(tmp_path, name)
     before = tree.digest()
     (tmp_path / name).write_text("2")
+    assert tree.digest() == before
+
+
+def test_a_further_ledger_of_the_runs_own_does_not_count(tmp_path):
+    tree = tree_of(tmp_path, "out/other.json")
+    before = tree.digest()
+    value = np.array([[0.5]])
+    columns = {"id": np.array([1]), "finite": value[0] > 0, "target": value, "prediction": value}
+    save(
+        Ledger(task=Task.REGRESSION, columns=columns, outputs=("y",)),
+        tmp_path / "out/ledger-more.parquet",
+    )
     assert tree.digest() == before
 
 
