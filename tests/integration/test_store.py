@@ -624,6 +624,54 @@ def test_a_run_that_is_stopped_while_it_is_kept_has_its_report(project, tmp_path
     assert said == ["the measurement is not kept: the run was stopped after it was judged"]
 
 
+def ending(body, where="model_eval.store.entry.write"):
+    """A model whose code replaces a function of ours, which stands for what may befall a process there."""
+    module, _, function = where.rpartition(".")
+    return (
+        f"import os, signal, sys, time\nimport {module} as ours\nbefore = ours.{function}\n"
+        f"def instead(*arguments):\n    {body}\nours.{function} = instead\n"
+    ) + MODEL
+
+
+IGNORING = "[signal.signal(s, signal.SIG_IGN) for s in (signal.SIGTERM, signal.SIGALRM)]; "
+
+
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
+        ("os._exit(3)", "ended with 3"),
+        (IGNORING + "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)", "was killed by SIGKILL"),
+    ],
+    ids=["killed", "exit", "hangs"],
+)  # fmt: skip
+@pytest.mark.parametrize("status", [0, 1])
+def test_what_befalls_a_process_while_it_keeps_does_not_change_its_result(
+    tmp_path, body, how, status
+):
+    project = make_stored(tmp_path / "project", model=ending(body))
+    if status:
+        rewritten(project, "{metric: accuracy, min: 0.9}", "{metric: accuracy, max: 0.9}")
+    done = measured(project, tmp_path / "store")
+    assert done.returncode == status, done.stdout + done.stderr
+    assert read_report(project.output / REPORT).exit_code == status
+    assert (
+        f"the measurement is not kept: the evaluation {how} while it kept it; its result stands"
+        in done.stderr
+    )
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_process_that_dies_before_it_has_handed_its_report_over_is_an_error(tmp_path):
+    body = "before(*arguments); os.kill(os.getpid(), signal.SIGKILL)"
+    model = ending(body, where="model_eval.output.save_report")
+    project = make_stored(tmp_path / "project", model=model)
+    done = measured(project, tmp_path / "store")
+    assert done.returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == "the evaluation was killed by SIGKILL"
+
+
 def test_what_is_not_used_for_long_is_removed(tmp_path):
     for number in range(5):
         (tmp_path / str(number)).mkdir()
