@@ -281,7 +281,7 @@ def heard(tmp_path):
     listening.start()
     listening._folders.clear()  # where the tests' own modules are
     yield root, listening
-    listening._paused = True
+    listening._begun = False
 
 
 def found(listening, **more):
@@ -312,6 +312,16 @@ def test_a_thread_is_heard(heard):
     thread = threading.Thread(target=(root / "known.dat").read_text)
     thread.start()
     thread.join()
+    assert [one.path for one in found(listening)] == ["known.dat"]
+
+
+def test_a_thread_is_heard_while_another_one_is_paused(heard):
+    root, listening = heard
+    thread = threading.Thread(target=(root / "known.dat").read_text)
+    with listening.paused():
+        thread.start()
+        thread.join()
+        os.listdir(root)
     assert [one.path for one in found(listening)] == ["known.dat"]
 
 
@@ -406,7 +416,7 @@ def test_a_folder_where_modules_are_looked_for_is_a_dependency(tmp_path, monkeyp
     listening = Opened([tmp_path / "root"], code_of(tmp_path / "root"))
     listening._loaded = False
     listening.start()
-    listening._paused = True
+    listening._begun = False
     assert str(tmp_path / "libs") in [one.path for one in found(listening)]
 
 

@@ -8,6 +8,7 @@ process opens is not known either, so that nothing is kept of a run whose own co
 import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -103,7 +104,8 @@ class Opened:
         self._spawning = _SPAWNING & sys.modules.keys()
         # As an earlier run of this process has found it, which may not be what the file holds now.
         self._loaded = any(self._is_users_file(file) for file in _module_files())
-        self._paused = True
+        self._begun = False
+        self._paused = threading.local()  # what other threads open meanwhile is none of our reading
 
     def start(self) -> None:
         """Begins to listen, in the place of another one."""
@@ -112,16 +114,20 @@ class Opened:
             if not self._is_inside(folder) and not f"{folder}/".startswith(self._installed):
                 self._folders[folder] = names_in(folder, self._code)
         _Hook.tell(self)
-        self._paused = False
+        self._begun = True
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """A context in which nothing is noted: our own reading is no dependency."""
-        before, self._paused = self._paused, True
+        """A context in which nothing of this thread is noted: our own reading is no dependency."""
+        before = self._is_paused()
+        self._paused.now = True
         try:
             yield
         finally:
-            self._paused = before
+            self._paused.now = before
+
+    def _is_paused(self) -> bool:
+        return getattr(self._paused, "now", False)
 
     def dependencies(self, *, but: frozenset[str], digests: Digests) -> tuple[Dependency, ...]:
         """All that was opened, with digests of now, which must be those of then.
@@ -192,7 +198,7 @@ class Opened:
             args: what Python tells of it.
             frame: where it happens.
         """
-        if self._paused:
+        if not self._begun or self._is_paused():
             return
         if event in _PROCESSES:
             self._started_process |= self._is_users(frame)
