@@ -124,6 +124,7 @@ CHANGES_OF_THE_SPEC = {
     "no control": ("task: binary", "task: binary\ncontrol: false"),
     "a metric of a gate": ("{metric: accuracy, min: 0.9}", "{metric: recall, min: 0.1}"),
     "a gate that is required now": (", severity: advisory", ""),
+    "a metric of the repository's": ("metrics: [accuracy", 'metrics: [{name: mine, callable: "parts/names.py:f"}, accuracy'),
 }  # fmt: skip
 
 
@@ -239,6 +240,7 @@ JUDGING = {
     "a bound": ("{metric: accuracy, min: 0.9}", "{metric: accuracy, max: 0.9}"),
     "a gate of a slice": ("{metric: accuracy, min: 0.9}", "{metric: accuracy, min: 0.9, slice: {group: x}}"),
     "the decisions": ("decide_on: point", "decide_on: interval, confidence: 0.9, on_underpowered: warn"),
+    "a metric of torchmetrics'": ("metrics: [accuracy", "metrics: [{name: torchmetrics.JaccardIndex, kwargs: {task: binary}}, accuracy"),
     "the metrics": ("metrics: [accuracy, parameters]", "metrics: [accuracy, auroc, model_size_mb]"),
     "how a column is divided": ("{column: group}", "{name: exes, where: \"group == 'x'\"}"),
     "the name": ("name: sign", "name: other"),
