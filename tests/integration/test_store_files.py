@@ -334,6 +334,51 @@ def test_a_link_counts_with_its_own_name(heard, tmp_path):
     assert [one.path for one in found(listening)] == ["near.dat"]
 
 
+def test_a_parent_behind_a_link_is_refused_and_others_are_not(heard, tmp_path):
+    root, listening = heard
+    (tmp_path / "shared/package").mkdir(parents=True)
+    (tmp_path / "shared/scale.txt").write_text("1")
+    (root / "package").mkdir()
+    (root / "package/../known.dat").read_text()
+    assert [one.path for one in found(listening)] == ["known.dat"]
+    (root / "link").symlink_to(tmp_path / "shared/package")
+    Path(root, "link", "..", "scale.txt").read_text()
+    with pytest.raises(UnprovedError, match=r"which file `.*link/\.\./scale\.txt` is"):
+        found(listening)
+
+
+def test_modules_are_looked_for_behind_a_link_that_leads_out(heard, tmp_path, monkeypatch):
+    root, listening = heard
+    (tmp_path / "shared").mkdir()
+    (root / "inside").mkdir()
+    (root / "link").symlink_to(tmp_path / "shared")
+    monkeypatch.setattr("sys.path", [*sys.path, str(root / "link"), str(root / "inside")])
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("module_that_nobody_has")
+    assert [one.path for one in found(listening) if one.root is not None] == ["link"]
+
+
+@pytest.mark.parametrize(
+    ("name", "covered"),
+    [
+        (".", True),
+        ("package/missing", True),
+        ("link", False),
+        ("env", False),
+        ("env/src/package", False),
+        (".git/hooks", False),
+        ("../elsewhere", False),
+    ],
+)
+def test_which_names_have_a_part_in_the_digest(tmp_path, monkeypatch, name, covered):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/link").symlink_to(tmp_path)
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "root/env"))
+    assert code_of(tmp_path / "root").covers(str(tmp_path / "root" / name)) is covered
+    monkeypatch.setattr("sys.prefix", str(tmp_path))  # of the system, with the repository below it
+    assert code_of(tmp_path / "root").covers(str(tmp_path / "root"))
+
+
 def test_what_is_outside_counts_wherever_it_is_from(heard, tmp_path):
     _, listening = heard
     old, new, later = (tmp_path / name for name in ("old.dat", "new.dat", "later.dat"))

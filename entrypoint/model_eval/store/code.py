@@ -86,6 +86,18 @@ class CodeFiles:
             return is_output(path)
         return os.path.realpath(path) in self._ours
 
+    def covers(self, folder: str) -> bool:
+        """Whether the names in a folder have a part in the digest: not where a link leads out of the roots."""
+        real = Path(os.path.realpath(folder))
+        for root in map(Path, self._roots):
+            if real.is_relative_to(root):
+                below = [
+                    one for one in (real, *real.parents) if one != root and root in one.parents
+                ]
+                if not any(str(one) in self._ours or one.name in SKIPPED for one in below):
+                    return True
+        return False
+
     def _root(self, root: str) -> Iterator[tuple[str, str, str]]:
         if os.path.isdir(root):  # noqa: PTH112
             yield from self._folder(root, "", root in self._sets)

@@ -111,7 +111,7 @@ class Opened:
         """Begins to listen, in the place of another one."""
         # Python has listed these before: a module that comes to one of them hides those behind it.
         for folder in map(os.path.abspath, sys.path):
-            if not self._is_inside(folder) and not f"{folder}/".startswith(self._installed):
+            if not self._code.covers(folder) and not f"{folder}/".startswith(self._installed):
                 self._folders[folder] = names_in(folder, self._code)
         _Hook.tell(self)
         self._begun = True
@@ -252,9 +252,9 @@ class Opened:
             path = os.getcwd() if found is None else _path(found)  # noqa: PTH109
         if path is None or path in self._folders:
             return
-        # The import system lists folders to find modules; below the roots these are code.
+        # The import system lists folders to find modules; names that are code's have a digest.
         importing = frame is not None and "importlib" in frame.f_code.co_filename
-        if importing and self._is_inside(path):
+        if importing and self._code.covers(path):
             return
         if not f"{path}/".startswith((*self._installed, *_SYSTEM)):
             with self.paused():
@@ -361,10 +361,18 @@ def _installed() -> tuple[str, ...]:
 
 
 def _path(found: Any) -> str | None:
-    """The absolute path that a call was given; None where it was a number of an open file."""
+    """The absolute path that a call was given; None where it was a number of an open file.
+
+    Raises:
+        ValueError: it is not known by its name.
+    """
     if not isinstance(found, str | bytes | os.PathLike):
         return None
-    path = os.path.abspath(os.fsdecode(found))  # noqa: PTH100
+    text = os.fsdecode(found)
+    path = os.path.abspath(text)  # noqa: PTH100
+    # Behind a link `..` is the parent of where that leads, which may lead elsewhere tomorrow.
+    if ".." in text.split("/") and os.path.realpath(text) != os.path.realpath(path):
+        raise ValueError("`..` behind a link")
     # The number of an open file, which is soon another's.
     return os.path.realpath(path) if path.startswith(("/dev/fd/", "/proc/self/fd/")) else path
 
