@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -525,6 +526,21 @@ def test_a_library_is_heard(heard):
     assert [one.path for one in found(listening)] == ["known.dat"]
 
 
+def test_a_database_is_heard_with_what_is_beside_it(heard):
+    root, listening = heard
+    sqlite3.connect(":memory:").close()
+    sqlite3.connect(root / "known.dat").close()
+    names = ["known.dat", "known.dat-journal", "known.dat-wal"]
+    assert [one.path for one in found(listening)] == names
+
+
+def test_a_database_by_a_uri_is_refused(heard):
+    root, listening = heard
+    sqlite3.connect(f"file:{root}/known.dat?mode=ro", uri=True).close()
+    with pytest.raises(UnprovedError, match=r"which file `file:.*known\.dat\?mode=ro` is"):
+        found(listening)
+
+
 def test_what_is_installed_is_known_by_its_version(heard):
     _, listening = heard
     importlib.import_module("xml.dom.minidom")
@@ -554,6 +570,10 @@ def posix_spawn():
 def joblib():
     from joblib import Parallel, delayed
     Parallel(n_jobs=2)(delayed(abs)(i) for i in range(2))
+def in_a_pool():
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(1) as pool:
+        list(pool.map(subprocess.check_output, [[sys.executable, "-c", ""]]))
 def spawn():
     multiprocessing.get_context("spawn").Process(target=work).start()
 def nothing():
@@ -570,6 +590,7 @@ def nothing():
         ("spawn", True),
         ("posix_spawn", True),
         ("joblib", True),
+        ("in_a_pool", True),
         ("nothing", False),
     ],
 )

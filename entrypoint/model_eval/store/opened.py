@@ -34,7 +34,11 @@ _READERS = tuple(
 _SYSTEM = ("/proc/", "/sys/")
 """What the system says of itself at this moment; of the device the key holds what counts."""
 
-_FILES = frozenset({"open", "sqlite3.connect", "ctypes.dlopen"})
+_FILES = frozenset({"open", "ctypes.dlopen"})
+_DATABASE = "sqlite3.connect"
+_BESIDE = ("", "-journal", "-wal")
+"""What SQLite reads of a database: the file, and what a process that died has left of a change."""
+
 _EXTENSION = "import"
 """Has a file's name for a module in native code only; others are opened."""
 
@@ -51,7 +55,7 @@ _PROCESSES = frozenset(
         "os.exec",
     }
 )
-_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION, _MAKING}
+_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION, _MAKING, _DATABASE}
 _SPAWNING = frozenset(
     {
         "multiprocessing.popen_spawn_posix",
@@ -201,11 +205,13 @@ class Opened:
         if not self._begun or self._is_paused():
             return
         if event in _PROCESSES:
-            self._started_process |= self._is_users(frame)
+            self._started_process |= self._is_users(frame) or _is_of_nobody(frame)
             return
         try:
             if event in _FILES:
                 self._hear_file(args, frame)
+            elif event == _DATABASE:
+                self._hear_database(args[0], frame)
             elif event in _LISTINGS:
                 self._hear_listing(args[0], frame)
             elif event == _MAKING:
@@ -242,6 +248,15 @@ class Opened:
                 self._odd = self._odd or path
             return
         self._files[path] = was
+
+    def _hear_database(self, found: Any, frame: FrameType | None) -> None:
+        name = os.fsdecode(found)
+        if name in {"", ":memory:"}:
+            return
+        if name.startswith("file:"):
+            raise ValueError("a URI, which SQLite reads in its own way")
+        for more in _BESIDE:
+            self._hear_file((name + more,), frame)
 
     def _hear_listing(self, found: Any, frame: FrameType | None) -> None:
         if isinstance(found, int):
@@ -375,6 +390,18 @@ def _path(found: Any) -> str | None:
         raise ValueError("`..` behind a link")
     # The number of an open file, which is soon another's.
     return os.path.realpath(path) if path.startswith(("/dev/fd/", "/proc/self/fd/")) else path
+
+
+def _is_of_nobody(frame: FrameType | None) -> bool:
+    """Whether no line of ours is running, in a thread that is not the first.
+
+    A pool's thread may call what the model's code has put there, without a line of that.
+    """
+    if threading.get_ident() == threading.main_thread().ident:
+        return False
+    while frame is not None and not frame.f_code.co_filename.startswith(f"{_PACKAGE}/"):
+        frame = frame.f_back
+    return frame is None
 
 
 def _is_of(frame: FrameType | None, names: tuple[str, ...]) -> bool:
