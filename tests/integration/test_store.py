@@ -766,6 +766,24 @@ def test_a_file_that_the_model_writes_and_reads_is_not_kept(tmp_path):
     assert "the measurement is not kept: `seen.dat` changed while the model ran" in done.stderr
 
 
+def test_a_file_that_the_model_leaves_must_be_the_same_or_gone(tmp_path):
+    made = tmp_path / "made.dat"
+    lines = f'MADE = Path("{made}")\nif not MADE.exists():\n    MADE.write_text("1.0")\n'
+    project = make_stored(tmp_path / "project", model=MODEL + lines)
+    done = measured(project, tmp_path / "store")
+    assert "not kept" not in done.stderr
+    said = []
+    store = store_at(tmp_path / "store", output=project.output, said=said)
+    assert look_up(project, store) is not None
+    made.write_text("-1.0")
+    assert look_up(project, store) is None
+    assert said == [
+        f"the measurement of an earlier run is not used: `{made}`, which its model left, has changed"
+    ]
+    made.unlink()
+    assert look_up(project, store) is not None
+
+
 def test_a_root_may_be_a_single_file(tmp_path):
     project = make_stored(tmp_path / "project")
     (project.folder / "heldout.csv").rename(tmp_path / "heldout.csv")

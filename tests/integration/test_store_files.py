@@ -289,6 +289,12 @@ def found(listening, **more):
     return listening.dependencies(but=more.get("but", frozenset()), digests=Digests())
 
 
+def written(listening, path):
+    """A file that was there before, as far as the listener knows."""
+    with listening.paused():
+        path.write_text("1")
+
+
 def test_files_and_folders_are_heard_of_once(heard):
     root, listening = heard
     for _ in range(2):
@@ -328,7 +334,7 @@ def test_a_thread_is_heard_while_another_one_is_paused(heard):
 
 def test_a_link_counts_with_its_own_name(heard, tmp_path):
     root, listening = heard
-    (tmp_path / "far.dat").write_text("2")
+    written(listening, tmp_path / "far.dat")
     os.utime(tmp_path / "far.dat", (1, 1))
     (root / "near.dat").symlink_to(tmp_path / "far.dat")
     (root / "near.dat").read_text()
@@ -338,7 +344,7 @@ def test_a_link_counts_with_its_own_name(heard, tmp_path):
 def test_a_parent_behind_a_link_is_refused_and_others_are_not(heard, tmp_path):
     root, listening = heard
     (tmp_path / "shared/package").mkdir(parents=True)
-    (tmp_path / "shared/scale.txt").write_text("1")
+    written(listening, tmp_path / "shared/scale.txt")
     (root / "package").mkdir()
     (root / "package/../known.dat").read_text()
     assert [one.path for one in found(listening)] == ["known.dat"]
@@ -466,9 +472,25 @@ def test_a_folder_where_modules_are_looked_for_is_a_dependency(tmp_path, monkeyp
     assert str(tmp_path / "libs") in [one.path for one in found(listening)]
 
 
-def test_what_is_written_or_left_out_is_no_dependency(heard):
+def test_what_this_run_makes_and_leaves_is_a_dependency(heard, tmp_path):
+    _, listening = heard
+    (tmp_path / "log.dat").write_text("written")
+    (tmp_path / ".whole.dat.part").write_text("whole")
+    (tmp_path / ".whole.dat.part").replace(tmp_path / "whole.dat")
+    (tmp_path / "read.dat").write_text("read")
+    (tmp_path / "read.dat").read_text()
+    assert [(Path(one.path).name, one.made) for one in found(listening)] == [
+        ("read.dat", False),
+        ("log.dat", True),
+        ("whole.dat", True),
+    ]
+
+
+def test_what_is_written_to_or_left_out_is_no_dependency(heard):
     root, listening = heard
-    (root / "log.dat").write_text("written")
+    with (root / "known.dat").open("a") as file:
+        file.write("more")
+    assert found(listening) == ()
     (root / "known.dat").read_text()
     assert found(listening, but=frozenset({str(root / "known.dat")})) == ()
 
@@ -484,7 +506,7 @@ def test_a_file_that_changes_is_refused(heard):
 def test_our_own_reading_is_none_of_the_models(heard, tmp_path):
     root, listening = heard
     for path in (root / "named.csv", tmp_path / "ledger.parquet"):
-        path.write_text("1")
+        written(listening, path)
         sha256_of(path)
         assert found(listening) == ()
     (root / "named.csv").read_text()

@@ -11,7 +11,7 @@ import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.util import source_from_cache
 from pathlib import Path
@@ -42,7 +42,7 @@ _BESIDE = ("", "-journal", "-wal")
 _EXTENSION = "import"
 """Has a file's name for a module in native code only; others are opened."""
 
-_MAKING = "os.mkdir"
+_MAKING, _RENAMING = "os.mkdir", "os.rename"
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
 _PROCESSES = frozenset(
     {
@@ -55,7 +55,7 @@ _PROCESSES = frozenset(
         "os.exec",
     }
 )
-_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION, _MAKING, _DATABASE}
+_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION, _MAKING, _RENAMING, _DATABASE}
 _SPAWNING = frozenset(
     {
         "multiprocessing.popen_spawn_posix",
@@ -78,6 +78,7 @@ class Dependency:
         at: the absolute path that it was opened by: code may name it so, and finds it there
             when its own copy is elsewhere.
         sha256: of a file's content or of the names in a folder; None where it was not there.
+        made: whether the run has made it, and not read it: another one finds it so, or not at all.
     """
 
     root: int | None
@@ -85,6 +86,7 @@ class Dependency:
     at: str
     folder: bool
     sha256: str | None
+    made: bool = False
 
 
 class Opened:
@@ -162,6 +164,11 @@ class Opened:
                 )
             found = [self._file(path, was, digests) for path, was in files.items()]
             found += [
+                replace(self._file(path, now, digests), made=True)
+                for path in sorted(self._made - self._files.keys())
+                if (now := _stamp(path)) is not None and self._counts(path, but)
+            ]
+            found += [
                 self._folder(path, was)
                 for path, was in self._folders.items()
                 if self._counts(path, but)
@@ -216,6 +223,8 @@ class Opened:
                 self._hear_listing(args[0], frame)
             elif event == _MAKING:
                 self._hear_making(*args)
+            elif event == _RENAMING:
+                self._hear_renaming(*args)
             elif args[1] is not None:
                 self._hear_file(args[1:2], frame)
         except Exception:  # noqa: BLE001 - what could not be taken in is not known
@@ -279,6 +288,14 @@ class Opened:
         path = _path(found)
         known = path in self._folders or path in self._files
         if path is not None and of_folder == -1 and not known and not os.path.lexists(path):
+            self._made.add(path)
+
+    def _hear_renaming(self, old: Any, new: Any, *of_folders: int) -> None:
+        before, path = _path(old), _path(new)
+        # What is written whole has another name first. Of Python's caches the source counts.
+        if before is None or path is None or "__pycache__" in path or of_folders != (-1, -1):
+            return
+        if before in self._made and not os.path.lexists(path):
             self._made.add(path)
 
     def _is_inside(self, path: str) -> bool:
