@@ -274,6 +274,7 @@ def _evaluate(
     keeping: list[Callable[[], None]],
 ) -> Evaluation:
     """The evaluation; `keeping` is given what is to be done for later runs when it is there."""
+    current = _current_folder()
     spec = load_spec(path, roots=roots)
     if not compare:
         spec = without_baseline(spec)
@@ -359,6 +360,7 @@ def _evaluate(
         evaluate=partial(
             _baseline, reuse, draft, keeping, lambda wanted: session().baseline(wanted)
         ),
+        current=current,
         ended=watch is not None and watch.ended,
         reused=partial(_learn_reused, draft),
         cache=store.arguments if store is not None else ("--no-cache",),
@@ -380,6 +382,14 @@ def _evaluate(
     )
     report = replace(report, timings=_timings(draft, clock()))
     return Evaluation(report=report, ledgers=measured.ledgers)
+
+
+def _current_folder() -> Path | None:
+    """Where the run was started, before the model's code can go elsewhere."""
+    try:
+        return Path.cwd()
+    except OSError:  # it was removed
+        return None
 
 
 def _joined(shards: Sequence[Path], spec: EvalSpec, draft: Draft) -> Joined:
