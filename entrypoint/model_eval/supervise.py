@@ -23,6 +23,7 @@ from model_eval import allocator
 from model_eval.cores import cores
 from model_eval.errors import EvaluationError, ReportError, StoppedError
 from model_eval.output import REPORT, read_report, remove_scratch, remove_stale, save_report
+from model_eval.stop import SIGNALS, heard
 from model_eval.types import Fault, Report, Verdict
 
 _GRACE_SECONDS = 8
@@ -191,8 +192,10 @@ def _run(
             child.kill()
 
     said, says = os.pipe()
-    handlers = {signal.SIGINT: forward, signal.SIGTERM: forward, signal.SIGALRM: time_is_up}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    before = {
+        number: signal.signal(number, time_is_up if number == signal.SIGALRM else forward)
+        for number in heard(SIGNALS)
+    }
     try:
         child = subprocess.Popen(  # noqa: S603 — our own interpreter and arguments
             [*command, f"--hand-over={says}"],
