@@ -28,7 +28,7 @@ from model_eval.errors import (
 from model_eval.parts import MAX_SHARDS, Shard
 from model_eval.stop import Stop
 from model_eval.store.place import Store
-from model_eval.wording import place_in
+from model_eval.wording import place_in, quote
 
 if TYPE_CHECKING:
     from model_eval.rank import Rank
@@ -129,7 +129,7 @@ def _run_arguments(command: argparse.ArgumentParser) -> None:
     base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
     base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
     command.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
-    command.add_argument("--cache", type=Path, metavar="DIR", help="keep what was measured here, and use it again where nothing has changed (default: the variable MODEL_EVAL_CACHE, else none)")  # fmt: skip
+    command.add_argument("--cache", metavar="DIR", help="keep what was measured here, and use it again where nothing has changed (default: the variable MODEL_EVAL_CACHE, else none)")  # fmt: skip
     command.add_argument(
         "--cache-read-only", action="store_true", help="use what is there, and add nothing"
     )
@@ -409,15 +409,22 @@ def _store(args: argparse.Namespace, environ: Mapping[str, str]) -> Store | None
     """Where measurements are kept, if anywhere.
 
     Raises:
-        UsageError: two arguments contradict each other.
+        UsageError: two arguments contradict each other, or no folder is named.
     """
     if args.no_cache and args.cache is not None:
         raise UsageError("`--cache` and `--no-cache` contradict each other", remedy="remove one")
+    if args.cache == "":
+        raise UsageError("`--cache` names no folder", remedy="name one, or write --no-cache")
     named = None if args.no_cache else args.cache or environ.get("MODEL_EVAL_CACHE")
     if not named:
         return None
+    try:
+        folder = Path(named).expanduser().absolute()
+    except RuntimeError as error:
+        what = f"the folder of the cache, {quote(named)}, is below a home that is not known"
+        raise UsageError(what, remedy="name it by its whole path") from error
     return Store(
-        folder=Path(named).absolute(),
+        folder=folder,
         read_only=args.cache_read_only,
         output=args.output.absolute() if args.output is not None else None,
         environ=environ,

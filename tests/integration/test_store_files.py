@@ -718,6 +718,19 @@ def test_there_is_no_store_unless_one_is_named():
     assert chosen(MODEL_EVAL_CACHE="") is None
 
 
+def test_a_folder_below_somebodys_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert chosen("--cache", "~/x").folder == Path("/home/me/x")
+    assert chosen(MODEL_EVAL_CACHE="~/x").folder == Path("/home/me/x")
+    with pytest.raises(UsageError, match="`~nobody-has-this-name/x`, is below a home that is not"):
+        chosen("--cache", "~nobody-has-this-name/x")
+
+
+def test_an_empty_name_is_refused():
+    with pytest.raises(UsageError, match="`--cache` names no folder"):
+        chosen("--cache", "", MODEL_EVAL_CACHE="/y")
+
+
 def test_a_child_is_told_the_same():
     store = chosen("--cache", "/x", "--cache-read-only")
     assert store.read_only
