@@ -49,6 +49,7 @@ def find_baseline(
     ledgers: Mapping[str, Ledger],
     *,
     evaluate: EvaluateCheckpoint,
+    current: Path | None = None,
     cache: Sequence[str] = (),
     reused: Callable[[str], None] = lambda _key: None,
     ended: bool = False,
@@ -59,6 +60,7 @@ def find_baseline(
         spec: names the baseline.
         ledgers: of this run, which know their held-out set's and checkpoint's digests.
         evaluate: runs a baseline's checkpoint.
+        current: the folder that the run was started in; None where that is not there.
         cache: what tells another revision's process of the store, as arguments.
         reused: told the name of the entry where that process has measured nothing.
         ended: whether the run ended early, so that the baseline has more samples than it.
@@ -79,7 +81,7 @@ def find_baseline(
         source, kind, files = wanted.ledger.display, "ledger", (file,)
     else:
         commit = _commit(spec.roots[0], wanted)
-        there = _at_commit(spec, wanted, commit, cache)
+        there = _at_commit(spec, wanted, commit, current, cache)
         found, files = there.ledgers, there.files
         source, kind = wanted.git or "", "git"
         if there.reused is not None:
@@ -195,7 +197,13 @@ def _commit(root: Path, wanted: BaselineSpec) -> str:
     return _git("-C", str(root), *arguments, wanted=wanted)
 
 
-def _at_commit(spec: EvalSpec, wanted: BaselineSpec, commit: str, cache: Sequence[str]) -> _There:
+def _at_commit(
+    spec: EvalSpec,
+    wanted: BaselineSpec,
+    commit: str,
+    current: Path | None,
+    cache: Sequence[str],
+) -> _There:
     """Evaluates the repository's version of the spec at a commit, in a process and folder of its own."""
     root = spec.roots[0]
     inside = spec.source.path.relative_to(root) if spec.source.path.is_relative_to(root) else None
@@ -211,8 +219,8 @@ def _at_commit(spec: EvalSpec, wanted: BaselineSpec, commit: str, cache: Sequenc
             tree.mkdir()
             _check_out(root, commit, tree, scratch / "index", wanted)
             options = [*(f"--allow-path={one}" for one in spec.roots[1:]), *cache]
-            current = _same_place(root, tree)
-            return _run_there(tree / inside, tree, wanted, options, current)
+            place = None if current is None else _same_place(current, root, tree)
+            return _run_there(tree / inside, tree, wanted, options, place)
     except OSError as error:
         why = printable(error.strerror or type(error).__name__)
         raise BaselineError(
@@ -238,14 +246,14 @@ def _check_out(root: Path, commit: str, tree: Path, index: Path, wanted: Baselin
         _git(*place, *command, wanted=wanted, index=index)
 
 
-def _same_place(root: Path, tree: Path) -> Path | None:
-    """Where the current folder is in the tree; None where it is outside of the root.
+def _same_place(current: Path, root: Path, tree: Path) -> Path:
+    """Where the current folder is in the tree; itself where it is outside of the root.
 
     Code may open files by paths from there, and must not find those of the working tree.
     """
-    current, root = Path.cwd(), root.resolve()
+    root = root.resolve()
     if not current.is_relative_to(root):
-        return None
+        return current
     place = tree / current.relative_to(root)
     if not place.resolve().is_relative_to(tree.resolve()):
         raise NotADirectoryError(errno.ENOTDIR, "the current folder is a link there")
@@ -260,12 +268,15 @@ def _scratch() -> Iterator[Path]:
         with suppress(OSError), (old / _LOCK).open() as lock:
             flock(lock, LOCK_EX | LOCK_NB)
             shutil.rmtree(old, ignore_errors=True)
-    with (
-        tempfile.TemporaryDirectory(prefix=_SCRATCH) as made,
-        (Path(made) / _LOCK).open("w") as lock,
-    ):
-        flock(lock, LOCK_SH)
-        yield Path(made)
+    while True:
+        with (
+            tempfile.TemporaryDirectory(prefix=_SCRATCH) as made,
+            (Path(made) / _LOCK).open("w") as lock,
+        ):
+            flock(lock, LOCK_SH)
+            if (Path(made) / _LOCK).exists():  # or another run was faster, and has removed it
+                yield Path(made)
+                return
 
 
 def _run_there(

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from stat import S_ISFIFO
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from model_eval import __version__, streams
@@ -27,7 +28,7 @@ from model_eval.errors import (
 from model_eval.parts import MAX_SHARDS, Shard
 from model_eval.stop import Stop
 from model_eval.store.place import Store
-from model_eval.wording import place_in
+from model_eval.wording import place_in, quote
 
 if TYPE_CHECKING:
     from model_eval.rank import Rank
@@ -128,7 +129,7 @@ def _run_arguments(command: argparse.ArgumentParser) -> None:
     base.add_argument("--base-spec", type=Path, metavar="FILE", help="the spec as the base branch has it: what this one asks less of fails the run")  # fmt: skip
     base.add_argument("--new-spec", action="store_true", help="the base branch has no such spec; the report says so")  # fmt: skip
     command.add_argument("--allow-loosening", action="store_true", help="show what was loosened, and let it pass")  # fmt: skip
-    command.add_argument("--cache", type=Path, metavar="DIR", help="keep what was measured here, and use it again where nothing has changed (default: the variable MODEL_EVAL_CACHE, else none)")  # fmt: skip
+    command.add_argument("--cache", metavar="DIR", help="keep what was measured here, and use it again where nothing has changed (default: the variable MODEL_EVAL_CACHE, else none)")  # fmt: skip
     command.add_argument(
         "--cache-read-only", action="store_true", help="use what is there, and add nothing"
     )
@@ -139,6 +140,7 @@ def _run_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--in-process", action="store_true", help="for debuggers: no child process; a crash leaves no report")  # fmt: skip
     command.add_argument("--no-baseline", action="store_true", help=argparse.SUPPRESS)
     command.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    command.add_argument("--hand-over", type=int, metavar="FD", help=argparse.SUPPRESS)
 
 
 def _shard(text: str) -> Shard:
@@ -290,6 +292,9 @@ def _run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
     the status.
     """
     stop = Stop()
+    if args.hand_over is not None:
+        with suppress(OSError):
+            os.set_inheritable(args.hand_over, False)
     stop.listen()  # before large packages are imported, so that a stop meanwhile has a report, too
     _die_with_parent()
     status = 4
@@ -340,7 +345,9 @@ def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
             if team is not None:  # the others would wait for how it ended
                 team.end(error.exit_code, error.message)
             raise
-    if args.store is not None:
+    if args.store is not None and evaluation.keeping:
+        if args.hand_over is not None and team is None:  # else the others have a say in the status
+            _hand_over(args.hand_over, evaluation.report.exit_code)
         keep(evaluation, stop=stop, say=args.store.say)
     if team is None:
         return evaluation, evaluation.report.exit_code
@@ -353,6 +360,14 @@ def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
         stop.heed()  # the first process may take long
     said = team.end(evaluation.report.exit_code, faults[0].message if faults else None)
     return evaluation, said
+
+
+def _hand_over(descriptor: int, status: int) -> None:
+    """Says to the parent that the result is complete, whatever becomes of this process from here on."""
+    # Where code of the repository has closed it, it counts how the process ends.
+    with suppress(OSError):
+        if S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.write(descriptor, b"%d\n" % status)
 
 
 def _team(args: argparse.Namespace) -> "Team | None":
@@ -403,15 +418,22 @@ def _store(args: argparse.Namespace, environ: Mapping[str, str]) -> Store | None
     """Where measurements are kept, if anywhere.
 
     Raises:
-        UsageError: two arguments contradict each other.
+        UsageError: two arguments contradict each other, or no folder is named.
     """
     if args.no_cache and args.cache is not None:
         raise UsageError("`--cache` and `--no-cache` contradict each other", remedy="remove one")
+    if args.cache == "":
+        raise UsageError("`--cache` names no folder", remedy="name one, or write --no-cache")
     named = None if args.no_cache else args.cache or environ.get("MODEL_EVAL_CACHE")
     if not named:
         return None
+    try:
+        folder = Path(named).expanduser().absolute()
+    except RuntimeError as error:
+        what = f"the folder of the cache, {quote(named)}, is below a home that is not known"
+        raise UsageError(what, remedy="name it by its whole path") from error
     return Store(
-        folder=Path(named).absolute(),
+        folder=folder,
         read_only=args.cache_read_only,
         output=args.output.absolute() if args.output is not None else None,
         environ=environ,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import BinaryIO
 
 from model_eval.errors import OutputError, ReportError
 from model_eval.types import Report
@@ -16,6 +17,11 @@ from model_eval.types import Report
 
 REPORT, SUMMARY, LEDGER = "report.json", "summary.md", "ledger.parquet"
 _SCRATCH = ".model-eval-parts-"
+_PART = ".part"
+_PARQUET = b"PAR1"
+_MAX_FOOTER = 64 << 20
+_OF_LEDGER = (b"model_eval", b'{"format_version": ')
+"""What a ledger's footer has of `ledger.save`: a key, and how its value begins."""
 
 
 def ledger_name(heldout: str) -> str:
@@ -23,9 +29,39 @@ def ledger_name(heldout: str) -> str:
     return f"ledger-{heldout}.parquet"
 
 
-def is_output(name: str) -> bool:
-    """Whether a run writes a file of this name to its output folder."""
-    return name in {REPORT, SUMMARY, LEDGER} or fnmatchcase(name, ledger_name("*"))
+def is_output(path: Path) -> bool:
+    """Whether a file of an output folder is what a run has written there, or has begun to write."""
+    begun = path.name.startswith(".") and path.name.endswith(_PART)
+    name = path.name[1 : -len(_PART)] if begun else path.name
+    if fnmatchcase(name, ledger_name("*")):
+        return begun or is_ledger(path)  # people call files of theirs so, too: ledger-2024.parquet
+    return name in {REPORT, SUMMARY, LEDGER}
+
+
+def is_ledger(path: Path) -> bool:
+    """Whether a file is a ledger of ours, by the end of it: without pyarrow, which takes long to import."""
+    try:
+        with _regular(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 8))
+            end = file.read(8)
+            length = int.from_bytes(end[:4], "little")
+            if end[4:] != _PARQUET or length > min(size, _MAX_FOOTER) - 8:
+                return False
+            file.seek(size - 8 - length)
+            footer = file.read(length)
+    except (OSError, ValueError):  # a folder, a link: none that we have written
+        return False
+    return all(words in footer for words in _OF_LEDGER)
+
+
+def require_free(ledger: Path) -> None:
+    """Raises `OutputError` where a further ledger would take the place of a file that is none of ours."""
+    if os.path.lexists(ledger) and not is_ledger(ledger):
+        raise OutputError(
+            f"`{ledger.name}` in `{ledger.parent}` is no ledger of model-eval, and is not overwritten",
+            remedy="name another folder with --output, or call the held-out set something else",
+        )
 
 
 def save_report(report: Report, folder: Path) -> None:
@@ -48,7 +84,7 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: it cannot be written; nothing is left of it.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}{_PART}")
     try:
         yield part
         part.replace(path)
@@ -88,12 +124,14 @@ def remove_scratch(folder: Path) -> None:
 def remove_stale(folder: Path) -> None:
     """Removes what an earlier run left, so that it cannot be taken for this one's.
 
+    The folder may be any, the repository among them: further ledgers go only where they are ours.
+
     Raises:
         OutputError: one of them cannot be removed, or is a folder.
     """
     remove_scratch(folder)
-    further = [path.name for path in folder.glob(ledger_name("*"))]
-    for name in (REPORT, SUMMARY, LEDGER, *further):
+    further = [*folder.glob(ledger_name("*")), *folder.glob(f".*{_PART}")]
+    for name in (REPORT, SUMMARY, LEDGER, *(path.name for path in further if is_output(path))):
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:
@@ -116,8 +154,7 @@ def read_report(path: Path, *, exit_status: int | None = None) -> Report:
     from model_eval.report.document import MAX_BYTES
 
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        with _regular(path) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ReportError(f"`{path.name}` cannot be read: {error.strerror}") from error
@@ -128,3 +165,9 @@ def read_report(path: Path, *, exit_status: int | None = None) -> Report:
             f"and the evaluation ended with {exit_status}"
         )
     return report
+
+
+def _regular(path: Path) -> BinaryIO:
+    """Opens a file that others may have put there: no link is followed, and no pipe is waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.fdopen(descriptor, "rb")

@@ -246,11 +246,13 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     """Writes the ledger, the summary and, last, the report, each whole or not at all.
 
     Raises:
-        OutputError: the folder cannot be written, or is full.
+        OutputError: the folder cannot be written, is full, or has somebody else's file of such a name.
     """
     report = evaluation.report
     for name, rows in evaluation.ledgers.items():
         file = output.LEDGER if name == MAIN_HELDOUT else output.ledger_name(name)
+        if name != MAIN_HELDOUT:
+            output.require_free(folder / file)
         with output.whole(folder / file) as part:
             ledger.save(rows, part)
             if report.shard is not None:
@@ -272,6 +274,7 @@ def _evaluate(
     keeping: list[Callable[[], None]],
 ) -> Evaluation:
     """The evaluation; `keeping` is given what is to be done for later runs when it is there."""
+    current = _current_folder()
     spec = load_spec(path, roots=roots)
     if not compare:
         spec = without_baseline(spec)
@@ -359,6 +362,7 @@ def _evaluate(
         evaluate=partial(
             _baseline, reuse, draft, keeping, lambda wanted: session().baseline(wanted)
         ),
+        current=current,
         ended=watch is not None and watch.ended,
         reused=partial(_learn_reused, draft),
         cache=store.arguments if store is not None else ("--no-cache",),
@@ -380,6 +384,14 @@ def _evaluate(
     )
     report = replace(report, timings=_timings(draft, clock()))
     return Evaluation(report=report, ledgers=measured.ledgers)
+
+
+def _current_folder() -> Path | None:
+    """Where the run was started, before the model's code can go elsewhere."""
+    try:
+        return Path.cwd()
+    except OSError:  # it was removed
+        return None
 
 
 def _joined(shards: Sequence[Path], spec: EvalSpec, draft: Draft) -> Joined:

@@ -11,8 +11,14 @@ from types import FrameType
 
 from model_eval.errors import DeadlineReached, Interrupted
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
-"""A stop, the same from a keyboard, and the deadline."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+"""A stop, the same from a keyboard or by a terminal that is closed, and the deadline."""
+
+
+def heard(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """All of them, but SIGHUP where whoever started this process has it ignored, as `nohup` does."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in numbers if not (ignored and number == signal.SIGHUP)]
 
 
 class Stop:
@@ -28,7 +34,7 @@ class Stop:
 
     def listen(self, numbers: Iterable[signal.Signals] = SIGNALS) -> None:
         """Takes the signals of this process over. They are written down, and raised while heeded."""
-        for number in numbers:
+        for number in heard(numbers):
             signal.signal(number, self.take)
 
     def take(self, number: int, _frame: FrameType | None) -> None:

@@ -4,6 +4,9 @@ Code of the repository runs in the child. There it can crash the interpreter, be
 memory, or call `os._exit(0)`: none of these may look like a pass. So the parent holds the exit
 status against a report that it has validated, and writes the report itself where there is none.
 The child's environment has none of GitHub's variables and nothing that is named like a secret.
+
+What a child does for later runs comes after its result. So it says when that is complete, and with
+which status; how it ends afterwards changes nothing.
 """
 
 import os
@@ -20,12 +23,16 @@ from model_eval import allocator
 from model_eval.cores import cores
 from model_eval.errors import EvaluationError, ReportError, StoppedError
 from model_eval.output import REPORT, read_report, remove_scratch, remove_stale, save_report
+from model_eval.stop import SIGNALS, heard
 from model_eval.types import Fault, Report, Verdict
 
 _GRACE_SECONDS = 8
 """After a signal the child may finish its report; GitHub kills after ten seconds."""
 
 _STOPPED = "the run was asked to stop and went on to a result, which may be of other samples: it does not count"
+_NOT_KEPT = (
+    "the measurement is not kept: the evaluation {ended} while it kept it; its result stands\n"
+)
 _STATUSES = range(5)
 _HIDDEN_PREFIXES = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_")
 _HIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "_KEY")
@@ -33,11 +40,24 @@ _HIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "_KEY")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ending:
-    """How the child ended: its status, the signal that asked it to stop, and whether it was made to."""
+    """How the child ended.
+
+    Attributes:
+        status: of the process.
+        asked: the signal that asked it to stop.
+        killed: whether it was made to.
+        handed_over: the status that its result has, where it said that this is complete.
+    """
 
     status: int
     asked: signal.Signals | None
     killed: bool
+    handed_over: int | None = None
+
+    @property
+    def result(self) -> int:
+        """The status that the report must agree with."""
+        return self.status if self.handed_over is None else self.handed_over
 
 
 def supervise(
@@ -69,11 +89,13 @@ def supervise(
     )
     remove_scratch(output)
     try:
-        report = read_report(output / REPORT, exit_status=ending.status)
+        report = read_report(output / REPORT, exit_status=ending.result)
     except ReportError as error:
         faults = _faults(ending, error)
     else:
         if ending.asked is None or report.verdict is Verdict.ERROR:
+            if ending.status != ending.result:
+                sys.stderr.write(_NOT_KEPT.format(ended=_ended(ending.status)))
             return report
         faults = StoppedError(_STOPPED).faults
         remove_stale(output)
@@ -169,12 +191,16 @@ def _run(
             killed = True
             child.kill()
 
-    handlers = {signal.SIGINT: forward, signal.SIGTERM: forward, signal.SIGALRM: time_is_up}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    said, says = os.pipe()
+    before = {
+        number: signal.signal(number, time_is_up if number == signal.SIGALRM else forward)
+        for number in heard(SIGNALS)
+    }
     try:
         child = subprocess.Popen(  # noqa: S603 — our own interpreter and arguments
-            command, env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True
-        )
+            [*command, f"--hand-over={says}"],
+            env=dict(environ), stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[says],
+        )  # fmt: skip
         if asked is not None:  # before there was anything to pass it on to
             child.terminate()
         elif deadline is not None:
@@ -184,11 +210,31 @@ def _run(
         # What the user's code left running must not print into the steps that follow.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        return _Ending(status=status, asked=None if late else asked, killed=killed)
+        return _Ending(
+            status=status,
+            asked=None if late else asked,
+            killed=killed,
+            handed_over=_handed_over(said),
+        )
     finally:
+        os.close(said)
+        os.close(says)
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _handed_over(said: int) -> int | None:
+    """The status that the child has said, without waiting for one; None where it said none."""
+    os.set_blocking(said, False)
+    with suppress(BlockingIOError, ValueError):
+        status = int(os.read(said, 16))
+        return status if status in _STATUSES else None
+    return None
+
+
+def _ended(status: int) -> str:
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with {status}"
 
 
 def _faults(ending: _Ending, error: ReportError) -> tuple[Fault, ...]:
@@ -207,7 +253,7 @@ def _faults(ending: _Ending, error: ReportError) -> tuple[Fault, ...]:
             if name == "SIGKILL"
             else "look at its log; a native extension may have crashed"
         )
-        return EvaluationError(f"the evaluation was killed by {name}", remedy=remedy).faults
+        return EvaluationError(f"the evaluation {_ended(ending.status)}", remedy=remedy).faults
     return ReportError(
         f"the evaluation ended with status {ending.status} and no usable report: {error.message}"
     ).faults

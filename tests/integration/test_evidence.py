@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from builders.projects import MODEL, SPEC, make_project
 from builders.samples import with_columns
+from model_eval import baseline
 from model_eval.ledger import save
 from model_eval.output import REPORT, read_report
 from model_eval.report import from_json, to_json
@@ -306,6 +307,25 @@ def test_another_revision_ends_with_the_run_and_its_folder_with_the_next(tmp_pat
     assert list(scratch.glob("model-eval-baseline-*")) == [in_use]
 
 
+def test_a_folder_that_another_run_has_removed_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    waits = baseline.flock
+    asked = []
+
+    def removed(lock, how):
+        waits(lock, how)
+        if how == fcntl.LOCK_SH and not asked:  # another run was faster, and is done with it
+            [folder] = tmp_path.glob("model-eval-baseline-*")
+            shutil.rmtree(folder)
+        asked.append(how)
+
+    monkeypatch.setattr(baseline, "flock", removed)
+    with baseline._scratch() as folder:
+        assert (folder / "lock").exists()
+    assert asked == [fcntl.LOCK_SH] * 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def committed(folder):
     git(folder, "init", "-q")
     git(folder, "add", ".")
@@ -346,6 +366,36 @@ def test_a_git_ref_is_run_in_the_same_folder_of_its_own_tree(tmp_path, monkeypat
     assert report.verdict is Verdict.PASS, report.reason
     assert report.comparisons[0].difference > 0.9
     assert report.baseline.commit == commit
+
+
+GOING = """
+import os
+from pathlib import Path
+import torch
+SCALE = float(Path("scale.dat").read_text())
+os.chdir(PLACE)
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+    def forward(self, x):
+        return self.layer(x) * SCALE
+"""
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@pytest.mark.parametrize("started", ["root", "elsewhere"])
+def test_a_git_ref_is_run_where_the_run_was_started(tmp_path, monkeypatch, started):
+    made = project(tmp_path / "root", "baseline: {git: before}\n", gates=DROP)
+    for one in ("elsewhere", "root/sub"):
+        (tmp_path / one).mkdir()
+    (tmp_path / started / "scale.dat").write_text("1")
+    place = repr(str(tmp_path / "root/sub"))
+    (made.folder / "model.py").write_text(GOING.replace("PLACE", place))
+    committed(made.folder)
+    monkeypatch.chdir(tmp_path / started)
+    report = judged(made)
+    assert report.verdict is Verdict.PASS, report.reason
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

@@ -1,6 +1,7 @@
 """The main job with real files and real processes: every way to end, and what it leaves."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -125,22 +126,53 @@ def test_outputs_that_are_nan_are_undecided_and_never_a_pass(tmp_path):
     assert "have outputs that are not finite" in report.estimates[0].undefined
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def started(command, when_hung_up=signal.SIG_DFL, **environ):
+    """The process; whoever runs these tests may have SIGHUP ignored, which it would take over."""
+    before = signal.signal(signal.SIGHUP, when_hung_up)
+    try:
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environ}
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_says_how_far_it_came(tmp_path, number):
     slow = hostile("print('batch', flush=True); time.sleep(0.5); " + FORWARD)
     project = make_project(tmp_path, model=slow, rows=400)
-    child = subprocess.Popen(
-        project.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    child = started(project.command())
     assert child.stdout.readline() == "batch\n"
-    started = time.monotonic()
+    asked = time.monotonic()
     child.send_signal(number)
     child.communicate(timeout=20)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - asked < 10
     assert child.returncode == 4
     [fault] = read_report(project.output / REPORT).faults
     assert fault.message.startswith("the run was interrupted after ")
     assert fault.message.endswith(" of 400 samples")
+
+
+def test_a_run_that_is_to_outlive_its_terminal_does(tmp_path):
+    waits = hostile("print('batch', flush=True); " + FORWARD)
+    child = started(make_project(tmp_path, model=waits).command(), signal.SIG_IGN)
+    assert child.stdout.readline() == "batch\n"
+    child.send_signal(signal.SIGHUP)
+    child.communicate(timeout=60)
+    assert child.returncode == 0
+
+
+def test_a_terminal_that_is_closed_leaves_no_temporary_folder(tmp_path):
+    slow = hostile("print('batch', flush=True); time.sleep(60); " + FORWARD)
+    command = make_project(tmp_path / "project", model=slow).command()
+    (tmp_path / "scratch").mkdir()
+    child = started(command[: command.index("--output")], TMPDIR=str(tmp_path / "scratch"))
+    assert child.stdout.readline() == "batch\n"
+    assert list((tmp_path / "scratch").iterdir()) != []
+    child.send_signal(signal.SIGHUP)
+    child.communicate(timeout=20)
+    assert child.returncode == 4
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 @pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["supervised", "in-process"])
@@ -401,6 +433,24 @@ def test_a_folder_in_the_place_of_a_file_is_said(tmp_path, name):
     assert done.returncode == 4
     assert done.stderr.startswith(f"`{name}` of an earlier run cannot be removed from ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_has_the_name_of_a_ledger_is_neither_removed_nor_overwritten(tmp_path):
+    project = make_project(tmp_path)
+    further = "more_heldout:\n  sites: {path: heldout.csv, inputs: [{columns: [a, b], dtype: float32}], target: label}\n"
+    project.spec.write_text(project.spec.read_text() + further)
+    project.output.mkdir()
+    theirs = [project.output / f"ledger-{name}.parquet" for name in ("2024", "sites")]
+    for path in theirs:
+        path.write_text("theirs")
+    done = project.run()
+    assert done.returncode == 4
+    assert f"`ledger-sites.parquet` in `{project.output}` is no ledger of model-eval" in done.stderr
+    assert [path.read_text() for path in theirs] == ["theirs", "theirs"]
+    theirs[1].unlink()
+    for _ in range(2):
+        assert project.run().returncode == 0
+    assert theirs[0].read_text() == "theirs"
 
 
 def test_a_killed_parent_takes_the_evaluation_with_it(tmp_path):

@@ -124,6 +124,7 @@ CHANGES_OF_THE_SPEC = {
     "no control": ("task: binary", "task: binary\ncontrol: false"),
     "a metric of a gate": ("{metric: accuracy, min: 0.9}", "{metric: recall, min: 0.1}"),
     "a gate that is required now": (", severity: advisory", ""),
+    "a metric of the repository's": ("metrics: [accuracy", 'metrics: [{name: mine, callable: "parts/names.py:f"}, accuracy'),
 }  # fmt: skip
 
 
@@ -239,6 +240,7 @@ JUDGING = {
     "a bound": ("{metric: accuracy, min: 0.9}", "{metric: accuracy, max: 0.9}"),
     "a gate of a slice": ("{metric: accuracy, min: 0.9}", "{metric: accuracy, min: 0.9, slice: {group: x}}"),
     "the decisions": ("decide_on: point", "decide_on: interval, confidence: 0.9, on_underpowered: warn"),
+    "a metric of torchmetrics'": ("metrics: [accuracy", "metrics: [{name: torchmetrics.JaccardIndex, kwargs: {task: binary}}, accuracy"),
     "the metrics": ("metrics: [accuracy, parameters]", "metrics: [accuracy, auroc, model_size_mb]"),
     "how a column is divided": ("{column: group}", "{name: exes, where: \"group == 'x'\"}"),
     "the name": ("name: sign", "name: other"),
@@ -624,6 +626,54 @@ def test_a_run_that_is_stopped_while_it_is_kept_has_its_report(project, tmp_path
     assert said == ["the measurement is not kept: the run was stopped after it was judged"]
 
 
+def ending(body, where="model_eval.store.entry.write"):
+    """A model whose code replaces a function of ours, which stands for what may befall a process there."""
+    module, _, function = where.rpartition(".")
+    return (
+        f"import os, signal, sys, time\nimport {module} as ours\nbefore = ours.{function}\n"
+        f"def instead(*arguments):\n    {body}\nours.{function} = instead\n"
+    ) + MODEL
+
+
+IGNORING = "[signal.signal(s, signal.SIG_IGN) for s in (signal.SIGTERM, signal.SIGALRM)]; "
+
+
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
+        ("os._exit(3)", "ended with 3"),
+        (IGNORING + "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)", "was killed by SIGKILL"),
+    ],
+    ids=["killed", "exit", "hangs"],
+)  # fmt: skip
+@pytest.mark.parametrize("status", [0, 1])
+def test_what_befalls_a_process_while_it_keeps_does_not_change_its_result(
+    tmp_path, body, how, status
+):
+    project = make_stored(tmp_path / "project", model=ending(body))
+    if status:
+        rewritten(project, "{metric: accuracy, min: 0.9}", "{metric: accuracy, max: 0.9}")
+    done = measured(project, tmp_path / "store")
+    assert done.returncode == status, done.stdout + done.stderr
+    assert read_report(project.output / REPORT).exit_code == status
+    assert (
+        f"the measurement is not kept: the evaluation {how} while it kept it; its result stands"
+        in done.stderr
+    )
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_process_that_dies_before_it_has_handed_its_report_over_is_an_error(tmp_path):
+    body = "before(*arguments); os.kill(os.getpid(), signal.SIGKILL)"
+    model = ending(body, where="model_eval.output.save_report")
+    project = make_stored(tmp_path / "project", model=model)
+    done = measured(project, tmp_path / "store")
+    assert done.returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message == "the evaluation was killed by SIGKILL"
+
+
 def test_what_is_not_used_for_long_is_removed(tmp_path):
     for number in range(5):
         (tmp_path / str(number)).mkdir()
@@ -714,6 +764,24 @@ def test_a_file_that_the_model_writes_and_reads_is_not_kept(tmp_path):
     done = measured(project, tmp_path / "store")
     assert done.returncode == 0
     assert "the measurement is not kept: `seen.dat` changed while the model ran" in done.stderr
+
+
+def test_a_file_that_the_model_leaves_must_be_the_same_or_gone(tmp_path):
+    made = tmp_path / "made.dat"
+    lines = f'MADE = Path("{made}")\nif not MADE.exists():\n    MADE.write_text("1.0")\n'
+    project = make_stored(tmp_path / "project", model=MODEL + lines)
+    done = measured(project, tmp_path / "store")
+    assert "not kept" not in done.stderr
+    said = []
+    store = store_at(tmp_path / "store", output=project.output, said=said)
+    assert look_up(project, store) is not None
+    made.write_text("-1.0")
+    assert look_up(project, store) is None
+    assert said == [
+        f"the measurement of an earlier run is not used: `{made}`, which its model left, has changed"
+    ]
+    made.unlink()
+    assert look_up(project, store) is not None
 
 
 def test_a_root_may_be_a_single_file(tmp_path):

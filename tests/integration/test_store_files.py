@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,12 +23,14 @@ from builders.heldout import a_spec, an_input, opened
 from builders.reports import HERE
 from model_eval.cli import _store, parser
 from model_eval.errors import UsageError
+from model_eval.ledger import Ledger, save
 from model_eval.spec.digest import sha256_of
 from model_eval.spec.eval_spec import CheckpointSpec, PathRef
 from model_eval.store.code import CodeFiles
 from model_eval.store.named import Digests, checkpoint_digest, set_digests
 from model_eval.store.opened import Dependency, Opened
 from model_eval.store.unproved import UnprovedError
+from model_eval.types import Task
 
 # --- the digests of the loaders, which need torch, and of the store, which does without -------
 
@@ -124,7 +127,7 @@ def code_of(*roots, leave_out=(), output=None, **more):
     [
         "net.py", "sub/net.py", "ops.so", "conf.yaml", "back.ONNX", "image.png", "table.csv", "calib.pt",
         "t.dat", "s.sqlite-wal", "no_suffix", ".hidden/net.py", ".cache/hub/m.safetensors", "venv/net.py",
-        "out/other.json", "out/sub/report.json", "other/report.json", "other/ledger.parquet",
+        "out/other.json", "out/ledger-2024.parquet", "out/sub/report.json", "other/report.json", "other/ledger.parquet",
         "set/.hidden.bin", "set/.hidden/1.png",
     ],
 )  # fmt: skip
@@ -139,14 +142,26 @@ def test_all_files_count_with_their_content(tmp_path, name):
     "name",
     [
         "README.md", "docs/index.rst", ".git/index", "sub/.git/index", "__pycache__/net.pyc", "out/report.json",
-        "out/summary.md", "out/ledger.parquet", "out/ledger-more.parquet", "out/.report.json.part", "set/1.png",
-        "left.csv", "store/1/key.json",
+        "out/summary.md", "out/ledger.parquet", "out/.report.json.part", "out/.ledger-more.parquet.part",
+        "set/1.png", "left.csv", "store/1/key.json",
     ],
 )  # fmt: skip
 def test_what_has_a_digest_of_its_own_or_is_no_code_does_not_count(tmp_path, name):
     tree = tree_of(tmp_path, name)
     before = tree.digest()
     (tmp_path / name).write_text("2")
+    assert tree.digest() == before
+
+
+def test_a_further_ledger_of_the_runs_own_does_not_count(tmp_path):
+    tree = tree_of(tmp_path, "out/other.json")
+    before = tree.digest()
+    value = np.array([[0.5]])
+    columns = {"id": np.array([1]), "finite": value[0] > 0, "target": value, "prediction": value}
+    save(
+        Ledger(task=Task.REGRESSION, columns=columns, outputs=("y",)),
+        tmp_path / "out/ledger-more.parquet",
+    )
     assert tree.digest() == before
 
 
@@ -267,11 +282,17 @@ def heard(tmp_path):
     listening.start()
     listening._folders.clear()  # where the tests' own modules are
     yield root, listening
-    listening._paused = True
+    listening._begun = False
 
 
 def found(listening, **more):
     return listening.dependencies(but=more.get("but", frozenset()), digests=Digests())
+
+
+def written(listening, path):
+    """A file that was there before, as far as the listener knows."""
+    with listening.paused():
+        path.write_text("1")
 
 
 def test_files_and_folders_are_heard_of_once(heard):
@@ -301,13 +322,68 @@ def test_a_thread_is_heard(heard):
     assert [one.path for one in found(listening)] == ["known.dat"]
 
 
+def test_a_thread_is_heard_while_another_one_is_paused(heard):
+    root, listening = heard
+    thread = threading.Thread(target=(root / "known.dat").read_text)
+    with listening.paused():
+        thread.start()
+        thread.join()
+        os.listdir(root)
+    assert [one.path for one in found(listening)] == ["known.dat"]
+
+
 def test_a_link_counts_with_its_own_name(heard, tmp_path):
     root, listening = heard
-    (tmp_path / "far.dat").write_text("2")
+    written(listening, tmp_path / "far.dat")
     os.utime(tmp_path / "far.dat", (1, 1))
     (root / "near.dat").symlink_to(tmp_path / "far.dat")
     (root / "near.dat").read_text()
     assert [one.path for one in found(listening)] == ["near.dat"]
+
+
+def test_a_parent_behind_a_link_is_refused_and_others_are_not(heard, tmp_path):
+    root, listening = heard
+    (tmp_path / "shared/package").mkdir(parents=True)
+    written(listening, tmp_path / "shared/scale.txt")
+    (root / "package").mkdir()
+    (root / "package/../known.dat").read_text()
+    assert [one.path for one in found(listening)] == ["known.dat"]
+    (root / "link").symlink_to(tmp_path / "shared/package")
+    Path(root, "link", "..", "scale.txt").read_text()
+    with pytest.raises(UnprovedError, match=r"which file `.*link/\.\./scale\.txt` is"):
+        found(listening)
+
+
+def test_modules_are_looked_for_behind_a_link_that_leads_out(heard, tmp_path, monkeypatch):
+    root, listening = heard
+    (tmp_path / "shared").mkdir()
+    (root / "inside").mkdir()
+    (root / "link").symlink_to(tmp_path / "shared")
+    monkeypatch.setattr("sys.path", [*sys.path, str(root / "link"), str(root / "inside")])
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("module_that_nobody_has")
+    assert [one.path for one in found(listening) if one.root is not None] == ["link"]
+
+
+@pytest.mark.parametrize(
+    ("name", "covered"),
+    [
+        (".", True),
+        ("package/missing", True),
+        ("link", False),
+        ("env", False),
+        ("env/src/package", False),
+        (".git/hooks", False),
+        ("../elsewhere", False),
+    ],
+)
+def test_which_names_have_a_part_in_the_digest(tmp_path, monkeypatch, name, covered):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/link").symlink_to(tmp_path)
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "root/env"))
+    assert code_of(tmp_path / "root").covers(str(tmp_path / "root" / name)) is covered
+    monkeypatch.setattr("sys.prefix", str(tmp_path))  # of the system, with the repository below it
+    assert code_of(tmp_path / "root").covers(str(tmp_path / "root"))
 
 
 def test_what_is_outside_counts_wherever_it_is_from(heard, tmp_path):
@@ -392,13 +468,29 @@ def test_a_folder_where_modules_are_looked_for_is_a_dependency(tmp_path, monkeyp
     listening = Opened([tmp_path / "root"], code_of(tmp_path / "root"))
     listening._loaded = False
     listening.start()
-    listening._paused = True
+    listening._begun = False
     assert str(tmp_path / "libs") in [one.path for one in found(listening)]
 
 
-def test_what_is_written_or_left_out_is_no_dependency(heard):
+def test_what_this_run_makes_and_leaves_is_a_dependency(heard, tmp_path):
+    _, listening = heard
+    (tmp_path / "log.dat").write_text("written")
+    (tmp_path / ".whole.dat.part").write_text("whole")
+    (tmp_path / ".whole.dat.part").replace(tmp_path / "whole.dat")
+    (tmp_path / "read.dat").write_text("read")
+    (tmp_path / "read.dat").read_text()
+    assert [(Path(one.path).name, one.made) for one in found(listening)] == [
+        ("read.dat", False),
+        ("log.dat", True),
+        ("whole.dat", True),
+    ]
+
+
+def test_what_is_written_to_or_left_out_is_no_dependency(heard):
     root, listening = heard
-    (root / "log.dat").write_text("written")
+    with (root / "known.dat").open("a") as file:
+        file.write("more")
+    assert found(listening) == ()
     (root / "known.dat").read_text()
     assert found(listening, but=frozenset({str(root / "known.dat")})) == ()
 
@@ -414,7 +506,7 @@ def test_a_file_that_changes_is_refused(heard):
 def test_our_own_reading_is_none_of_the_models(heard, tmp_path):
     root, listening = heard
     for path in (root / "named.csv", tmp_path / "ledger.parquet"):
-        path.write_text("1")
+        written(listening, path)
         sha256_of(path)
         assert found(listening) == ()
     (root / "named.csv").read_text()
@@ -456,6 +548,21 @@ def test_a_library_is_heard(heard):
     assert [one.path for one in found(listening)] == ["known.dat"]
 
 
+def test_a_database_is_heard_with_what_is_beside_it(heard):
+    root, listening = heard
+    sqlite3.connect(":memory:").close()
+    sqlite3.connect(root / "known.dat").close()
+    names = ["known.dat", "known.dat-journal", "known.dat-wal"]
+    assert [one.path for one in found(listening)] == names
+
+
+def test_a_database_by_a_uri_is_refused(heard):
+    root, listening = heard
+    sqlite3.connect(f"file:{root}/known.dat?mode=ro", uri=True).close()
+    with pytest.raises(UnprovedError, match=r"which file `file:.*known\.dat\?mode=ro` is"):
+        found(listening)
+
+
 def test_what_is_installed_is_known_by_its_version(heard):
     _, listening = heard
     importlib.import_module("xml.dom.minidom")
@@ -485,6 +592,10 @@ def posix_spawn():
 def joblib():
     from joblib import Parallel, delayed
     Parallel(n_jobs=2)(delayed(abs)(i) for i in range(2))
+def in_a_pool():
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(1) as pool:
+        list(pool.map(subprocess.check_output, [[sys.executable, "-c", ""]]))
 def spawn():
     multiprocessing.get_context("spawn").Process(target=work).start()
 def nothing():
@@ -501,6 +612,7 @@ def nothing():
         ("spawn", True),
         ("posix_spawn", True),
         ("joblib", True),
+        ("in_a_pool", True),
         ("nothing", False),
     ],
 )
@@ -604,6 +716,19 @@ def test_there_is_no_store_unless_one_is_named():
     assert chosen("--cache", "x", MODEL_EVAL_CACHE="/y").folder == Path("x").absolute()
     assert chosen("--no-cache", MODEL_EVAL_CACHE="/y") is None
     assert chosen(MODEL_EVAL_CACHE="") is None
+
+
+def test_a_folder_below_somebodys_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert chosen("--cache", "~/x").folder == Path("/home/me/x")
+    assert chosen(MODEL_EVAL_CACHE="~/x").folder == Path("/home/me/x")
+    with pytest.raises(UsageError, match="`~nobody-has-this-name/x`, is below a home that is not"):
+        chosen("--cache", "~nobody-has-this-name/x")
+
+
+def test_an_empty_name_is_refused():
+    with pytest.raises(UsageError, match="`--cache` names no folder"):
+        chosen("--cache", "", MODEL_EVAL_CACHE="/y")
 
 
 def test_a_child_is_told_the_same():

@@ -4,11 +4,25 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from builders.reports import estimate, report
 from model_eval.errors import OutputError, ReportError
-from model_eval.output import LEDGER, REPORT, SUMMARY, read_report, remove_stale, save_report
+from model_eval.ledger import Ledger, save
+from model_eval.output import (
+    LEDGER,
+    REPORT,
+    SUMMARY,
+    is_ledger,
+    read_report,
+    remove_stale,
+    require_free,
+    save_report,
+)
+from model_eval.types import Task
 
 
 def test_what_is_saved_is_read_back(tmp_path):
@@ -50,6 +64,54 @@ def test_stale_files_are_removed_and_others_stay(tmp_path):
     remove_stale(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     remove_stale(tmp_path)
+
+
+def a_ledger(path):
+    columns = {name: np.array([0, 1]) for name in ("id", "target", "prediction")}
+    columns["finite"] = np.array([True, True])
+    classes = tuple(f"class {number}" for number in range(9_000))
+    columns["probability"] = np.full((2, len(classes)), 1 / len(classes))
+    columns["log_loss"] = np.zeros(2)
+    save(Ledger(task=Task.MULTICLASS, columns=columns, classes=classes), path)
+
+
+def test_further_ledgers_are_removed_only_where_they_are_ours(tmp_path):
+    theirs = [
+        "ledger-2024.parquet",
+        "ledger-cut.parquet",
+        "ledger-empty.parquet",
+        "ledger-x.parquet",
+    ]
+    a_ledger(tmp_path / "ledger-further.parquet")
+    (tmp_path / "mine").mkdir()
+    a_ledger(tmp_path / "mine/ledger.parquet")
+    pq.write_table(pa.table({"model_eval": [1, 2]}), tmp_path / theirs[0])
+    (tmp_path / theirs[1]).write_bytes((tmp_path / "mine/ledger.parquet").read_bytes()[-40:])
+    (tmp_path / theirs[2]).touch()
+    (tmp_path / theirs[3]).symlink_to("mine/ledger.parquet")
+    remove_stale(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*theirs, "mine"]
+
+
+def test_what_a_killed_run_has_begun_to_write_is_removed(tmp_path):
+    for name in (REPORT, SUMMARY, LEDGER, "ledger-further.parquet", "mine"):
+        (tmp_path / f".{name}.part").touch()
+    remove_stale(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".mine.part"]
+
+
+def test_a_file_of_somebody_elses_is_not_overwritten(tmp_path):
+    path = tmp_path / "ledger-2024.parquet"
+    require_free(path)
+    a_ledger(path)
+    assert is_ledger(path)
+    require_free(path)
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(OutputError) as caught:
+        require_free(path)
+    assert caught.value.message == (
+        f"`ledger-2024.parquet` in `{tmp_path}` is no ledger of model-eval, and is not overwritten"
+    )
 
 
 def test_a_fifo_is_not_waited_for(tmp_path):

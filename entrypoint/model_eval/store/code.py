@@ -83,8 +83,20 @@ class CodeFiles:
         """Whether it is what this run writes to the output folder, or the store itself."""
         folder = os.path.realpath(path.parent)
         if folder == self._output:
-            return _is_written(path.name)
+            return is_output(path)
         return os.path.realpath(path) in self._ours
+
+    def covers(self, folder: str) -> bool:
+        """Whether the names in a folder have a part in the digest: not where a link leads out of the roots."""
+        real = Path(os.path.realpath(folder))
+        for root in map(Path, self._roots):
+            if real.is_relative_to(root):
+                below = [
+                    one for one in (real, *real.parents) if one != root and root in one.parents
+                ]
+                if not any(str(one) in self._ours or one.name in SKIPPED for one in below):
+                    return True
+        return False
 
     def _root(self, root: str) -> Iterator[tuple[str, str, str]]:
         if os.path.isdir(root):  # noqa: PTH112
@@ -122,7 +134,7 @@ class CodeFiles:
     def _is_ours_here(self, folder: str, name: str) -> bool:
         """`is_ours` of what a walk has found, which followed no link."""
         if folder == self._output:
-            return _is_written(name)
+            return is_output(Path(folder, name))
         return os.path.join(folder, name) in self._ours  # noqa: PTH118
 
     def _content(self, path: str, display: str) -> str:
@@ -159,11 +171,6 @@ class CodeFiles:
             if target == root or target.startswith(root.rstrip("/") + "/"):
                 return f"{index}\0{os.path.relpath(target, root)}"
         return target
-
-
-def _is_written(name: str) -> bool:
-    """Whether a run writes such a file to its output folder, or has begun to."""
-    return is_output(name) or is_output(name.removeprefix(".").removesuffix(".part"))
 
 
 def _listed(folder: str) -> list["os.DirEntry[str]"]:

@@ -31,7 +31,8 @@ LEFT_OUT: Mapping[type, frozenset[str]] = {
 def described(value: Any) -> Any:
     """Values of JSON; two of them are equal only where a run cannot tell them apart.
 
-    A mapping becomes a list of pairs, because the order of a factory's arguments may count. A place in
+    A mapping becomes a list of pairs, because the order of a factory's arguments may count, under a name
+    that tells it from a list of pairs. A place in
     the spec becomes None; that there is one may count.
 
     Raises:
@@ -44,7 +45,7 @@ def described(value: Any) -> Any:
     if isinstance(value, PathRef):
         return value.display
     if isinstance(value, Mapping):
-        return [[described(key), described(one)] for key, one in value.items()]
+        return {"mapping": [[described(key), described(one)] for key, one in value.items()]}
     if isinstance(value, tuple | list):
         return [described(one) for one in value]
     if is_dataclass(value) and not isinstance(value, type):

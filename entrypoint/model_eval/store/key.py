@@ -13,6 +13,7 @@ from typing import Any
 
 from model_eval.checks import control_refs, noise_refs
 from model_eval.spec.catalog import TIMED
+from model_eval.spec.custom_metrics import TORCHMETRICS
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.store.describe import described
 from model_eval.store.named import Digests, SetDigests, checkpoint_digest, set_digests
@@ -115,6 +116,10 @@ def _key(
             # What the spec's paths begin at: with the names of its files it says where they are.
             "folder": PurePosixPath(spec.source.display).parent.as_posix(),
             "spec": described(spec),
+            # Imported before the model, which may import another module for that.
+            "metrics_of_its_own": [
+                one.code.text for one in spec.custom if not one.name.startswith(TORCHMETRICS)
+            ],
             "checkpoint": checkpoint,
             "sets": described(sets),
             "checks": checks,

@@ -8,9 +8,10 @@ process opens is not known either, so that nothing is kept of a run whose own co
 import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.util import source_from_cache
 from pathlib import Path
@@ -33,11 +34,15 @@ _READERS = tuple(
 _SYSTEM = ("/proc/", "/sys/")
 """What the system says of itself at this moment; of the device the key holds what counts."""
 
-_FILES = frozenset({"open", "sqlite3.connect", "ctypes.dlopen"})
+_FILES = frozenset({"open", "ctypes.dlopen"})
+_DATABASE = "sqlite3.connect"
+_BESIDE = ("", "-journal", "-wal")
+"""What SQLite reads of a database: the file, and what a process that died has left of a change."""
+
 _EXTENSION = "import"
 """Has a file's name for a module in native code only; others are opened."""
 
-_MAKING = "os.mkdir"
+_MAKING, _RENAMING = "os.mkdir", "os.rename"
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
 _PROCESSES = frozenset(
     {
@@ -50,7 +55,7 @@ _PROCESSES = frozenset(
         "os.exec",
     }
 )
-_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION, _MAKING}
+_HEARD = _FILES | _LISTINGS | _PROCESSES | {_EXTENSION, _MAKING, _RENAMING, _DATABASE}
 _SPAWNING = frozenset(
     {
         "multiprocessing.popen_spawn_posix",
@@ -73,6 +78,7 @@ class Dependency:
         at: the absolute path that it was opened by: code may name it so, and finds it there
             when its own copy is elsewhere.
         sha256: of a file's content or of the names in a folder; None where it was not there.
+        made: whether the run has made it, and not read it: another one finds it so, or not at all.
     """
 
     root: int | None
@@ -80,6 +86,7 @@ class Dependency:
     at: str
     folder: bool
     sha256: str | None
+    made: bool = False
 
 
 class Opened:
@@ -103,25 +110,30 @@ class Opened:
         self._spawning = _SPAWNING & sys.modules.keys()
         # As an earlier run of this process has found it, which may not be what the file holds now.
         self._loaded = any(self._is_users_file(file) for file in _module_files())
-        self._paused = True
+        self._begun = False
+        self._paused = threading.local()  # what other threads open meanwhile is none of our reading
 
     def start(self) -> None:
         """Begins to listen, in the place of another one."""
         # Python has listed these before: a module that comes to one of them hides those behind it.
         for folder in map(os.path.abspath, sys.path):
-            if not self._is_inside(folder) and not f"{folder}/".startswith(self._installed):
+            if not self._code.covers(folder) and not f"{folder}/".startswith(self._installed):
                 self._folders[folder] = names_in(folder, self._code)
         _Hook.tell(self)
-        self._paused = False
+        self._begun = True
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """A context in which nothing is noted: our own reading is no dependency."""
-        before, self._paused = self._paused, True
+        """A context in which nothing of this thread is noted: our own reading is no dependency."""
+        before = self._is_paused()
+        self._paused.now = True
         try:
             yield
         finally:
-            self._paused = before
+            self._paused.now = before
+
+    def _is_paused(self) -> bool:
+        return getattr(self._paused, "now", False)
 
     def dependencies(self, *, but: frozenset[str], digests: Digests) -> tuple[Dependency, ...]:
         """All that was opened, with digests of now, which must be those of then.
@@ -151,6 +163,11 @@ class Opened:
                     f"the model's code opens files of more than {MAX_BYTES >> 30} GiB"
                 )
             found = [self._file(path, was, digests) for path, was in files.items()]
+            found += [
+                replace(self._file(path, now, digests), made=True)
+                for path in sorted(self._made - self._files.keys())
+                if (now := _stamp(path)) is not None and self._counts(path, but)
+            ]
             found += [
                 self._folder(path, was)
                 for path, was in self._folders.items()
@@ -192,18 +209,22 @@ class Opened:
             args: what Python tells of it.
             frame: where it happens.
         """
-        if self._paused:
+        if not self._begun or self._is_paused():
             return
         if event in _PROCESSES:
-            self._started_process |= self._is_users(frame)
+            self._started_process |= self._is_users(frame) or _is_of_nobody(frame)
             return
         try:
             if event in _FILES:
                 self._hear_file(args, frame)
+            elif event == _DATABASE:
+                self._hear_database(args[0], frame)
             elif event in _LISTINGS:
                 self._hear_listing(args[0], frame)
             elif event == _MAKING:
                 self._hear_making(*args)
+            elif event == _RENAMING:
+                self._hear_renaming(*args)
             elif args[1] is not None:
                 self._hear_file(args[1:2], frame)
         except Exception:  # noqa: BLE001 - what could not be taken in is not known
@@ -237,6 +258,15 @@ class Opened:
             return
         self._files[path] = was
 
+    def _hear_database(self, found: Any, frame: FrameType | None) -> None:
+        name = os.fsdecode(found)
+        if name in {"", ":memory:"}:
+            return
+        if name.startswith("file:"):
+            raise ValueError("a URI, which SQLite reads in its own way")
+        for more in _BESIDE:
+            self._hear_file((name + more,), frame)
+
     def _hear_listing(self, found: Any, frame: FrameType | None) -> None:
         if isinstance(found, int):
             if _is_of(frame, ("shutil.py",)):
@@ -246,9 +276,9 @@ class Opened:
             path = os.getcwd() if found is None else _path(found)  # noqa: PTH109
         if path is None or path in self._folders:
             return
-        # The import system lists folders to find modules; below the roots these are code.
+        # The import system lists folders to find modules; names that are code's have a digest.
         importing = frame is not None and "importlib" in frame.f_code.co_filename
-        if importing and self._is_inside(path):
+        if importing and self._code.covers(path):
             return
         if not f"{path}/".startswith((*self._installed, *_SYSTEM)):
             with self.paused():
@@ -258,6 +288,14 @@ class Opened:
         path = _path(found)
         known = path in self._folders or path in self._files
         if path is not None and of_folder == -1 and not known and not os.path.lexists(path):
+            self._made.add(path)
+
+    def _hear_renaming(self, old: Any, new: Any, *of_folders: int) -> None:
+        before, path = _path(old), _path(new)
+        # What is written whole has another name first. Of Python's caches the source counts.
+        if before is None or path is None or "__pycache__" in path or of_folders != (-1, -1):
+            return
+        if before in self._made and not os.path.lexists(path):
             self._made.add(path)
 
     def _is_inside(self, path: str) -> bool:
@@ -355,12 +393,32 @@ def _installed() -> tuple[str, ...]:
 
 
 def _path(found: Any) -> str | None:
-    """The absolute path that a call was given; None where it was a number of an open file."""
+    """The absolute path that a call was given; None where it was a number of an open file.
+
+    Raises:
+        ValueError: it is not known by its name.
+    """
     if not isinstance(found, str | bytes | os.PathLike):
         return None
-    path = os.path.abspath(os.fsdecode(found))  # noqa: PTH100
+    text = os.fsdecode(found)
+    path = os.path.abspath(text)  # noqa: PTH100
+    # Behind a link `..` is the parent of where that leads, which may lead elsewhere tomorrow.
+    if ".." in text.split("/") and os.path.realpath(text) != os.path.realpath(path):
+        raise ValueError("`..` behind a link")
     # The number of an open file, which is soon another's.
     return os.path.realpath(path) if path.startswith(("/dev/fd/", "/proc/self/fd/")) else path
+
+
+def _is_of_nobody(frame: FrameType | None) -> bool:
+    """Whether no line of ours is running, in a thread that is not the first.
+
+    A pool's thread may call what the model's code has put there, without a line of that.
+    """
+    if threading.get_ident() == threading.main_thread().ident:
+        return False
+    while frame is not None and not frame.f_code.co_filename.startswith(f"{_PACKAGE}/"):
+        frame = frame.f_back
+    return frame is None
 
 
 def _is_of(frame: FrameType | None, names: tuple[str, ...]) -> bool:

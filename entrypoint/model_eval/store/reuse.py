@@ -207,8 +207,9 @@ class Reuse:
             root = "" if one.root is None else str(self._spec.roots[one.root])
             path = os.path.normpath(os.path.join(root, one.path))  # noqa: PTH118
             now = self._now(path, one)
-            if now != one.sha256:
-                raise UnprovedError(f"{quote(one.path)}, which its model read, has changed")
+            if now != one.sha256 and not (one.made and now is None):
+                what = "left" if one.made else "read"
+                raise UnprovedError(f"{quote(one.path)}, which its model {what}, has changed")
             if one.at != path and self._now(one.at, one) not in {None, one.sha256}:
                 raise UnprovedError(
                     f"{quote(one.at)}, which its model read in another copy of the repository, has changed"

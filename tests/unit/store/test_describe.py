@@ -90,7 +90,8 @@ def test_a_field_that_is_added_later_counts():
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(1, 1.0), (1, True), (0, False), ("1", 1), (None, "None"), ([], None), ({"a": 1, "b": 2}, {"b": 2, "a": 1})],
+    [(1, 1.0), (1, True), (0, False), ("1", 1), (None, "None"), ([], None), ([], {}), ([["a", 1]], {"a": 1}),
+     ({"mapping": [["a", 1]]}, {"a": 1}), ({"a": 1, "b": 2}, {"b": 2, "a": 1})],
 )  # fmt: skip
 def test_values_that_a_factory_can_tell_apart_differ(one, other):
     import json
