@@ -1,6 +1,7 @@
 """The same inputs must give the same outputs: a verdict of a model that draws lots is luck."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,16 +26,26 @@ SMALLEST = 1e-6
 """Outputs are not taken for smaller than this: what is left where large numbers cancel is noise."""
 
 
-def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> bool:
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Repeated:
+    """What two runs of a few samples gave.
+
+    Attributes:
+        outputs: of the first run, in memory of their own; None where they are large.
+        changes_inputs: whether the model, or what is done to its inputs, changes these in place.
+    """
+
+    outputs: Tensor | None
+    changes_inputs: bool
+
+
+def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> Repeated:
     """Runs a few samples twice, as copies.
 
     Args:
         predict: the model's side.
         batch: samples.
         rows: how many of them.
-
-    Returns:
-        Whether the model, or what is done to its inputs, changes these in place.
 
     Raises:
         EvaluationError: the outputs differ, as with dropout that evaluation mode does not turn
@@ -43,7 +54,10 @@ def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> b
     args = tuple(value[:rows] for value in batch.args)
     kwargs = {name: value[:rows] for name, value in batch.kwargs.items()}
     given = copies(args, kwargs)
-    once, shape = numbers(predict(*given))
+    first = predict(*given)
+    kept = first.detach().clone() if first.numel() <= ELEMENTS else None
+    once, shape = numbers(first)
+    del first
     again, other = numbers(predict(*copies(args, kwargs)))
     if shape != other:
         raise _differs(f"shapes {tuple(shape)} and {tuple(other)}")
@@ -52,9 +66,10 @@ def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> b
     worst = off[~off.isnan()].max().item() if off.numel() and not off.isnan().all() else 0.0
     if worst > TOLERANCE or bool((once.isnan() != again.isnan()).any()):
         raise _differs(f"they differ by up to {worst:.3g} of their size")
-    return not all(map(torch.equal, given[0], args)) or not all(
+    same = all(map(torch.equal, given[0], args)) and all(
         torch.equal(value, kwargs[name]) for name, value in given[1].items()
     )
+    return Repeated(outputs=kept, changes_inputs=not same)
 
 
 def copies(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:

@@ -264,3 +264,24 @@ def test_no_size_above_the_most_is_tried(most):
         policy.record(policy.size, 1e-3 / policy.size, None)  # the larger the faster
     assert max(tried) <= most
     assert policy.size == max(tried) > most // 4
+
+
+@pytest.mark.parametrize("batch_size", [None, 32, 64])
+def test_samples_of_the_probe_count_and_one_run_of_the_check_does(batch_size):
+    """With `auto` the first batch is what is run twice to see that outputs repeat."""
+    device = Device(fits=ENDLESS)
+    policy = batch_size_of(batch_size, free=lambda: None)
+    found = run(device, policy)
+    again = 32 if batch_size is None else 64
+    assert sum(map(len, device.seen)) == N + again
+    check_same(found, run(Device(fits=ENDLESS), batch_size_of(7, free=lambda: None)))
+
+
+def test_a_model_that_uses_one_memory_again_is_measured_like_others():
+    memory = torch.empty((N, CLASSES))
+
+    def predict(args, _kwargs):
+        return memory[: len(args[0])].copy_(args[0])
+
+    found = run(predict, batch_size_of(None, free=lambda: None))
+    check_same(found, run(Device(fits=ENDLESS), batch_size_of(7, free=lambda: None)))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from model_eval.engine import repeat
 from model_eval.engine.repeat import require_repeatable
 from model_eval.errors import EvaluationError
 from model_eval.heldout import Batch
@@ -70,8 +71,10 @@ def test_inputs_that_are_changed_in_place_are_noticed_and_stay(name):
         return changed.sub_(0.1).div_(0.5)
 
     before = X.clone()
-    assert require_repeatable(predict, BATCH)
-    assert not require_repeatable(lambda args, kwargs: args[0] + kwargs["y"], BATCH)
+    assert require_repeatable(predict, BATCH).changes_inputs
+    usual = require_repeatable(lambda args, kwargs: args[0] + kwargs["y"], BATCH)
+    assert not usual.changes_inputs
+    assert torch.equal(usual.outputs, 2 * X[:32])
     assert torch.equal(X, before)
 
 
@@ -85,6 +88,11 @@ def test_another_shape():
     rows = iter([32, 31])
     with pytest.raises(EvaluationError, match=r"shapes \(32, 4\) and \(31, 4\)"):
         require_repeatable(lambda args, _: args[0][: next(rows)], BATCH)
+
+
+def test_large_outputs_are_not_kept(monkeypatch):
+    monkeypatch.setattr(repeat, "ELEMENTS", 4 * 32 - 1)
+    assert require_repeatable(lambda args, _: args[0], BATCH).outputs is None
 
 
 def test_outputs_in_one_memory():
