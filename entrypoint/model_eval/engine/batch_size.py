@@ -15,7 +15,7 @@ LARGEST = 8_192
 RATIO = 4
 """From one size to the next while it pays; then the sizes between are tried."""
 
-BETTER = 0.99
+BETTER = 0.98
 """A size must take less than this of the time of the smaller one, which needs less memory."""
 
 BATCHES = 3
