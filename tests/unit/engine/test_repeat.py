@@ -86,6 +86,13 @@ def test_a_nan_now_and_then():
         require_repeatable(lambda args, _: args[0] + next(values), BATCH)
 
 
+@pytest.mark.parametrize("outputs", [(torch.inf, 1.0), (1.0, torch.inf), (-torch.inf, torch.inf)])
+def test_an_infinity_now_and_then(outputs):
+    values = iter(outputs)
+    with pytest.raises(EvaluationError, match="different outputs for the same inputs"):
+        require_repeatable(lambda args, _: torch.full_like(args[0], next(values)), BATCH)
+
+
 def test_another_shape():
     rows = iter([32, 31])
     with pytest.raises(EvaluationError, match=r"shapes \(32, 4\) and \(31, 4\)"):
