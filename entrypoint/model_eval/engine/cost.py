@@ -6,11 +6,11 @@ clock is read, both times.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from model_eval.engine.memory import peak_resident
 from model_eval.engine.predict import Predict
 from model_eval.engine.sample import Sample
 from model_eval.errors import EvaluationError, ModelEvalError
@@ -18,8 +18,6 @@ from model_eval.heldout.batch import select
 from model_eval.metrics.cost import Measured
 from model_eval.spec.eval_spec import CostSpec
 from model_eval.types import CheckpointInfo
-
-_STATUS = Path("/proc/self/status")
 
 
 def measure_cost(
@@ -57,7 +55,7 @@ def measure_cost(
         seconds=seconds,
         untimed=untimed,
         batch_size=cost.batch_size,
-        host_bytes=_peak_resident(),
+        host_bytes=peak_resident(),
         device_bytes=allocated or None,
         no_device_bytes=None if allocated else _why_not_counted(device),
         parameters=checkpoint.parameters,
@@ -126,13 +124,3 @@ def _why_not_counted(device: torch.device) -> str:
     if device.type == "cpu":
         return "the model ran on the CPU: `peak_memory_mb` is its memory"
     return f"torch does not count the memory of `{device.type}`"
-
-
-def _peak_resident() -> int | None:
-    # Not `ru_maxrss`: a child process begins with its parent's, and this one is a child.
-    try:
-        lines = _STATUS.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    found = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return next((int(kilobytes) * 1024 for kilobytes in found), None)

@@ -37,8 +37,11 @@ class Peak:
 
     On the CPU this is the peak of the process, which Linux lets be set back, above what the process
     had when this was made: what it freed since it may have kept (`allocator`). Where Linux does not,
-    nothing is known.
+    nothing is known. What the peak was before is kept: see `peak_resident`.
     """
+
+    highest = 0
+    """Bytes: of the process, before it was set back."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -51,6 +54,7 @@ class Peak:
             torch.cuda.reset_peak_memory_stats(self._device)
             self._before = torch.cuda.memory_allocated(self._device)
             return
+        Peak.highest = peak_resident() or 0
         try:
             Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK, encoding="ascii")
             self._before = self._at_first
@@ -67,6 +71,15 @@ class Peak:
         return None if peak is None else max(0, peak - self._before)
 
 
+def peak_resident() -> int | None:
+    """Bytes of memory that the process had at most since its start; None where nobody says.
+
+    Not `ru_maxrss`: a child process begins with its parent's, and this one is a child.
+    """
+    now = _status("VmHWM")
+    return None if now is None else max(now, Peak.highest)
+
+
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether this is how torch, NumPy or Python say that memory ended."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
@@ -75,7 +88,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def memory_for(rows: int) -> Iterator[None]:
+def memory_for(rows: int, what: str = "outputs") -> Iterator[None]:
     """Where memory is taken for the outputs of so many samples: `OutOfMemoryError` where it ends."""
     try:
         yield
@@ -83,7 +96,7 @@ def memory_for(rows: int) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
-            f"the outputs of {count(rows, 'sample')} do not fit in memory",
+            f"the {what} of {count(rows, 'sample')} do not fit in memory",
             remedy=remedy_for(rows),
         ) from error
 
