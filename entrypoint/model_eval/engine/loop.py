@@ -11,7 +11,7 @@ from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
 from model_eval.engine.chunk import BATCHES, Chunk, Kept
 from model_eval.engine.looks import Enough, Looks
-from model_eval.engine.memory import Peak, release
+from model_eval.engine.memory import Peak, memory_for, release
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import ROWS, on_copies, require_repeatable
 from model_eval.engine.sample import Source
@@ -92,7 +92,7 @@ def evaluate(
     enough: Enough | None = None,
     look_every: int = 1,
 ) -> Rows:
-    """Runs every sample that is given through the model once, the first few of them twice more.
+    """Runs every sample that is given through the model once, and the first few again: see `check`.
 
     Args:
         predict: the model's side; it is handed inputs only.
@@ -122,7 +122,8 @@ def evaluate(
         # Not more, because all of them are cut at once.
         most = 0 if batch_size.measuring else min(chunk.rows, BATCHES * batch_size.size)
         size = min(batch_size.size, looks.left)
-        return staged(feed.take(size, min(most, looks.left)), device)
+        with memory_for(size, "inputs"):
+            return staged(feed.take(size, min(most, looks.left)), device)
 
     piece = following()
     if piece is not None:
