@@ -98,7 +98,9 @@ def evaluated(
         outputs=() if classes else ("y",),
     )
     requested = None if options.batch == AUTO else int(options.batch)
-    batch_size = engine.batch_size_of(requested, free=lambda: engine.free(_CPU))
+    batch_size = engine.batch_size_of(
+        requested, free=lambda: engine.free(_CPU), most=engine.most_tried(len(data))
+    )
     predict = _predict(model, options, len(data))
     rows = engine.evaluate(
         predict,

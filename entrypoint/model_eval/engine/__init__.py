@@ -5,7 +5,7 @@
 here because metrics do without torch.
 """
 
-from model_eval.engine.batch_size import LARGEST, BatchSize, MeasuredBatchSize, batch_size_of
+from model_eval.engine.batch_size import BatchSize, MeasuredBatchSize, batch_size_of, most_tried
 from model_eval.engine.compiling import Compiling
 from model_eval.engine.control import Fresh, run_control
 from model_eval.engine.cost import measure_cost
@@ -18,7 +18,30 @@ from model_eval.engine.sample import Keeping, Sample, Source
 from model_eval.engine.torchmetrics_bridge import from_torchmetrics
 
 __all__ = [
-    "LARGEST", "MEMORY_FORMATS", "BatchSize", "Compiling", "Fresh", "Keeping", "MeasuredBatchSize", "Part", "Predict", "Rows", "Sample", "Source",
-    "batch_size_of", "describe_device", "environment_of", "evaluate", "free", "from_torchmetrics", "label_columns", "lay_out", "make_predict",
-    "measure_cost", "measure_noise", "prepare", "resolve_device", "run_control",
+    "MEMORY_FORMATS",
+    "BatchSize",
+    "Compiling",
+    "Fresh",
+    "Keeping",
+    "MeasuredBatchSize",
+    "Part",
+    "Predict",
+    "Rows",
+    "Sample",
+    "Source",
+    "batch_size_of",
+    "describe_device",
+    "environment_of",
+    "evaluate",
+    "free",
+    "from_torchmetrics",
+    "label_columns",
+    "lay_out",
+    "make_predict",
+    "measure_cost",
+    "measure_noise",
+    "most_tried",
+    "prepare",
+    "resolve_device",
+    "run_control",
 ]  # fmt: skip

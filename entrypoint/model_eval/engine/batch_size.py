@@ -22,6 +22,10 @@ BATCHES = 3
 SLOW_SECONDS = 0.05
 """Of batches this slow two are timed: the shortest counts, and the first pays for setting up."""
 
+SHARE = 16
+"""A size is tried that is at most so small a share of the samples: one that turns out slow must not
+have had many of them, and what is fast is not known from a batch or two."""
+
 FILLS = 0.5
 """Of the memory that is free, a larger batch may be expected to need this much."""
 
@@ -75,7 +79,7 @@ class MeasuredBatchSize(BatchSize):
 
     Args:
         free: gives the bytes of memory that a batch can have; None where that is not known.
-        most: no larger size is tried.
+        most: no larger size is tried; see `most_tried`.
     """
 
     def __init__(self, *, free: Callable[[], int | None], most: int = LARGEST) -> None:
@@ -142,6 +146,11 @@ class MeasuredBatchSize(BatchSize):
     def _fits(self, size: int) -> bool:
         free = self._free()
         return free is None or self._bytes_a_row * size < FILLS * free
+
+
+def most_tried(samples: int) -> int:
+    """The largest size that is tried on so many samples."""
+    return max(FIRST, min(LARGEST, samples // SHARE))
 
 
 def batch_size_of(

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_eval.engine import BatchSize, MeasuredBatchSize, batch_size_of, evaluate
+from model_eval.engine import BatchSize, MeasuredBatchSize, batch_size_of, evaluate, most_tried
 from model_eval.engine import chunk as chunks
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
@@ -65,6 +65,18 @@ def test_a_size_that_might_not_fit_is_not_tried(free, largest):
     policy, tried = measured(lambda size: size**0.5, free=lambda: free, bytes_a_row=1000)
     assert max(tried) == largest
     assert policy.size <= largest
+
+
+@pytest.mark.parametrize(("samples", "most"), [(1, 32), (597, 37), (5_000, 312), (10**6, 8192)])
+def test_a_size_is_tried_that_is_a_small_share_of_the_samples(samples, most):
+    """A lucky batch of 2,048 would leave little of 5,000 samples for the size that is fast."""
+    assert most_tried(samples) == most
+    policy = batch_size_of(None, free=lambda: None, most=most)
+    tried = []
+    while policy.measuring:
+        tried.append(policy.size)
+        policy.record(policy.size, policy.size**0.5, None)
+    assert max(tried) <= most
 
 
 def test_a_batch_of_another_size_tells_nothing():
@@ -285,3 +297,30 @@ def test_a_model_that_uses_one_memory_again_is_measured_like_others():
 
     found = run(predict, batch_size_of(None, free=lambda: None))
     check_same(found, run(Device(fits=ENDLESS), batch_size_of(7, free=lambda: None)))
+
+
+class Crowded(Memory):
+    """A set whose inputs do not fit."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def blocks(self, multiple):
+        del multiple
+        raise self.error
+        yield
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        MemoryError(),
+    ],
+)
+def test_inputs_that_do_not_fit_are_out_of_memory(error):
+    with pytest.raises(OutOfMemoryError, match="the inputs of 8 samples do not fit in memory"):
+        evaluate(
+            Device(N), Crowded(error), SCORER, batch_size=BatchSize(8), progress=lambda _rows: None
+        )
