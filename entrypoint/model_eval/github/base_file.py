@@ -8,7 +8,6 @@ there only where a whole listing does not have it.
 import base64
 import posixpath
 from collections.abc import Callable
-from typing import Any
 
 import requests
 from github import Auth, Github, GithubException
@@ -17,6 +16,7 @@ from github.Repository import Repository
 from urllib3.util.retry import Retry
 
 from model_eval.errors import BaseSpecError
+from model_eval.github.said import said
 from model_eval.settings import Settings
 
 RETRY = Retry(
@@ -118,18 +118,10 @@ def _content(repository: Repository, sha: str) -> bytes:
 def _refusal(error: Exception, settings: Settings) -> BaseSpecError:
     where = f"`{settings.repository}` at `{settings.api_url}`"
     if isinstance(error, GithubException):
-        said = f"GitHub answers {error.status}{_said(error, settings)}"
+        words = said(error, settings)
+        why = f"GitHub answers {error.status}{f': {words}' if words else ''}"
     elif isinstance(error, requests.RequestException):
-        said = f"GitHub cannot be reached: {type(error).__name__}"
+        why = f"GitHub cannot be reached: {type(error).__name__}"
     else:
-        said = f"GitHub's answer cannot be read: {type(error).__name__}"
-    return BaseSpecError(f"the base branch of {where} cannot be read: {said}")
-
-
-def _said(error: GithubException, settings: Settings) -> str:
-    data: Any = error.data
-    message = data.get("message") if isinstance(data, dict) else None
-    if not isinstance(message, str):
-        return ""
-    text = " ".join(message.split()).replace("`", "'")[:200]
-    return f": {text.replace(settings.token, '***') if settings.token else text}"
+        why = f"GitHub's answer cannot be read: {type(error).__name__}"
+    return BaseSpecError(f"the base branch of {where} cannot be read: {why}")

@@ -24,6 +24,7 @@ from github.Issue import Issue
 from github.IssueComment import IssueComment
 
 from model_eval.errors import PublishError
+from model_eval.github.said import message_of, said
 from model_eval.settings import Settings
 
 COMMENT_LIMIT = 65_536
@@ -220,12 +221,12 @@ def _rate_limited(error: GithubException) -> bool:
     if error.status == 429:
         return True
     if error.status == 403:
-        said = _said(error).lower()
+        message = message_of(error).lower()
         return (
             "retry-after" in headers
             or headers.get("x-ratelimit-remaining") == "0"
-            or "rate limit" in said
-            or "abuse" in said
+            or "rate limit" in message
+            or "abuse" in message
         )
     # GraphQL answers 200; the client makes that a 400 with the errors in its data.
     errors = error.data.get("errors") if isinstance(error.data, dict) else None
@@ -285,14 +286,5 @@ def _refusal(error: Exception, settings: Settings, *, wait: float) -> PublishErr
 
 
 def _answer(error: GithubException, settings: Settings) -> str:
-    said = " ".join(_said(error).split())
-    if settings.token:
-        said = said.replace(settings.token, "***")
-    said = said.replace("`", "'")[:200]
-    return f"{error.status}: {said}" if said else str(error.status)
-
-
-def _said(error: GithubException) -> str:
-    data: Any = error.data
-    message = data.get("message") if isinstance(data, dict) else None
-    return message if isinstance(message, str) else ""
+    words = said(error, settings)
+    return f"{error.status}: {words}" if words else str(error.status)
