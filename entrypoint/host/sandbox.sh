@@ -106,6 +106,7 @@ if [[ -n $MODEL_EVAL_SHARD ]]; then
     options+=(--shard "$MODEL_EVAL_SHARD")
     base=none loosening=false
 elif [[ -n $MODEL_EVAL_SHARDS ]]; then
+    MODEL_EVAL_SHARDS=${MODEL_EVAL_SHARDS%/}
     case /$MODEL_EVAL_SHARDS/ in
         *//* | */../* | *[[:cntrl:]]*)
             fail 2 "\`shards: $MODEL_EVAL_SHARDS\` does not stay inside the workspace; give a relative path without \`..\`" ;;

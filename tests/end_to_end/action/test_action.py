@@ -154,7 +154,7 @@ def test_a_shard_that_is_missing_blocks(runner, image):
         ({"shard": "x"}, "`shard: x` is not a part such as 2/8"),
         ({"shard": "1/2", "shards": "shards"}, "give one of the two"),
         ({"shards": "../elsewhere"}, "does not stay inside the workspace"),
-        ({"shards": "nothing"}, "holds no folder, so nothing was judged"),
+        ({"shards": "nothing/"}, "holds no folder, so nothing was judged"),
     ],
 )
 def test_wrong_inputs_for_shards(runner, image, inputs, said):
