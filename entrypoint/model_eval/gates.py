@@ -12,7 +12,9 @@ from statistics import NormalDist
 from model_eval.checks import control_outcome, noise_floor
 from model_eval.spec.catalog import COST
 from model_eval.types import (
+    BOUNDS,
     GOLDEN_HELDOUT,
+    OF_DIFFERENCE,
     SEQUENCE,
     Comparison,
     Completion,
@@ -36,22 +38,6 @@ from model_eval.types import (
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNDECIDED: 4, Verdict.ERROR: 4}
 """Exit status of a judged run. An error's own is in `errors`: 2, 3 or 4."""
-
-BOUNDS = {
-    "min": "≥",
-    "max": "≤",
-    "max_gap": "≤",
-    "max_drop": "≤",
-    "max_rise": "≤",
-    "max_relative_drop": "≤",
-    "max_relative_rise": "≤",
-    "min_gain": "≥",
-    "max_gain": "≤",
-}
-"""Every bound, and on which side of the threshold its value passes."""
-
-RELATIVE = frozenset(BOUNDS) - {"min", "max", "max_gap"}
-"""The bounds that are of the difference from the baseline."""
 
 _SIGNS = {"≥": ("≥", "<"), "≤": ("≤", ">")}
 
@@ -192,7 +178,7 @@ def _quantity(gate: Gate, part: str | None, evidence: Evidence) -> _Quantity:
             n=gap.n,
             floor=floor,
         )
-    if gate.bound in RELATIVE:
+    if gate.bound in OF_DIFFERENCE:
         comparison = evidence.comparisons.get((gate.heldout, part, gate.metric))
         if comparison is None:
             return _Quantity(lacking=f"nothing was compared: {evidence.no_baseline}")

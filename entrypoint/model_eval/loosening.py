@@ -4,7 +4,7 @@ Two specs are compared key by key. `RULES` says of a key when a difference is lo
 does not name is looser whenever it differs, so that a key which is added to specs is safe until
 somebody has thought about it. Gates are matched by all that has no rule in `GATE_RULES`.
 
-A new key of specs or gates, or a new bound, needs one line in a table here, or none.
+A new key of specs or gates needs one line in a table here, or none; a new bound one in `types.BOUNDS`.
 """
 
 import json
@@ -13,15 +13,18 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
+from model_eval.gates import completions_of, decide
 from model_eval.gates import label as label_of
 from model_eval.spec.eval_spec import CodeRef, EvalSpec, PathRef
 from model_eval.types import (
+    BOUNDS,
     Gate,
     GateResult,
     GateStatus,
     Location,
     Loosening,
     MetricRef,
+    Report,
     Severity,
     Verdict,
 )
@@ -94,19 +97,6 @@ def _ranked(*strictest_first: frozenset[str]) -> Looser:
 # The two pass alike: where the end of the interval on the failing side passes.
 _DECIDE_ON = _ranked(frozenset({"interval", "lower_bound"}), frozenset({"point"}))
 _ON_UNDECIDED = _ranked(frozenset({"fail", "undecided"}), frozenset({"advisory"}))
-
-STRICTER_WHEN_HIGHER: Mapping[str, bool] = {
-    "min": True,
-    "max": False,
-    "min_gain": True,
-    "max_gain": False,
-    "max_drop": False,
-    "max_relative_drop": False,
-    "max_rise": False,
-    "max_relative_rise": False,
-    "max_gap": False,
-}
-"""Bound of a gate → whether a higher threshold asks for more. Of others each change is looser."""
 
 GATE_RULES: Mapping[str, Looser] = {
     "severity": _ranked(frozenset({Severity.REQUIRED}), frozenset({Severity.ADVISORY})),
@@ -181,6 +171,16 @@ def held_gates(base: EvalSpec, head: EvalSpec) -> tuple[Gate, ...]:
     return tuple(gate for gate in base.gates if _canonical(_plain(gate)) not in kept)
 
 
+def verdict_of(report: Report) -> tuple[Verdict, str]:
+    """The verdict that the gates of a report show, its own and the base branch's, and its reason."""
+    return decide_with_base(
+        decide(report.gates, completions_of(report), report.control, report.stopped),
+        loosened=report.loosened,
+        allowed=report.loosening_allowed,
+        base_gates=report.base_gates,
+    )
+
+
 def decide_with_base(
     decided: tuple[Verdict, str],
     *,
@@ -253,7 +253,7 @@ def _gate_differences(base: Gate, head: Gate) -> list[Loosening]:
 def _rule_of_gate(key: str, bound: str) -> Looser:
     if key != "threshold":
         return GATE_RULES[key]
-    return {True: _lower, False: _higher, None: _changed}[STRICTER_WHEN_HIGHER.get(bound)]
+    return {"≥": _lower, "≤": _higher}.get(BOUNDS.get(bound, ""), _changed)
 
 
 def _identity(gate: Gate) -> str:

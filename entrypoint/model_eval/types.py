@@ -14,6 +14,22 @@ MAIN_HELDOUT = "heldout"
 GOLDEN_HELDOUT = "golden"
 """What the set of golden cases is called."""
 
+BOUNDS = {
+    "min": "≥",
+    "max": "≤",
+    "max_gap": "≤",
+    "max_drop": "≤",
+    "max_rise": "≤",
+    "max_relative_drop": "≤",
+    "max_relative_rise": "≤",
+    "min_gain": "≥",
+    "max_gain": "≤",
+}
+"""Every bound of a gate, and on which side of the threshold its value passes."""
+
+OF_DIFFERENCE = frozenset(BOUNDS) - {"min", "max", "max_gap"}
+"""The bounds that are of the difference from the baseline."""
+
 
 class Task(StrEnum):
     """What the model predicts, and so which columns its ledger has."""
@@ -366,7 +382,7 @@ class Gate:
 
     Attributes:
         bound: `min` and `max` are of the metric itself, `max_gap` of its slices, the others of the
-            difference from the baseline; `gates.BOUNDS` has them all.
+            difference from the baseline; `BOUNDS` has them all.
         heldout: the held-out set that it is of.
         slice: the part of the set that it is of; None is all of it.
         slices: the family of slices each of which it is of.

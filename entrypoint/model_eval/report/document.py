@@ -17,10 +17,19 @@ import msgspec
 from model_eval import __version__
 from model_eval.checks import most_are_worse
 from model_eval.errors import ReportError
-from model_eval.gates import BOUNDS, EXIT_CODES, completions_of, decide, evidence_of, judge, label
-from model_eval.loosening import decide_with_base
+from model_eval.gates import EXIT_CODES, evidence_of, judge, label
+from model_eval.loosening import verdict_of
 from model_eval.spec.catalog import COST, METRICS
-from model_eval.types import MAIN_HELDOUT, SEQUENCE, ControlInfo, Fault, Interval, Report, Verdict
+from model_eval.types import (
+    BOUNDS,
+    MAIN_HELDOUT,
+    SEQUENCE,
+    ControlInfo,
+    Fault,
+    Interval,
+    Report,
+    Verdict,
+)
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 8 * 1024 * 1024
@@ -156,12 +165,7 @@ def _require_consistent(report: Report) -> None:
             raise ReportError(f"the status of gate {label(gate)} does not follow from it")
     _require_intervals(report)
     _require_stopped(report)
-    verdict, _ = decide_with_base(
-        decide(report.gates, completions_of(report), report.control, report.stopped),
-        loosened=report.loosened,
-        allowed=report.loosening_allowed,
-        base_gates=report.base_gates,
-    )
+    verdict, _ = verdict_of(report)
     if report.verdict is not verdict or report.exit_code != EXIT_CODES[verdict]:
         raise ReportError(
             f"the report claims `{report.verdict}` (exit {report.exit_code}), "

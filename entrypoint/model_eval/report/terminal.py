@@ -2,12 +2,12 @@
 
 from tabulate import tabulate
 
-from model_eval.gates import BOUNDS, label, number
+from model_eval.gates import label, number
 from model_eval.report.checks import describe_control
 from model_eval.report.inert import plain_line, plain_line_keeping_spaces
 from model_eval.report.reused import describe_reused
 from model_eval.report.tables import NONE, span
-from model_eval.types import Report, Severity, Verdict
+from model_eval.types import BOUNDS, Report, Severity, Verdict
 
 _SIGNS = {"≥": ">=", "≤": "<="}
 

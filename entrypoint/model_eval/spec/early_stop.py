@@ -12,7 +12,7 @@ from model_eval.spec.eval_spec import HeldOutSpec
 from model_eval.spec.faults import Faults
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import listed
-from model_eval.types import MAIN_HELDOUT, DecideOn, Gate, Severity, Task
+from model_eval.types import MAIN_HELDOUT, OF_DIFFERENCE, DecideOn, Gate, Severity, Task
 from model_eval.wording import printable
 
 MEANS: Mapping[str, frozenset[Task]] = {
@@ -118,7 +118,7 @@ def _why_not(gate: Gate, task: Task) -> tuple[str, str]:
             f"`{name}` cannot be decided early: {what} mean of one bounded number a sample",
             f"{or_else}; those that can are {listed(can)}" if can else _REMOVE,
         )
-    if gate.bound not in {"min", "max", "max_gap"} and not _is_mean(gate, task):
+    if gate.bound in OF_DIFFERENCE and not _is_mean(gate, task):
         known = listed(sorted(_OF_DIFFERENCES))
         return (
             f"`{gate.bound}` of `{name}` cannot be decided early",

@@ -10,6 +10,7 @@ from typing import Any
 
 from model_eval.types import (
     MAIN_HELDOUT,
+    OF_DIFFERENCE,
     DecideOn,
     Gate,
     Location,
@@ -315,6 +316,6 @@ class EvalSpec:
 
 def without_baseline(spec: EvalSpec) -> EvalSpec:
     """The spec of an evaluation that is itself a baseline, and is compared with nothing."""
-    absolute = tuple(gate for gate in spec.gates if gate.bound in {"min", "max", "max_gap"})
+    absolute = tuple(gate for gate in spec.gates if gate.bound not in OF_DIFFERENCE)
     run = replace(spec.run, stop_early=False)  # it is compared on all samples
     return replace(spec, baseline=None, gates=absolute, run=run)

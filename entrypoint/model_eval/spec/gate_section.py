@@ -10,14 +10,8 @@ from model_eval.spec.faults import Faults
 from model_eval.spec.slice_families import value_label
 from model_eval.spec.source import Node
 from model_eval.spec.suggest import did_you_mean
-from model_eval.types import MAIN_HELDOUT, DecideOn, OnUndecided
+from model_eval.types import BOUNDS, MAIN_HELDOUT, OF_DIFFERENCE, DecideOn, OnUndecided
 from model_eval.wording import printable
-
-BOUNDS = (
-    "min", "max", "max_gap", "max_drop", "max_rise", "max_relative_drop", "max_relative_rise",
-    "min_gain", "max_gain",
-)  # fmt: skip
-_ABSOLUTE = frozenset({"min", "max", "max_gap"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +58,7 @@ def find_bound(node: Node, info: MetricInfo, around: Surroundings, faults: Fault
             "write `min` or `max`",
         )
         return None
-    if given[0] in _ABSOLUTE:
+    if given[0] not in OF_DIFFERENCE:
         return bound
     if not around.baseline:
         faults.add(

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.reports import ACCURACY, complete, estimate, evidence, gate
-from model_eval.gates import BOUNDS, EXIT_CODES, RELATIVE, decide, judge
+from model_eval.gates import EXIT_CODES, decide, judge
 from model_eval.stats.shares import share_interval
 from model_eval.types import (
+    BOUNDS,
+    OF_DIFFERENCE,
     SEQUENCE,
     Comparison,
     DecideOn,
@@ -308,7 +310,7 @@ def test_differences(bound, threshold, metric, found, status):
     assert result.status is status
 
 
-@pytest.mark.parametrize("bound", sorted(RELATIVE))
+@pytest.mark.parametrize("bound", sorted(OF_DIFFERENCE))
 @pytest.mark.parametrize("on_undecided", OnUndecided)
 def test_nothing_compared_is_no_pass(bound, on_undecided):
     metric = LOSS if bound.endswith("rise") else ACCURACY
