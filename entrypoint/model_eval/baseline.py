@@ -52,7 +52,7 @@ def find_baseline(
     current: Path | None = None,
     cache: Sequence[str] = (),
     reused: Callable[[str], None] = lambda _key: None,
-    ended: bool = False,
+    ended: int | None = None,
 ) -> tuple[Mapping[str, Ledger], BaselineInfo | None]:
     """The baseline's ledgers in the order of this run's, by held-out set, and what it is.
 
@@ -63,7 +63,8 @@ def find_baseline(
         current: the folder that the run was started in; None where that is not there.
         cache: what tells another revision's process of the store, as arguments.
         reused: told the name of the entry where that process has measured nothing.
-        ended: whether the run ended early, so that the baseline has more samples than it.
+        ended: how many samples the main set has, where the run ended before the last; of a baseline
+            that has all of them those that the run saw are compared.
 
     Raises:
         BaselineError: it cannot be read or evaluated.
@@ -86,7 +87,7 @@ def find_baseline(
         source, kind = wanted.git or "", "git"
         if there.reused is not None:
             reused(there.reused)
-    if ended and MAIN_HELDOUT in found:
+    if MAIN_HELDOUT in found and len(found[MAIN_HELDOUT]) == ended:
         ours = ledgers[MAIN_HELDOUT]["id"]
         found = {**found, MAIN_HELDOUT: stats.rows_of(found[MAIN_HELDOUT], ours)}
     refused = next(

@@ -1,7 +1,7 @@
 """Checkpoints over held-out sets: what needs torch, put together as a spec says."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,12 +14,10 @@ from model_eval.errors import EvaluationError, HeldOutError, ModelEvalError, Use
 from model_eval.heldout import HeldOut, open_heldout
 from model_eval.ledger import Ledger
 from model_eval.parts import Range
+from model_eval.progress import Progress
 from model_eval.spec.eval_spec import BaselineSpec, CheckpointSpec, CodeRef, EvalSpec, HeldOutSpec
 from model_eval.tasks import Scorer
 from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, Location, Task
-
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Given the number of samples, a context whose value is called with each batch's size."""
 
 Resolve = Callable[[CodeRef], Callable[..., Any]]
 

@@ -1,14 +1,15 @@
 """Ledgers → the judged part of a report. Pure: no model, no file, no clock."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from model_eval import metrics, stats
 from model_eval.checks import noise_notes
 from model_eval.errors import PowerError
-from model_eval.gates import EXIT_CODES, completions_of, decide, evidence_of, judge
+from model_eval.gates import EXIT_CODES, evidence_of, judge
 from model_eval.ledger import Ledger
-from model_eval.loosening import decide_with_base, held_gates
+from model_eval.loosening import held_gates, verdict_of
+from model_eval.measured import Measured
 from model_eval.spec.catalog import CATALOG, CLASSIFICATION, CONFUSION_MATRIX, COST, LABELLED
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.types import (
@@ -34,24 +35,18 @@ class Evaluated:
     """What the evaluation of a spec left.
 
     Attributes:
-        ledgers: of each held-out set, by name.
-        expected: how many samples each of these must have.
-        golden: of the golden cases; None where there are none.
-        costs: what running the model costs, where it is asked for.
+        measured: what running the model left.
         baselines: the baseline's ledger of the same samples, in the same order, by set.
         baseline: what that is, or why there is none; None where the spec names none.
         brought: the metrics that the spec brings, by name.
         early: of a run that could end early, how its intervals are found; else None.
     """
 
-    ledgers: Mapping[str, Ledger]
-    expected: Mapping[str, int]
-    golden: Ledger | None
-    costs: tuple[Estimate, ...]
+    measured: Measured
     baselines: Mapping[str, Ledger]
     baseline: BaselineInfo | None
-    brought: Mapping[str, metrics.Brought] = field(default_factory=dict)
-    early: stats.Early | None = None
+    brought: Mapping[str, metrics.Brought]
+    early: stats.Early | None
 
 
 def judged(
@@ -65,7 +60,8 @@ def judged(
         evaluated: the ledgers.
         base: the base branch's spec, whose gates are held against the same ledgers.
     """
-    main = evaluated.ledgers[MAIN_HELDOUT]
+    measured = evaluated.measured
+    main = measured.ledgers[MAIN_HELDOUT]
     asked = tuple(ref for ref in spec.metrics if ref.name != CONFUSION_MATRIX)
     held = held_gates(base, spec) if base is not None else ()
     # What cannot be measured here (another task's metric) leaves its gate undecided.
@@ -74,18 +70,18 @@ def judged(
         for gate in held
         if base is not None and base.task is spec.task and gate.metric.name in CATALOG
     ]
-    measured = tuple(dict.fromkeys([*asked, *theirs]))
+    refs = tuple(dict.fromkeys([*asked, *theirs]))
     estimates: list[Estimate] = []
     slices: list[SliceInfo] = []
     gaps: list[Gap] = []
     comparisons: list[Comparison] = []
-    for name, ledger in evaluated.ledgers.items():
+    for name, ledger in measured.ledgers.items():
         found = stats.assess(
             ledger,
             evaluated.baselines.get(name),
             stats.Asked(
                 heldout=name,
-                metrics=tuple(ref for ref in measured if ref.name not in COST),
+                metrics=tuple(ref for ref in refs if ref.name not in COST),
                 families=spec.heldouts[name].families,
                 gaps=tuple(
                     dict.fromkeys(
@@ -105,14 +101,14 @@ def judged(
         slices += found.slices
         gaps += found.gaps
         comparisons += found.comparisons
-    estimates += evaluated.costs
+    estimates += measured.costs
     gates = spec.gates
-    if evaluated.golden is not None and spec.golden is not None:
-        estimates.append(stats.golden_estimate(evaluated.golden))
+    if measured.golden is not None and spec.golden is not None:
+        estimates.append(stats.golden_estimate(measured.golden))
         gates = (*gates, stats.golden_gate(spec.golden))
     report = replace(
         known,
-        completion=main.completion(evaluated.expected[MAIN_HELDOUT]),
+        completion=main.completion(measured.expected[MAIN_HELDOUT]),
         estimates=tuple(estimates),
         slices=tuple(slices),
         gaps=tuple(gaps),
@@ -120,13 +116,8 @@ def judged(
         baseline=evaluated.baseline,
     )
     evidence = evidence_of(report)
-    results, base_gates = judge(gates, evidence), judge(held, evidence)
-    verdict, reason = decide_with_base(
-        decide(results, completions_of(report), report.control, report.stopped),
-        loosened=known.loosened,
-        allowed=known.loosening_allowed,
-        base_gates=base_gates,
-    )
+    report = replace(report, gates=judge(gates, evidence), base_gates=judge(held, evidence))
+    verdict, reason = verdict_of(report)
     countable = main.finite == len(main)
     single = countable and spec.task in CLASSIFICATION
     matrix = single and (len(main.classes) <= MATRIX_CLASSES or len(asked) != len(spec.metrics))
@@ -139,11 +130,9 @@ def judged(
         classes=classes,
         confusion_matrix=metrics.confusion(main) if matrix else None,
         calibration=stats.reliability(main) if single else (),
-        gates=results,
-        base_gates=base_gates,
         notes=(
             *_notes(report, spec, classes, uncounted=main.uncounted),
-            *_golden_notes(evaluated.golden, spec),
+            *_golden_notes(measured.golden, spec),
         ),
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from model_eval.gates import compare, label, number
 from model_eval.metrics.registry import metric_of
 from model_eval.spec.catalog import CATALOG
+from model_eval.spec.early_stop import DIFFERENCES
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.stats import share_difference, share_interval
 from model_eval.stats.early import ON_LOOKS
@@ -17,18 +18,21 @@ from model_eval.types import DecideOn, Gate, PowerLine, Task
 DISAGREEMENT = 0.05
 """The share of samples on which two models are taken to disagree, where nothing is known yet."""
 
-_HITS = frozenset({"accuracy", "exact_match", "precision_micro", "recall_micro", "f1_micro"})
+_HITS = DIFFERENCES | {"exact_match"}
 
 
-def power_of(spec: EvalSpec, expected: Mapping[str, int]) -> tuple[PowerLine, ...]:
+def power_of(
+    spec: EvalSpec, expected: Mapping[str, int], *, early: bool = False
+) -> tuple[PowerLine, ...]:
     """A line for each gate of which something can be said.
 
     Args:
         spec: the gates; one of a slice, a clustered or a weighted set is left out.
         expected: how many samples each held-out set has.
+        early: whether the run may end early.
     """
     confidence = spec.decisions.confidence
-    if spec.run.stop_early:  # what is left of a level for the last look
+    if early:  # what is left of a level for the last look
         confidence = 1 - (1 - ON_LOOKS) * (1 - confidence)
     found = []
     for gate in spec.gates:

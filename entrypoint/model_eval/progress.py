@@ -1,8 +1,11 @@
 """How far the evaluation is: a bar on a terminal, a plain line now and then in a log."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TextIO
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Given the number of samples, a context whose value is called with each batch's size."""
 
 SECONDS_BETWEEN_LINES = 10.0
 

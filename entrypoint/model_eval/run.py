@@ -6,7 +6,6 @@ display are passed in.
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from model_eval.ledger import Ledger
 from model_eval.loosening import held_gates, loosenings
 from model_eval.parts import Shard
 from model_eval.power import power_of
+from model_eval.progress import Progress
 from model_eval.report import error_report
 from model_eval.spec import load_base_spec, load_spec, without_baseline
 from model_eval.spec.catalog import CLASSIFICATION
@@ -39,7 +39,7 @@ from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.spec.source import read
 from model_eval.stats import right_by_id
 from model_eval.stop import Stop
-from model_eval.stopping import Watch, early_of
+from model_eval.stopping import Watch, early_of, first_end
 from model_eval.store.place import Store
 from model_eval.store.recall import recalled
 from model_eval.store.reuse import Reuse, begin
@@ -60,12 +60,11 @@ from model_eval.wording import count, place_in, printable_path
 if TYPE_CHECKING:
     from model_eval.session import Session
 
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Given the number of samples, a context whose value is called with each batch's size."""
 
 _NOT_EARLY = (
     "the run did not end early: a gate of the base branch can be decided on all samples alone"
 )
+_NOT_EARLY_SO_FEW = "the run did not end early: no run does before {} samples, and there are {}"
 _NOT_EARLY_IN_PARTS = "the run did not end early: that is decided in one process alone"
 _NOT_KEPT_IN_PARTS = (
     "a run in parts is measured each time; of the store it uses the ledgers of `baseline.git` alone"
@@ -327,7 +326,12 @@ def _evaluate(
         else {name: one.expected for name, one in session().sets.heldouts.items()}
     )
     brought = bring_metrics(spec)  # what cannot be is said before the model runs
-    power = power_of(spec, expected)
+    watch = None
+    if spec.run.stop_early:
+        watch = _watch(
+            spec, base_spec, base, expected=expected[MAIN_HELDOUT], draft=draft, parts=parts
+        )
+    power = power_of(spec, expected, early=watch is not None)
     draft.learn(power=power)
     if spec.decisions.refuse_underpowered:
         require_power(spec, power)
@@ -342,14 +346,9 @@ def _evaluate(
         joined = _gathered(part, team, parts.scratch)
         if joined is None:
             return replace(part, ledgers={})
-    watch = None
     if found is not None:
         measured = recalled(found, spec, draft, clock)
     else:
-        if joined is None:
-            watch = _watch(spec, base_spec, base, expected[MAIN_HELDOUT], draft)
-        elif spec.run.stop_early:
-            draft.note(_NOT_EARLY_IN_PARTS)
         before = len(draft.report.notes)
         measured = session().measure(watch, joined)
         if reuse is not None:
@@ -363,7 +362,7 @@ def _evaluate(
             _baseline, reuse, draft, keeping, lambda wanted: session().baseline(wanted)
         ),
         current=current,
-        ended=watch is not None and watch.ended,
+        ended=expected[MAIN_HELDOUT] if watch is not None and watch.ended else None,
         reused=partial(_learn_reused, draft),
         cache=store.arguments if store is not None else ("--no-cache",),
     )
@@ -371,10 +370,7 @@ def _evaluate(
         draft.report,
         spec,
         Evaluated(
-            ledgers=measured.ledgers,
-            expected=measured.expected,
-            golden=measured.golden,
-            costs=measured.costs,
+            measured=measured,
             baselines=baselines,
             baseline=baseline,
             brought=brought,
@@ -429,20 +425,28 @@ def _watch(
     spec: EvalSpec,
     base_spec: EvalSpec | None,
     base: BaseBranch | None,
+    *,
     expected: int,
     draft: Draft,
+    parts: Parts,
 ) -> Watch | None:
-    """What ends the run early; None where it goes to its end, which the report says where it was asked."""
+    """What ends a run early that asks for it; None where it goes to its end, which the report says."""
+    if parts.several:
+        draft.note(_NOT_EARLY_IN_PARTS)
+        return None
     held = (
         () if base_spec is None or (base and base.allow_loosening) else held_gates(base_spec, spec)
     )
     early = early_of(spec, held, expected)
     if early is None:
-        if spec.run.stop_early:
-            draft.note(_NOT_EARLY)
+        least = first_end(expected)
+        few = _NOT_EARLY_SO_FEW.format(least, expected)
+        draft.note(few if expected <= least else _NOT_EARLY)
         return None
     saved = None if spec.baseline is None else saved_ledger(spec.baseline)
     if saved is None or spec.task not in CLASSIFICATION or saved.task is not spec.task:
+        return Watch(early)
+    if len(saved) != expected:  # what ended early itself has the same samples by luck alone
         return Watch(early)
     return Watch(early, before=right_by_id(saved))
 

@@ -5,7 +5,6 @@ are in the store, and one that joins the ledgers of shards, begin here in the mi
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -30,6 +29,7 @@ from model_eval.ledger import Ledger
 from model_eval.measured import Measured
 from model_eval.own_files import digest_of_own_files
 from model_eval.parts import BATCH_SIZE, Range, Shard, range_of
+from model_eval.progress import Progress
 from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.stopping import Watch, rows_between_looks
@@ -52,8 +52,7 @@ FIXED_NOTE = (
     "the same batches"
 )
 
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Given the number of samples, a context whose value is called with each batch's size."""
+CUT_NOTE = "batches have {} samples: after so many it is asked whether the run can end, as `stop_early` says"
 NOT_COMPILED_NOTE = "not compiled: parts of a run would not agree on whether that pays, and differ in their last digits"
 
 
@@ -102,16 +101,13 @@ class Session:
     @cached_property
     def evaluator(self) -> Evaluator:
         """What runs checkpoints."""
-        most = engine.LARGEST
-        if self._spec.run.stop_early:  # a larger batch would be cut, and never be measured
-            most = rows_between_looks(self.sets.heldouts[MAIN_HELDOUT].expected)
         return Evaluator(
             spec=self._spec,
             device=self.device,
             resolve=self._resolve,
             progress=self._progress,
             count=self._draft.count,
-            batch_size=self._batch_size(most),
+            batch_size=self._batch_size(self.sets.heldouts[MAIN_HELDOUT].expected),
         )
 
     @cached_property
@@ -266,8 +262,15 @@ class Session:
         self._draft.stop.require_none()
         return found
 
-    def _batch_size(self, most: int) -> engine.BatchSize:
-        stated = self._spec.run.batch_size
+    def _batch_size(self, expected: int) -> engine.BatchSize:
+        stated, most = self._spec.run.batch_size, engine.most_tried(expected)
+        if self._spec.run.stop_early and not self._in_parts:
+            # A larger one would be cut at every look, and never be measured.
+            step = rows_between_looks(expected)
+            most = min(most, step)
+            if stated is not None and stated > step:
+                self._draft.note(CUT_NOTE.format(step))
+                stated = step
         if self._in_parts and self._spec.run.compile:
             self._draft.note(NOT_COMPILED_NOTE)
         if stated is None and self._in_parts:

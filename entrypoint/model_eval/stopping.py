@@ -7,7 +7,7 @@ the intervals of `stats.early`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from model_eval.gates import RELATIVE, Evidence, judge
+from model_eval.gates import Evidence, judge
 from model_eval.ledger import Array, Ledger
 from model_eval.spec.early_stop import can_stop, watched
 from model_eval.spec.eval_spec import EvalSpec
@@ -22,6 +22,7 @@ from model_eval.stats import (
 )
 from model_eval.types import (
     MAIN_HELDOUT,
+    OF_DIFFERENCE,
     Comparison,
     DecideOn,
     Estimate,
@@ -49,7 +50,8 @@ def early_of(spec: EvalSpec, base_gates: Sequence[Gate], planned: int) -> Early 
     """
     gates = watched((*spec.gates, *base_gates))
     # A base branch's gate may be any; the spec's own were checked when it was read.
-    if not spec.run.stop_early or not all(can_stop(gate, spec.task) for gate in gates):
+    decidable = all(can_stop(gate, spec.task) for gate in gates)
+    if not spec.run.stop_early or not decidable or planned <= first_end(planned):
         return None
     return Early(gates=gates, planned=planned, confidence=spec.decisions.confidence)
 
@@ -57,6 +59,12 @@ def early_of(spec: EvalSpec, base_gates: Sequence[Gate], planned: int) -> Early 
 def rows_between_looks(planned: int) -> int:
     """After how many more samples it is worth looking again; it hangs on nothing but their number."""
     return max(BETWEEN, -(-planned // LOOKS))
+
+
+def first_end(planned: int) -> int:
+    """After how many samples a run may end at the earliest: at the first look from `LEAST` on."""
+    step = rows_between_looks(planned)
+    return -(-LEAST // step) * step
 
 
 Before = Callable[[Array], Array | None]
@@ -91,7 +99,9 @@ class Watch:
         self._sound = self._sound and newest.finite == len(newest)
         if not self._sound:
             return False
-        for key in dict.fromkeys((one.metric, one.bound in RELATIVE) for one in self.early.gates):
+        for key in dict.fromkeys(
+            (one.metric, one.bound in OF_DIFFERENCE) for one in self.early.gates
+        ):
             tally = self._tally(key, newest)
             if tally is None:
                 self._sound = False
@@ -104,7 +114,9 @@ class Watch:
     def _decided(self) -> bool:
         """Whether they are, by what the report would show; most looks are at what is far from it."""
         sides = [
-            could_be_decided(gate, self._tallies[gate.metric, gate.bound in RELATIVE], self.early)
+            could_be_decided(
+                gate, self._tallies[gate.metric, gate.bound in OF_DIFFERENCE], self.early
+            )
             for gate in self.early.gates
         ]
         if not (all(passes for passes, _ in sides) or any(fails for _, fails in sides)):

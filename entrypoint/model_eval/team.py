@@ -7,7 +7,7 @@ of life of whom it waits for, so that a process that died is an error and never 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -16,10 +16,8 @@ from typing import Any
 
 from model_eval.errors import EvaluationError, Interrupted, StoppedError
 from model_eval.parts import Shard
+from model_eval.progress import Progress
 from model_eval.rank import Rank
-
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Given the number of samples, a context whose value is called with each batch's size."""
 
 PIECE_BYTES = 4 << 20
 """Of a file, at a time: the store takes no values of any size."""

@@ -119,6 +119,15 @@ def test_a_run_in_parts_neither_ends_early_nor_compiles(tmp_path):
     assert "not compiled: parts of a run would not agree on whether that pays" in said
 
 
+def test_what_a_run_in_parts_can_show_hangs_on_the_whole_level(tmp_path):
+    """It cannot end early, so that nothing of its level is spent on looks."""
+    text = SPEC.replace("batch_size: 8", "batch_size: 8, stop_early: true")
+    text = text.replace("decisions: {decide_on: point}\n", "").replace("min: 0.9", "min: 0.99")
+    made = make_project(tmp_path, spec=text, rows=400)
+    joined = merged(made.spec, tmp_path / "joined", sharded(made.spec, tmp_path, 2))
+    assert joined.verdict is Verdict.PASS, joined.reason
+
+
 def test_a_shard_is_no_verdict(small):
     _, folders = small
     report = read_report(folders[0] / REPORT)

@@ -91,15 +91,51 @@ def test_a_drop_is_decided_on_a_part_of_a_saved_ledger(tmp_path, tmp_path_factor
     assert 0 < drop.interval.high <= 0.05
 
 
-def test_a_saved_ledger_of_a_run_that_ended_early_pairs_with_nothing(tmp_path, tmp_path_factory):
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_saved_ledger_of_a_run_that_ended_early_pairs_with_nothing(
+    tmp_path, tmp_path_factory, seed
+):
+    """Nor with the same seed, where it would have the same samples if this run ended no later."""
     project = against_itself(tmp_path, tmp_path_factory)
     assert project.run().returncode == 0
     shutil.copy(project.output / LEDGER, tmp_path / "before.parquet")
-    project.spec.write_text((EARLY + DROP).replace("true}", "true, seed: 1}"))
+    project.spec.write_text((EARLY + DROP).replace("true}", f"true, seed: {seed}}}"))
     assert project.run().returncode == 4
     report = read_report(project.output / REPORT)
     assert (report.stopped, report.verdict) == (None, Verdict.UNDECIDED)
     assert "ids are not in the baseline" in report.baseline.refused
+
+
+@pytest.mark.parametrize(("rows", "ends"), [(400, False), (512, False), (513, True)])
+def test_a_set_in_which_no_run_can_end_early_keeps_its_whole_level(tmp_path, rows, ends):
+    project = make_project(tmp_path, spec=EARLY.replace("min: 0.9", "min: 0.99"), rows=rows)
+    done = project.run()
+    assert done.returncode == 0 or ends, done.stdout + done.stderr
+    report = read_report(project.output / REPORT)
+    note = f"the run did not end early: no run does before 512 samples, and there are {rows}"
+    assert (note in report.notes) is not ends
+    if not ends:
+        assert report.gates[0].interval.confidence == pytest.approx(0.95)
+
+
+def test_a_stated_batch_size_is_what_ran(tmp_path):
+    project = noisy(tmp_path, 0.02)
+    project.spec.write_text(EARLY.replace("batch_size: 8", "batch_size: 1024"))
+    assert project.run().returncode == 0
+    report = read_report(project.output / REPORT)
+    assert report.run.batch_size == 256
+    assert "batches have 256 samples: after so many it is asked" in " ".join(report.notes)
+
+
+def test_intervals_of_several_levels_say_theirs(tmp_path):
+    project = noisy(tmp_path, 0.1)
+    project.spec.write_text(EARLY.replace("metrics: [accuracy]", "metrics: [accuracy, f1]"))
+    project.run()
+    summary = (project.output / SUMMARY).read_text()
+    metrics = summary[summary.index("<summary>Metrics") :]
+    assert re.search(r"`accuracy`.* to \S+ \(0\.975\)", metrics)
+    assert re.search(r"`f1`.* to \S+ \(0\.95\)", metrics)
+    assert "0.975 interval" not in summary
 
 
 def test_near_the_threshold_it_goes_to_its_end_and_has_the_usual_interval(tmp_path):

@@ -14,13 +14,14 @@ _MOST_IDS = 20
 
 def estimates(report: Report) -> str:
     """The metrics of whole held-out sets."""
+    found = [one for one in report.estimates if one.slice is None and one.metric.name not in COST]
+    known = {one.interval.confidence for one in found if one.interval}
+    # Of a run that may end early each gate has a level of its own.
+    title = f"{known.pop():.4g} interval" if len(known) == 1 else "Interval"
     rows = [
-        [code(one.label), _value(one), _interval(one), f"{one.n:,}"]
-        for one in report.estimates
-        if one.slice is None and one.metric.name not in COST
+        [code(one.label), _value(one), _interval(one, stated=bool(known)), f"{one.n:,}"]
+        for one in found
     ]
-    confidence = next((one.interval.confidence for one in report.estimates if one.interval), None)
-    title = "Interval" if confidence is None else f"{confidence:.4g} interval"
     return details("Metrics", table(["Metric", "Value", title, "Samples"], rows, align="lrrr"))
 
 
@@ -156,7 +157,8 @@ def _value(one: Estimate) -> str:
     return number(one.value)
 
 
-def _interval(one: Estimate) -> str:
+def _interval(one: Estimate, *, stated: bool = False) -> str:
     if one.interval is None and one.no_interval is not None:
         return f"none: {code(one.no_interval)}"
-    return span(one.interval)
+    confidence = f" ({one.interval.confidence:.4g})" if stated and one.interval else ""
+    return span(one.interval) + confidence

@@ -6,8 +6,8 @@ pass, then the totals. Every string that is not ours is made inert.
 
 from collections.abc import Sequence
 
-from model_eval.gates import BOUNDS, completions_of, decide, label, number
-from model_eval.loosening import decide_with_base
+from model_eval.gates import label, number
+from model_eval.loosening import verdict_of
 from model_eval.report import evidence
 from model_eval.report.checks import describe_checks
 from model_eval.report.inert import block, code
@@ -15,6 +15,7 @@ from model_eval.report.reused import describe_reused
 from model_eval.report.tables import NONE, details, span, table
 from model_eval.spec.catalog import COST
 from model_eval.types import (
+    BOUNDS,
     BatchSizeFrom,
     ConfusionMatrix,
     Estimate,
@@ -94,6 +95,7 @@ def _failures(report: Report) -> str:
     failing = [gate for gate in report.gates if gate.status is not GateStatus.PASS]
     return _join(
         _heading(report),
+        _reused(report),
         _faults(report.faults[:5]),
         _gates(failing[:20]),
         _loosened(report, limit=20),
@@ -102,7 +104,7 @@ def _failures(report: Report) -> str:
 
 
 def _totals(report: Report) -> str:
-    return _join(_heading(report), _cut())
+    return _join(_heading(report), _reused(report), _cut())
 
 
 def _join(*parts: str) -> str:
@@ -125,12 +127,7 @@ def _reason(report: Report) -> str:
         return (
             f"Shard {shard.index} of {shard.of}: nothing is judged before all of them are joined."
         )
-    _, reason = decide_with_base(
-        decide(report.gates, completions_of(report), report.control, report.stopped),
-        loosened=report.loosened,
-        allowed=report.loosening_allowed,
-        base_gates=report.base_gates,
-    )
+    _, reason = verdict_of(report)
     clause, _, labels = reason.partition(": ")
     samples = f" on {report.completion.rows:,}{_of(report)} samples" if report.completion else ""
     return f"{clause[0].upper()}{clause[1:]}{samples}{f': {code(labels)}' if labels else ''}."

@@ -21,17 +21,11 @@ class Set:
 
 
 @dataclass
-class Run:
-    stop_early: bool = False
-
-
-@dataclass
 class Spec:
     gates: tuple
     task: Task = Task.BINARY
     heldouts: dict = field(default_factory=lambda: {"heldout": Set()})
     decisions: Decisions = field(default_factory=Decisions)
-    run: Run = field(default_factory=Run)
 
 
 def rule(bound="min", threshold=0.9, metric="accuracy", **changes):
@@ -39,8 +33,8 @@ def rule(bound="min", threshold=0.9, metric="accuracy", **changes):
     return replace(known, **{"decide_on": DecideOn.INTERVAL, **changes})
 
 
-def lines(*gates, n=597, **changes):
-    return power_of(Spec(gates=gates, **changes), {"heldout": n})
+def lines(*gates, n=597, early=False, **changes):
+    return power_of(Spec(gates=gates, **changes), {"heldout": n}, early=early)
 
 
 @pytest.mark.parametrize("n", [10, 50, 597, 10_000])
@@ -98,6 +92,6 @@ def test_only_a_required_gate_ends_the_run():
 
 
 def test_what_may_end_early_has_half_of_the_level_left_for_all_samples():
-    [early] = lines(rule(), n=597, run=Run(stop_early=True))
+    [early] = lines(rule(), n=597, early=True)
     [narrower] = lines(rule(), n=597, decisions=Decisions(confidence=0.975))
     assert early.text == narrower.text != lines(rule(), n=597)[0].text

@@ -14,7 +14,7 @@ from model_eval.stats.assess import Asked, assess
 from model_eval.stats.difference import in_order_of, right_by_id, rows_of
 from model_eval.stats.early import with_early_interval
 from model_eval.stats.interval import Sampled
-from model_eval.stopping import LEAST, Watch, early_of, rows_between_looks
+from model_eval.stopping import LEAST, Watch, early_of, first_end, rows_between_looks
 from model_eval.types import DecideOn, GateStatus, MetricRef, OnUndecided, Severity, Task
 
 RECALL = MetricRef(name="recall")
@@ -86,8 +86,15 @@ def test_it_does_not_end_before_enough_samples_for_the_other_checks():
 
 
 def test_at_the_last_sample_nothing_ends_early():
-    watch = watched(a_ledger(1.0, n=LEAST), rule(threshold=0.5), step=10)
-    assert (watch.ended, watch.seen) == (False, LEAST)
+    watch = watched(a_ledger(1.0, n=600), rule(threshold=0.5), step=600)
+    assert (watch.ended, watch.seen) == (False, 600)
+
+
+def test_a_set_that_is_over_at_the_first_end_has_none():
+    assert first_end(10_000) == first_end(513) == 512
+    assert first_end(100_000) == 1_000
+    assert early_of(Spec(gates=(rule(),)), (), 512) is None
+    assert early_of(Spec(gates=(rule(),)), (), 513).planned == 513
 
 
 def test_all_gates_must_pass_and_one_that_fails_is_enough():
