@@ -20,8 +20,8 @@
      ├─ ReportError           4   report           a report is missing, broken or forged
      └─ PublishError          0   publish          GitHub refused; never changes a verdict
 
-Exit codes are documented in `docs/architecture.md`. `cli.main` is the only place that
-catches these and prints.
+Exit codes are documented in `docs/architecture.md`. `cli` catches these and prints; a warning of the publisher,
+and what the child of `supervise` said, are caught where they arise.
 """
 
 from typing import ClassVar

@@ -41,15 +41,12 @@ class Settings:
     in_actions: bool = False
     step_summary: Path | None = None
     output: Path | None = None
-    workspace: Path | None = None
     api_url: str = API_URL
     server_url: str = SERVER_URL
     repository: str | None = None
     run_id: int | None = None
     run_attempt: int = 1
     sha: str | None = None
-    event_name: str | None = None
-    event_path: Path | None = None
     token: str | None = field(default=None, repr=False)
     pull_request: int | None = None
     comment_key: str | None = None
@@ -82,15 +79,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         in_actions=environment.get("GITHUB_ACTIONS") == "true",
         step_summary=_path(environment, "GITHUB_STEP_SUMMARY"),
         output=_path(environment, "GITHUB_OUTPUT"),
-        workspace=_path(environment, "GITHUB_WORKSPACE"),
         api_url=_url(environment, "GITHUB_API_URL", default=API_URL),
         server_url=_url(environment, "GITHUB_SERVER_URL", default=SERVER_URL),
         repository=_matching(environment, "GITHUB_REPOSITORY", _REPOSITORY, "owner/name"),
         run_id=_number(environment, "GITHUB_RUN_ID"),
         run_attempt=_number(environment, "GITHUB_RUN_ATTEMPT") or 1,
         sha=_matching(environment, "GITHUB_SHA", _SHA, "40 or 64 hex digits"),
-        event_name=event_name,
-        event_path=event_path,
         token=_token(environment, "MODEL_EVAL_TOKEN") or _token(environment, "GITHUB_TOKEN"),
         pull_request=pull_request,
         comment_key=environment.get("MODEL_EVAL_COMMENT_KEY") or None,

@@ -1,4 +1,4 @@
-"""Finds the callables of the user's that a spec names: factory, loader, transform, postprocess.
+"""Finds the callables of the user's that a spec names: factory, loader, transform, postprocess, metrics.
 
 This is the one place that imports code of the repository being judged. The folder of the file
 (and the spec's folder) is *appended* to `sys.path`, never put first, so that a `yaml.py` of the

@@ -49,15 +49,12 @@ def test_in_actions():
         in_actions=True,
         step_summary=Path("/run/summary"),
         output=Path("/run/output"),
-        workspace=Path("/work"),
         api_url="https://ghe.example.com/api/v3",
         server_url="https://ghe.example.com",
         repository="octo/demo.git",
         run_id=1234567890123,
         run_attempt=2,
         sha="0" * 40,
-        event_name="push",
-        event_path=Path("/run/event.json"),
         token="ghs_job",
     )
     assert settings.run_url == (

@@ -11,7 +11,6 @@ from model_eval.heldout.batch import Column
 from model_eval.heldout.files import Stamp, stamp, unreadable
 from model_eval.spec.digest import sha256_of_all
 from model_eval.spec.eval_spec import PathRef
-from model_eval.types import Location
 from model_eval.wording import quote
 
 
@@ -66,16 +65,6 @@ def seal_files(files: Mapping[str, PathRef]) -> Seal:
         sha256=sha256_of_all(contents),
         size=sum(found.size for found in stamps.values()),
     )
-
-
-def check_pin(display: str, *, pinned: str | None, found: str, location: Location) -> None:
-    """Raises `HeldOutError` where the spec pins another digest."""
-    if pinned is not None and pinned.lower() != found:
-        raise HeldOutError(
-            f"{quote(display)} has the sha256 {found}, the spec pins {pinned.lower()}",
-            remedy="use the pinned data, or pin the new digest in a commit that says why",
-            location=location,
-        )
 
 
 class SampleDigest:

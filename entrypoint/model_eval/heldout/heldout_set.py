@@ -7,7 +7,7 @@ import torch
 from model_eval.cores import cores
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Batch, Labels
-from model_eval.heldout.digest import RangeDigests, Seal, check_pin
+from model_eval.heldout.digest import RangeDigests, Seal
 from model_eval.heldout.feed import rebatch
 from model_eval.heldout.inputs import Input, bind, convert
 from model_eval.heldout.labels import LabelReader, UniqueIds
@@ -241,7 +241,12 @@ class Part:
 
 def require_pin(spec: HeldOutSpec, found: str) -> None:
     """Raises `HeldOutError` where the spec pins another digest than the one that was found."""
-    check_pin(source_of(spec), pinned=spec.sha256, found=found, location=place_of(spec, "sha256"))
+    if spec.sha256 not in {None, found}:
+        raise HeldOutError(
+            f"{quote(source_of(spec))} has the sha256 {found}, the spec pins {spec.sha256}",
+            remedy="use the pinned data, or pin the new digest in a commit that says why",
+            location=place_of(spec, "sha256"),
+        )
 
 
 def source_of(spec: HeldOutSpec) -> str:

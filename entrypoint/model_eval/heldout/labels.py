@@ -11,7 +11,7 @@ from model_eval.errors import HeldOutError
 from model_eval.heldout import wide_labels
 from model_eval.heldout.batch import Array, Column, Labels
 from model_eval.heldout.inputs import find_column
-from model_eval.heldout.wording import Rows, nearest, place_of, shape_of
+from model_eval.heldout.wording import Rows, is_utf8, nearest, place_of, shape_of
 from model_eval.spec.eval_spec import HeldOutSpec
 from model_eval.spec.suggest import listed
 from model_eval.types import Location, Task
@@ -458,21 +458,13 @@ def _text(values: Array, name: str, location: Location) -> Array:
     try:
         "".join(texts).encode()
     except UnicodeEncodeError as error:
-        wrong = next(text for text in texts if not _is_utf8(text))
+        wrong = next(text for text in texts if not is_utf8(text))
         raise HeldOutError(
             f"column {quote(name)} holds {quote(wrong)}, which is not UTF-8",
             remedy="write this text again in UTF-8",
             location=location,
         ) from error
     return texts
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _one_axis(values: Array, name: str, location: Location, *, hint: str) -> Array:

@@ -28,6 +28,15 @@ def one_line(error: BaseException) -> str:
     return text[:_LONGEST_LINE] or type(error).__name__
 
 
+def is_utf8(text: str) -> bool:
+    """Whether the text can be written: what was read from undecodable bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def shape_of(shape: Iterable[int]) -> str:
     """`(1, 8, 8)`, and `()` for a single number."""
     return str(tuple(int(size) for size in shape))

@@ -1,7 +1,7 @@
 """Metrics are functions of weighted ledger rows, vectorised over weight vectors.
 
-The plain value, a slice (weights 0 and 1), sample weights, a bootstrap replicate and a paired
-difference (the same weights on two ledgers) are all `compute(ledger, metric, weights)`.
+The plain value, sample weights, a bootstrap replicate and a paired difference (the same weights on two
+ledgers) are all one function of rows and weights; a slice is a ledger of its rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -173,7 +173,7 @@ def _values(rows: Rows, ref: MetricRef, brought: Mapping[str, Brought]) -> Float
 def _function(
     ledger: Ledger, ref: MetricRef, brought: Mapping[str, Brought]
 ) -> Callable[[Rows], FloatArray]:
-    metric, part = metric_of(ref, ledger.task, brought), _part(ledger, ref)
+    metric, part = metric_of(ref, ledger.task, brought), part_of(ref, ledger)
     if part is None:
         return metric.whole
     of_part = metric.of_part
@@ -182,7 +182,8 @@ def _function(
     return lambda rows: of_part(rows, part)
 
 
-def _part(ledger: Ledger, ref: MetricRef) -> int | None:
+def part_of(ref: MetricRef, ledger: Ledger) -> int | None:
+    """The index of the class or output that the metric is restricted to."""
     if ref.of_class is not None:
         return ledger.classes.index(ref.of_class)
     return None if ref.of_output is None else ledger.outputs.index(ref.of_output)

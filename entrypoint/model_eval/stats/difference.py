@@ -12,6 +12,7 @@ from model_eval.metrics.registry import Needs
 from model_eval.metrics.rows import FloatArray
 from model_eval.slicing import take
 from model_eval.spec.catalog import CLASSIFICATION
+from model_eval.spec.early_stop import DIFFERENCES
 from model_eval.stats.bootstrap import NoIntervalError, NoVariationError, Statistic
 from model_eval.stats.interval import (
     INFLUENCE,
@@ -32,9 +33,6 @@ IDENTICAL = "identical"
 
 FLIPS_SHOWN = 100
 """So many samples that flipped are named in each direction."""
-
-_HITS = frozenset({"accuracy", "precision_micro", "recall_micro", "f1_micro"})
-"""Shares of the samples that are right: what a model gains and loses can be counted."""
 
 _TARGETS = {Task.SEGMENTATION: ("support",), Task.LANGUAGE_MODELING: ("tokens", "bytes")}
 """What a ledger keeps of the targets, where that is not the target itself."""
@@ -194,7 +192,7 @@ def _interval(ref: MetricRef, paired: Paired, *, relative: bool) -> Interval:
         return Interval(low=0.0, high=0.0, confidence=confidence, method=IDENTICAL)
     metric = candidate.metric(ref)
     require_resampling(metric)
-    if ref.name in _HITS and candidate.independent and not relative:
+    if ref.name in DIFFERENCES and candidate.independent and not relative:
         now, before = right(candidate.ledger), right(baseline.ledger)
         return share_difference(
             int((now & ~before).sum()),

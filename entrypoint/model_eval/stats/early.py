@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from model_eval.ledger import Array, Ledger
-from model_eval.metrics import Sample
+from model_eval.metrics import Sample, part_of
 from model_eval.metrics.registry import info_of, metric_of
 from model_eval.spec.catalog import CLASSIFICATION, narrowed
 from model_eval.spec.early_stop import DIFFERENCES, MEANS
 from model_eval.stats.bootstrap import NoIntervalError
 from model_eval.stats.difference import right
-from model_eval.stats.interval import Sampled, metric_interval, part_of, trials_of
+from model_eval.stats.interval import Sampled, metric_interval, trials_of
 from model_eval.stats.sequence import (
     Tally,
     binned_tally,

@@ -8,7 +8,7 @@ from math import isfinite
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Brought, Resample, Sample, values_of
+from model_eval.metrics import Brought, Resample, Sample, part_of, values_of
 from model_eval.metrics.registry import Metric, Needs, info_of, metric_of
 from model_eval.metrics.rows import FloatArray, Rows
 from model_eval.spec.catalog import CLASSIFICATION
@@ -237,13 +237,6 @@ def trials_of(metric: Metric, part: int | None, rows: Rows) -> tuple[float, floa
     else:
         return None
     return float(successes[0]), float(trials[0])
-
-
-def part_of(ref: MetricRef, ledger: Ledger) -> int | None:
-    """The index of the class or output that the metric is restricted to."""
-    if ref.of_class is not None:
-        return ledger.classes.index(ref.of_class)
-    return None if ref.of_output is None else ledger.outputs.index(ref.of_output)
 
 
 def _of_many_ranks(

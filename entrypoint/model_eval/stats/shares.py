@@ -1,12 +1,9 @@
 """Exact and near-exact statistics of counts: intervals of shares, McNemar's test, sign tests."""
 
 import numpy as np
-import numpy.typing as npt
 
 from model_eval.stats.distributions import beta_quantile, half_binomial_cdf, normal_quantile
 from model_eval.types import Interval
-
-FloatArray = npt.NDArray[np.float64]
 
 JEFFREYS = "jeffreys"
 BONETT_PRICE = "bonett-price"
@@ -70,12 +67,3 @@ def mcnemar(gained: int, lost: int) -> float:
     """
     count = gained + lost
     return min(1.0, 2 * half_binomial_cdf(min(gained, lost), count)) if count else 1.0
-
-
-def holm(p_values: FloatArray) -> FloatArray:
-    """Holm's (1979) adjusted p-values (K,): the family-wise error rate stays at the level."""
-    order = np.argsort(p_values)
-    factors = len(p_values) - np.arange(len(p_values))
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p_values[order] * factors))
-    return adjusted

@@ -8,8 +8,8 @@ from builders.reports import gate
 from model_eval.metrics import Sample, estimate
 from model_eval.metrics.registry import metric_of
 from model_eval.spec.catalog import CATALOG
-from model_eval.spec.early_stop import DIFFERENCES, MEANS
-from model_eval.stats.difference import _HITS, Paired, compare_metric
+from model_eval.spec.early_stop import MEANS
+from model_eval.stats.difference import Paired, compare_metric
 from model_eval.stats.early import Early, tally_of, with_early_difference, with_early_interval
 from model_eval.stats.interval import Sampled, metric_interval
 from model_eval.stats.sequence import difference_tally, ends, trials_tally
@@ -113,10 +113,6 @@ def test_other_differences_keep_the_usual_interval_or_have_none():
     _, ended = compared(early(gate(ACCURACY, bound="max_drop")), f1)
     assert (ended.interval, ended.relative_interval) == (None, None)
     assert ended.no_interval.startswith("the run ended early")
-
-
-def test_the_differences_that_can_be_decided_early_are_those_of_hits():
-    assert _HITS == DIFFERENCES
 
 
 def test_before_the_last_sample_it_is_the_sequence_at_half_the_level():

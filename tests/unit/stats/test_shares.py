@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as sp
 
-from model_eval.stats.shares import holm, mcnemar, share_difference, share_interval
+from model_eval.stats.shares import mcnemar, share_difference, share_interval
 
 COUNTS = [(0, 1), (1, 1), (0, 50), (50, 50), (1, 50), (49, 50), (25, 50), (989, 1000), (7, 13)]
 
@@ -87,18 +87,3 @@ def test_the_interval_of_a_difference_covers(share):
         for up, down, _ in counts
     ]
     assert np.mean(inside) >= 0.94
-
-
-def by_hand(p_values):
-    """Step down: the smallest is held against level / K, the next against level / (K - 1), …"""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted, highest = {}, 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = highest
-    return [adjusted[index] for index in range(len(p_values))]
-
-
-@given(st.lists(st.floats(0, 1), max_size=20))
-def test_holm(p_values):
-    assert holm(np.array(p_values, dtype=float)) == pytest.approx(by_hand(p_values))

@@ -19,7 +19,7 @@ from model_eval.heldout.files import require_folder, unreadable
 from model_eval.heldout.readers.ahead import decoded
 from model_eval.heldout.readers.base import pieces
 from model_eval.heldout.readers.trim import trimming
-from model_eval.heldout.wording import one_line, shape_of
+from model_eval.heldout.wording import is_utf8, one_line, shape_of
 from model_eval.spec.eval_spec import ImageSpec, PathRef
 from model_eval.spec.suggest import listed
 from model_eval.wording import quote
@@ -119,7 +119,7 @@ def list_images(ref: PathRef) -> dict[str, PathRef]:
                 raise _unusable(ref, relative, "is not an image")
             if file.is_symlink() and not file.resolve().is_relative_to(root):
                 raise _unusable(ref, relative, "is a symbolic link that leads out of the folder")
-            if not _is_utf8(relative):
+            if not is_utf8(relative):
                 raise HeldOutError(
                     f"{quote(f'{ref.display}/{relative}')} has a name that is not UTF-8",
                     remedy="rename it; names of images are ids, and those of folders classes",
@@ -242,14 +242,6 @@ def _unusable(ref: PathRef, relative: str, why: str) -> HeldOutError:
         f"({listed(SUFFIXES)}) in it; move or remove what is neither",
         location=ref.location,
     )
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _join(inside: str, name: str) -> str:
