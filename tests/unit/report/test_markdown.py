@@ -226,6 +226,16 @@ def test_a_footer_is_the_last_line():
     assert render(report(), limit=1500, footer="[run](x)").endswith("\n[run](x)\n")
 
 
+@pytest.mark.parametrize("limit", [3_000, 1_000, 300])
+def test_what_was_measured_before_is_said_however_short_it_is(limit):
+    gates = [gate(line=n) for n in range(1, 400)]
+    known = report([estimate(0.85)], gates)
+    reused = ReusedInfo(checkpoint="0123456789abcdef", baseline=None)
+    shown = render(replace(known, reused=reused), limit=limit)
+    assert len(shown.encode()) <= limit
+    assert "- measured in an earlier run" in shown
+
+
 def test_what_was_measured_before_is_said_first():
     known = replace(report(), reused=ReusedInfo(checkpoint="0123456789abcdef", baseline=None))
     _, _, reused, *_ = render(known).split("\n\n")
