@@ -264,7 +264,7 @@ def test_what_is_no_code_hits(project, store, name):
     assert look_up(project, store) is not None
 
 
-@pytest.mark.parametrize("part", ["python", "installed", "model_eval", "system"])
+@pytest.mark.parametrize("part", sorted(here.versions()))
 def test_another_version_misses(project, store, part, monkeypatch):
     known = here.versions()
     monkeypatch.setattr("model_eval.store.reuse.versions", lambda: {**known, part: ["another"]})
