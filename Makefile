@@ -50,19 +50,23 @@ format: $(VENV)/.lint  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv-bench/.installed $(VENV)/.program  ## measure speed, memory and start-up beside the peers
+bench: .venv-bench/.installed $(VENV)/.program  ## measure speed, memory, start-up and loading beside the peers
 	$(SAY) "speed beside the peers (more than an hour; BENCH=--quick takes some minutes and means nothing)"
 	.venv-bench/bin/python -m benchmarks.speed $(BENCH) --program $(abspath $(BIN)/python)
+	$(if $(BENCH),,$(MAKE) bench-loading)
 
 bench-loading: $(VENV)/.program  ## measure a 2 GB checkpoint, and a set of four times the memory limit (in the image $(IMAGE))
 	$(SAY) "a checkpoint beside its peers (some minutes, 8 GB of temporary files)"
 	$(BIN)/python -m benchmarks.loading.checkpoint
-	$(SAY) "4 GB of Parquet in a container of 1 GB (make image, first)"
-	$(BIN)/python -m benchmarks.loading.memory --image $(IMAGE)
+	$(SAY) "4 GB of Parquet in a container of 1 GB"
+	@if docker image inspect $(IMAGE) >/dev/null 2>&1; \
+	then $(BIN)/python -m benchmarks.loading.memory --image $(IMAGE); \
+	else echo "SKIPPED: there is no image $(IMAGE); make image, first"; fi
 
-bench-statistics: .venv-bench/.installed  ## measure what intervals and verdicts promise, beside their peers
+bench-statistics: .venv-bench/.installed $(VENV)/.program  ## measure what intervals and verdicts promise, beside their peers
 	$(SAY) "coverage, power, verdicts and speed (a quarter of an hour; STATISTICS=--quick takes a few minutes)"
 	$(THREADS) .venv-bench/bin/python -m benchmarks.stats $(STATISTICS)
+	$(if $(STATISTICS),,$(THREADS) $(BIN)/python benchmarks/stop_early.py --output benchmarks/results/stop_early.json)
 
 schemas: $(VENV)/.program  ## write schemas/report.schema.json from types.Report
 	$(BIN)/python -m model_eval.report.schema > schemas/report.schema.json

@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,11 +23,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from benchmarks.speed import machine
 from model_eval.checkpoint import load_model
 from model_eval.spec.eval_spec import CheckpointSpec, PathRef
 from model_eval.types import Location
@@ -185,6 +184,7 @@ def main() -> None:
         folder = Path(name)
         write(folder, args.layers)
         model_mib = (WIDTH + 1) * WIDTH * 4 * args.layers / MIB
+        about = machine.described()  # before: the load is that of others
         found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for _ in range(args.runs):
             for way in WAYS:
@@ -194,10 +194,7 @@ def main() -> None:
         "what": "a checkpoint from the file to a model; medians, ratios to the floor of their round",
         "model_mib": round(model_mib),
         "runs": args.runs,
-        "torch": torch.__version__,
-        "safetensors": safetensors.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "load_average": [round(x, 1) for x in os.getloadavg()],
+        **about,
         "ways": {
             way: {
                 "seconds": _median(one["seconds"] for one in many),

@@ -10,7 +10,6 @@ keeps for later are a part that it gives up when asked, and what its processes h
 import argparse
 import json
 import os
-import platform
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+
+from benchmarks.speed import machine
 
 FEATURES = 1024
 BLOCK = 16_384
@@ -157,9 +158,7 @@ def main() -> None:
             "memory_mib": args.memory_mib,
             "set_mib": round((project / "heldout.parquet").stat().st_size / MIB),
             "samples": samples,
-            "torch": torch.__version__,
-            "pyarrow": pa.__version__,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            **machine.described(),
             "run": evaluate(args.image, project, f"{args.memory_mib}m"),
         }
         if args.before:

@@ -17,6 +17,8 @@ PACKAGES = (
     "scikit-learn",
     "scipy",
     "numpy",
+    "pyarrow",
+    "safetensors",
     "confidenceinterval",
 )
 
