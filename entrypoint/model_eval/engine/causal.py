@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model_eval.engine.memory import memory_for
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import ROWS, TOLERANCE, copies, off_by
 from model_eval.errors import EvaluationError
@@ -87,4 +88,5 @@ def _numbers(outputs: Tensor, rows: Tensor, last: int, shape: tuple[int, ...]) -
     """A copy of the outputs (rows, V) at a position, because models may reuse their memory."""
     if outputs.ndim != 3 or tuple(outputs.shape[:2]) != shape:
         return None
-    return outputs[:, last].detach().cpu()[rows].double()
+    with memory_for(len(outputs)):
+        return outputs[:, last].detach().cpu()[rows].double()

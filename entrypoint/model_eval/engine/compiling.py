@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model_eval.engine.predict import Predict
-from model_eval.engine.repeat import TOLERANCE, copies, numbers, off_by
+from model_eval.engine.repeat import TOLERANCE, copies, kept_of, numbers, off_by
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, OutOfMemoryError
 from model_eval.usercode import describe
 
@@ -78,8 +78,7 @@ class Compiling:
         rows = len(outputs) if outputs.ndim else 0
         self._left -= rows
         if len(self._seconds) == BATCHES and rows:
-            # A copy: some models write every output into the same memory.
-            outputs = outputs.clone()
+            outputs = kept_of(outputs)
             self.why = self._decide(args, kwargs, outputs, rows)
         return outputs
 

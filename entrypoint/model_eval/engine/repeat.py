@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model_eval.engine.memory import memory_for
 from model_eval.engine.predict import Predict
 from model_eval.errors import EvaluationError
 from model_eval.heldout import Batch
@@ -55,7 +56,7 @@ def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> R
     kwargs = {name: value[:rows] for name, value in batch.kwargs.items()}
     given = copies(args, kwargs)
     first = predict(*given)
-    kept = first.detach().clone() if first.numel() <= ELEMENTS else None
+    kept = kept_of(first) if first.numel() <= ELEMENTS else None
     once, shape = numbers(first)
     del first
     again, other = numbers(predict(*copies(args, kwargs)))
@@ -73,8 +74,26 @@ def require_repeatable(predict: Predict, batch: Batch, *, rows: int = ROWS) -> R
 
 
 def copies(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
-    """Inputs that a model may change without changing what others see."""
-    return tuple(value.clone() for value in args), {n: value.clone() for n, value in kwargs.items()}
+    """Inputs that a model may change without changing what others see.
+
+    Raises:
+        OutOfMemoryError: there is no memory for them.
+    """
+    with memory_for(_rows(*args, *kwargs.values()), "inputs"):
+        return (
+            tuple(value.clone() for value in args),
+            {name: value.clone() for name, value in kwargs.items()},
+        )
+
+
+def kept_of(outputs: Tensor) -> Tensor:
+    """Outputs in memory of their own, because some models write every output into the same.
+
+    Raises:
+        OutOfMemoryError: there is no memory for them.
+    """
+    with memory_for(_rows(outputs)):
+        return outputs.detach().clone()
 
 
 def on_copies(predict: Predict) -> Predict:
@@ -97,11 +116,21 @@ def numbers(outputs: Tensor) -> tuple[Tensor, torch.Size]:
     """Some of the outputs as float64 on the CPU, in memory of their own, and the shape of all.
 
     Complex ones are pairs.
+
+    Raises:
+        OutOfMemoryError: there is no memory for them.
     """
     if outputs.is_complex():
         outputs = torch.view_as_real(outputs)
-    # A copy, because some models write every output into the same memory.
-    return outputs.detach().reshape(-1)[:ELEMENTS].cpu().double().clone(), outputs.shape
+    with memory_for(_rows(outputs)):
+        # A copy, because some models write every output into the same memory.
+        found = outputs.detach().reshape(-1)[:ELEMENTS].cpu().double().clone()
+    return found, outputs.shape
+
+
+def _rows(*tensors: Tensor) -> int:
+    """Of the first tensor; 0 where there is none, or it has no axis."""
+    return len(tensors[0]) if tensors and tensors[0].ndim else 0
 
 
 def _differs(how: str) -> EvaluationError:

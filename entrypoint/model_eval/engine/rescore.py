@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from model_eval.engine.loop import label_columns
+from model_eval.engine.memory import memory_for
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import copies
 from model_eval.engine.sample import Sample
@@ -35,15 +36,17 @@ def _outputs_of(predict: Predict, sample: Sample, batch_size: int) -> Tensor:
             # Copies: the sample is used again.
             outputs = predict(*copies(batch.args, batch.kwargs))
             require_rows(outputs, len(batch))
-            # A copy: some models write every output into the same memory.
-            parts.append(outputs.detach().cpu().clone())
+            with memory_for(len(batch)):
+                # A copy: some models write every output into the same memory.
+                parts.append(outputs.detach().cpu().clone())
         shapes = {part.shape[1:] for part in parts}
         if len(shapes) > 1:
             raise EvaluationError(
                 f"the model returned the shapes {' and '.join(str(tuple(s)) for s in shapes)}",
                 remedy="an output must have the same shape for every batch",
             )
-        return torch.cat(parts)
+        with memory_for(sum(map(len, parts))):
+            return torch.cat(parts)
 
 
 def ledger_of(outputs: Tensor, sample: Sample, scorer: Scorer) -> Ledger:

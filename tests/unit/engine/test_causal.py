@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from model_eval.engine.causal import require_causal
-from model_eval.errors import EvaluationError
+from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 
 N, T, V = 6, 12, 17
@@ -136,6 +136,17 @@ def test_outputs_that_become_nan_are_not_the_same():
 
     with pytest.raises(EvaluationError):
         require_causal(predict, batch(), ignore_index=IGNORED)
+
+
+def test_memory_that_ends_where_outputs_are_compared(monkeypatch):
+    def no_memory(_tensor):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(torch.Tensor, "double", no_memory)
+    with pytest.raises(OutOfMemoryError, match=r"^the outputs of 6 samples do not fit in memory"):
+        require_causal(
+            lambda args, _: torch.nn.functional.one_hot(args[0], V), batch(), ignore_index=IGNORED
+        )
 
 
 def test_what_is_of_the_wrong_shape_is_the_scorings_to_explain():

@@ -110,6 +110,16 @@ def test_memory_that_ends_in_compiled_code_is_for_the_engine_to_handle():
         feed(predict, [8] * 20)
 
 
+def test_memory_that_ends_where_outputs_are_kept_is_said_to_be_that(monkeypatch):
+    def no_memory(_tensor):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(torch.Tensor, "clone", no_memory)
+    _, _, predict = sides()
+    with pytest.raises(OutOfMemoryError, match=r"^the outputs of 8 samples do not fit in memory"):
+        feed(predict, [8] * compiling.BATCHES)
+
+
 def test_infinities_are_equal_to_themselves():
     clock = Clock()
     slow, fast = (Side(clock, s, lambda x: x / 0) for s in (1.0, 0.5))

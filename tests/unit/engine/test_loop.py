@@ -180,6 +180,35 @@ def test_a_model_that_changes_its_inputs_in_place(batch_size):
     assert torch.equal(source.x, Memory().x)
 
 
+@pytest.mark.parametrize("changes", [False, True])
+def test_memory_that_ends_where_inputs_are_copied(monkeypatch, changes):
+    """In the check before the pass, and for a model that gets copies of every batch."""
+    clone, large = torch.Tensor.clone, []
+
+    def small(tensor, **options):
+        if (
+            tensor.dtype == torch.float32
+            and len(tensor) > 4
+            and len(checked) == 2 * changes
+            and not large
+        ):
+            large.append(len(tensor))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return clone(tensor, **options)
+
+    def predict(args, _):
+        if len(checked) < 2:
+            checked.append(len(args[0]))
+        return args[0].mul_(0.5)
+
+    checked = []
+    expected, _ = run(8, predict=lambda args, _: args[0] * 0.5)
+    monkeypatch.setattr(torch.Tensor, "clone", small)
+    rows, _ = run(8, predict=predict)
+    assert rows["score"].tolist() == expected["score"].tolist()
+    assert large == [8]
+
+
 @pytest.mark.parametrize("chunk", [1, 1_000_000])
 def test_outputs_that_change_shape_between_batches(monkeypatch, chunk):
     monkeypatch.setattr(chunks, "ELEMENTS_PER_CHUNK", chunk)

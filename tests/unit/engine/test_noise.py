@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_eval.engine.noise import largest_difference, measure_noise
+from model_eval.engine.rescore import outputs_of
 from model_eval.engine.sample import Sample
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
@@ -109,6 +110,19 @@ def test_a_batch_that_does_not_fit_is_run_in_smaller_ones(fits):
     found = noise(predict)
     assert (found.samples, found.skipped) == (32, ())
     assert found.repeat_difference == found.batch_difference == 0
+
+
+def test_memory_that_ends_where_a_batch_is_copied(monkeypatch):
+    clone = torch.Tensor.clone
+
+    def small(tensor):
+        if len(tensor) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return clone(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "clone", small)
+    rows = sample()
+    assert torch.equal(outputs_of(lambda args, _: args[0], rows, 32), rows.rows.args[0])
 
 
 def test_one_sample_that_does_not_fit_leaves_no_measure():

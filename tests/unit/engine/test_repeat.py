@@ -5,7 +5,7 @@ import torch
 
 from model_eval.engine import repeat
 from model_eval.engine.repeat import require_repeatable
-from model_eval.errors import EvaluationError
+from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch
 
 X = torch.linspace(-3, 3, 200).reshape(50, 4)
@@ -102,6 +102,16 @@ def test_another_shape():
 def test_large_outputs_are_not_kept(monkeypatch):
     monkeypatch.setattr(repeat, "ELEMENTS", 4 * 32 - 1)
     assert require_repeatable(lambda args, _: args[0], BATCH).outputs is None
+
+
+@pytest.mark.parametrize(("method", "what"), [("clone", "inputs"), ("double", "outputs")])
+def test_memory_that_ends(monkeypatch, method, what):
+    def no_memory(_tensor):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(torch.Tensor, method, no_memory)
+    with pytest.raises(OutOfMemoryError, match=f"^the {what} of 32 samples do not fit in memory"):
+        require_repeatable(lambda args, _: args[0] + 1, BATCH)
 
 
 def test_outputs_in_one_memory():
