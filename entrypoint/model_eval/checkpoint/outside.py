@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from model_eval.checkpoint.slots import tensors_of
+from model_eval.checkpoint.slots import modules_of, tensors_of
 from model_eval.wording import kind_of, quote
 
 _MAX_STEPS = 8
@@ -32,12 +32,14 @@ def outside(model: nn.Module) -> str | None:
     code. The model's own weights may be anywhere a second time.
     """
     own = tensors_of(model).values()
-    names = {id(module): name for name, module in model.named_modules()}
-    known = {id(tensor) for tensor in own} | names.keys()
+    modules: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in modules_of(model).items():
+        modules.setdefault(id(module), (name, module))
+    known = {id(tensor) for tensor in own} | modules.keys()
     storages = {_storage(tensor) for tensor in own if not is_lazy(tensor)}
     waiting = deque(
-        ((names[id(module)], attribute), value, 0)
-        for module in model.modules()
+        ((name, attribute), value, 0)
+        for name, module in modules.values()
         for attribute, value in _attributes(module)
     )
     while waiting:

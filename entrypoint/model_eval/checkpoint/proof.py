@@ -8,22 +8,22 @@ import torch
 from torch import nn
 
 from model_eval.checkpoint.outside import outside
-from model_eval.checkpoint.slots import tensors_of
+from model_eval.checkpoint.slots import modules_of, tensors_of
 from model_eval.errors import EvaluationError
 from model_eval.wording import quote
 
 _CHUNK = 1 << 20
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
 
-Print = tuple[torch.dtype, tuple[int, ...], int]
+Print = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
 
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
     """A context for the pass: at its end, the model must be what it was at its beginning.
 
-    Parameters and persistent buffers are compared by name, dtype, shape and a fingerprint of
-    their values, without a second copy of them; every module must be in eval mode still, and
+    Parameters and persistent buffers are compared by name, dtype, shape, strides and a fingerprint
+    of their values, without a second copy of them; every module must be in eval mode still, and
     no weights may have appeared elsewhere. Buffers that are not persistent, such as caches, may
     change.
 
@@ -52,7 +52,7 @@ def _require_unchanged(model: nn.Module, before: Mapping[str, Print]) -> None:
             f"{quote(name)} was removed during the evaluation",
             remedy="leave the model's weights as they are in `forward`",
         )
-    training = next((name for name, part in model.named_modules() if part.training), None)
+    training = next((name for name, part in modules_of(model).items() if part.training), None)
     if training is not None:
         raise EvaluationError(
             f"{quote(training) if training else 'the model'} went into training mode "
@@ -72,14 +72,27 @@ def _require_unchanged(model: nn.Module, before: Mapping[str, Print]) -> None:
         )
 
 
-@torch.inference_mode()
 def prints(model: nn.Module) -> dict[str, Print]:
-    """Name → dtype, shape and fingerprint of every parameter and persistent buffer."""
+    """What `prints_of` says of every parameter and persistent buffer."""
+    return prints_of(tensors_of(model))
+
+
+@torch.inference_mode()
+def prints_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Print]:
+    """Name → dtype, shape, strides and fingerprint.
+
+    The strides, because the fingerprint is that of the memory: a square matrix that is transposed
+    without a copy has the same. Where an axis has a length of one its stride means nothing.
+    """
     seen: dict[int, Print] = {}
     prints = {}
-    for name, tensor in tensors_of(model).items():
+    for name, tensor in tensors.items():
         if id(tensor) not in seen:
-            seen[id(tensor)] = (tensor.dtype, tuple(tensor.shape), fingerprint(tensor))
+            shape = tuple(tensor.shape)
+            strides = (
+                step if size > 1 else 0 for size, step in zip(shape, tensor.stride(), strict=True)
+            )
+            seen[id(tensor)] = (tensor.dtype, shape, tuple(strides), fingerprint(tensor))
         prints[name] = seen[id(tensor)]
     return prints
 
@@ -98,6 +111,7 @@ def fingerprint(tensor: torch.Tensor) -> int:
         # Its values are in no memory of its own; how often it was written is known.
         return tensor._version  # noqa: SLF001
     values = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    values = values.resolve_neg()
     # In the order of the memory, for which no copy is needed.
     order = sorted(range(values.ndim), key=values.stride, reverse=True)
     bits = values.detach().permute(order).reshape(-1).view(_INTEGERS[values.element_size()])

@@ -1,6 +1,10 @@
-"""The places in a model that a checkpoint must fill: its parameters and persistent buffers."""
+"""The places in a model that a checkpoint must fill: its parameters and persistent buffers.
 
-from collections.abc import Mapping
+Found from the modules themselves and not by `state_dict`, `named_parameters` or `named_modules`,
+which a model can override: a part of it would never be loaded, compared or counted.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -29,13 +33,10 @@ class Slot:
 
 
 def slots_of(model: nn.Module) -> dict[str, Slot]:
-    """Every slot by name, in the model's order.
-
-    Found from the modules themselves and not by `state_dict()`, which a model can override so
-    that a part of it is never loaded.
-    """
+    """Every slot by name, in the model's order."""
     slots: dict[str, Slot] = {}
-    modules = dict(model.named_modules(remove_duplicate=False))
+    modules = modules_of(model)
+    parameters = parameters_of(model)
     first: dict[int, str] = {}
     for name, tensor in tensors_of(model).items():
         slots[name] = Slot(
@@ -43,26 +44,46 @@ def slots_of(model: nn.Module) -> dict[str, Slot]:
             shape=None if is_lazy(tensor) else tuple(tensor.shape),
             dtype=tensor.dtype,
             tied_to=first.setdefault(id(tensor), name),
-            is_parameter=isinstance(tensor, nn.Parameter),
+            is_parameter=name in parameters,
             may_lack=_is_batch_count(modules, name),
         )
     return slots
 
 
+def modules_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module by name, the model's own being "", shared ones under each of their names."""
+    return dict(_walk("", model))
+
+
+def parameters_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Every parameter by name, tied ones under each of their names."""
+    return {
+        _joined(prefix, name): tensor
+        for prefix, module in _walk("", model)
+        for name, tensor in module._parameters.items()  # noqa: SLF001
+        if tensor is not None
+    }
+
+
 def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
     """Every parameter and persistent buffer by name, tied ones under each of their names."""
-    dropped = {
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in model.named_modules(remove_duplicate=False)
-        for name in module._non_persistent_buffers_set  # noqa: SLF001 - torch has no other way
+    return parameters_of(model) | {
+        _joined(prefix, name): tensor
+        for prefix, module in _walk("", model)
+        for name, tensor in module._buffers.items()  # noqa: SLF001
+        if tensor is not None and name not in module._non_persistent_buffers_set  # noqa: SLF001
     }
-    found: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
-    found.update(
-        (name, buffer)
-        for name, buffer in model.named_buffers(remove_duplicate=False)
-        if name not in dropped
-    )
-    return found
+
+
+def _walk(prefix: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    yield prefix, module
+    for name, part in module._modules.items():  # noqa: SLF001
+        if part is not None:
+            yield from _walk(_joined(prefix, name), part)
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 def _is_batch_count(modules: Mapping[str, nn.Module], name: str) -> bool:

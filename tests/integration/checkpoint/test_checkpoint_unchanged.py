@@ -9,7 +9,7 @@ from torch import nn
 from builders.checkpoints import Net, a_state, loaded, saved
 from builders.projects import MODEL, make_project
 from model_eval.checkpoint import unchanged
-from model_eval.checkpoint.proof import _factors, fingerprint
+from model_eval.checkpoint.proof import _factors, fingerprint, prints_of
 from model_eval.errors import EvaluationError
 from model_eval.run import evaluate
 from model_eval.types import Verdict
@@ -70,6 +70,14 @@ def test_a_weight_that_changes(model, change):
         "`layer.weight` changed during the evaluation: it is the checkpoint's no more; leave it "
         "as it is in eval mode; for a cache or a counter, `register_buffer(..., persistent=False)`"
     )
+
+
+def test_a_square_weight_that_is_transposed_without_a_copy():
+    def transpose(model):
+        model[0].weight.data = model[0].weight.data.t()
+
+    model = nn.Sequential(nn.Linear(3, 3)).eval()
+    assert refusal(model, transpose).startswith("`0.weight` changed during the evaluation")
 
 
 def test_a_running_statistic_that_changes(model):
@@ -254,6 +262,16 @@ def test_strides_do_not_need_a_copy_and_are_read_right():
     assert fingerprint(dense) != fingerprint(changed)
     expanded = torch.randn(3, 1).expand(3, 4)
     assert fingerprint(expanded) == fingerprint(expanded.clone(memory_format=torch.preserve_format))
+
+
+def test_the_stride_of_an_axis_of_one_means_nothing():
+    row = torch.randn(1, 3)
+    assert prints_of({"row": row}) == prints_of({"row": row.as_strided((1, 3), (7, 1))})
+
+
+def test_values_that_are_negated_where_they_are_read():
+    values = torch.randn(3, dtype=torch.complex64)
+    assert fingerprint(values.conj().imag) == fingerprint(-values.imag)
 
 
 def test_nothing_has_a_fingerprint():
