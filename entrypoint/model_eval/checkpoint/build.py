@@ -9,6 +9,7 @@ file, which is mapped.
 
 import gc
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,7 +20,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from model_eval.checkpoint.slots import Slot, tensors_of
+from model_eval.checkpoint.own_code import Watch
+from model_eval.checkpoint.slots import Slot, modules_of, parameters_of, tensors_of
+from model_eval.checkpoint.state_dict import Metadata
 from model_eval.checkpoint.told import Told
 from model_eval.errors import Interrupted, UserCodeError
 from model_eval.usercode import describe
@@ -45,9 +48,13 @@ class MetaBuild:
         gc.freeze()
         told = Told()
         try:
-            with _draws_given_back(), torch.device("meta"), told:
-                model = self._build()
-            usable = isinstance(model, nn.Module) and not told and _cycle(model) is None
+            with _draws_given_back():
+                before = torch.get_rng_state()
+                with torch.device("meta"), told:
+                    model = self._build()
+                # Weights draw none on the meta device, and what is drawn beside them is another number.
+                drew = not torch.equal(before, torch.get_rng_state())
+            usable = isinstance(model, nn.Module) and not (told or drew) and _cycle(model) is None
             if usable and _can_be_assigned(model) and not _meta_lives_beside(tensors_of(model)):
                 self.model = model
         # Whatever a factory does that the meta device does not allow; if it is a fault of the
@@ -61,21 +68,34 @@ class MetaBuild:
         if self.model is None:
             _forget_cached()
 
-    def fill(self, weights: Weights, slots: Mapping[str, Slot], device: torch.device) -> bool:
-        """Makes the weights the model's own; False where it is not proved to be complete."""
+    def fill(
+        self,
+        weights: Weights,
+        metadata: Metadata | None,
+        slots: Mapping[str, Slot],
+        device: torch.device,
+    ) -> bool:
+        """Makes the weights the model's own, and it `ready`; False where that is not proved."""
         model = self.model
         if model is None:
             return False
+        owned = _owned(weights, tensors_of(model))
+        watch = Watch(model, owned)
         try:
-            model.load_state_dict(_owned(weights, tensors_of(model)), strict=True, assign=True)
+            model.load_state_dict(_state_dict(owned, metadata), strict=True, assign=True)
             _tie_again(model, slots)
             model.to(device)
+            ready(model)
         except Interrupted:
             raise
-        # An override that cannot assign: the ordinary way is still open.
+        # An override that cannot assign, or an error that the ordinary way explains.
         except BaseException:  # noqa: BLE001 - `sys.exit` in it is no reason to end
             return False
-        return differing(model, weights) is None and not _leaves_meta(model)
+        return (
+            differing(model, weights) is None
+            and watch.changed(tensors_of(model)) is None
+            and not _leaves_meta(model)
+        )
 
 
 def build_real(build: Callable[[], Any], device: torch.device) -> nn.Module:
@@ -104,9 +124,9 @@ def build_real(build: Callable[[], Any], device: torch.device) -> nn.Module:
         return model.to(device)
 
 
-def copy_weights(model: nn.Module, weights: Weights) -> None:
+def copy_weights(model: nn.Module, weights: Weights, metadata: Metadata | None) -> None:
     """Loads in the ordinary way; whatever the model's own code raises passes through."""
-    model.load_state_dict(dict(weights), strict=True)
+    model.load_state_dict(_state_dict(weights, metadata), strict=True)
 
 
 def own_memory(model: nn.Module, weights: Iterable[torch.Tensor]) -> None:
@@ -147,9 +167,7 @@ def differing(model: nn.Module, weights: Weights) -> str | None:
             and tensor.stride() == given.stride()
             and tensor.dtype == given.dtype
         )
-        if not same and not torch.equal(
-            tensor.detach(), given.detach().to(device=tensor.device, dtype=tensor.dtype)
-        ):
+        if not same and not _equal(tensor, given):
             return name
     return None
 
@@ -157,20 +175,26 @@ def differing(model: nn.Module, weights: Weights) -> str | None:
 def renamed(model: nn.Module, weights: Weights) -> bool:
     """True where the model took every tensor of the file, some under other names.
 
-    Each of the model's tensors must equal one of the file's, and each of the file's must be in
-    the model; which name went where is the model's own affair.
+    Where a name is both the model's and the file's, the two must be equal. The other tensors of the
+    model and of the file must be so one to one; which name went where is the model's own affair.
     """
     waiting = dict(weights)
-    for name, tensor in {id(t): (n, t) for n, t in tensors_of(model).items()}.values():
-        if name in waiting:
-            if not _equal(tensor, waiting[name]):
-                return False
-            continue
-        match = next((other for other in waiting if _equal(tensor, waiting[other])), None)
+    places: dict[int, tuple[torch.Tensor, list[str]]] = {}  # tied names have one
+    for name, tensor in tensors_of(model).items():
+        places.setdefault(id(tensor), (tensor, []))[1].append(name)
+    unnamed = []
+    for tensor, names in places.values():
+        given = [waiting.pop(name) for name in names if name in waiting]
+        if not all(_equal(tensor, value) for value in given):
+            return False
+        if not given:
+            unnamed.append(tensor)
+    for tensor in unnamed:
+        match = next((name for name in waiting if _equal(tensor, waiting[name])), None)
         if match is None:
             return False
         del waiting[match]
-    return all(name in tensors_of(model) for name in waiting)
+    return not waiting
 
 
 def ready(model: nn.Module) -> nn.Module:
@@ -180,11 +204,11 @@ def ready(model: nn.Module) -> nn.Module:
         UserCodeError: a part of it stays in training mode, where dropout and batch norm differ,
             or its own `eval` failed.
     """
-    for parameter in model.parameters():  # by itself: of a scripted model it cannot be asked
+    for parameter in parameters_of(model).values():  # of a scripted model it cannot be asked
         parameter.requires_grad = False
     with _own_method("eval"):
         model.eval()
-    training = next((name for name, part in model.named_modules() if part.training), None)
+    training = next((name for name, part in modules_of(model).items() if part.training), None)
     if training is not None:
         raise UserCodeError(
             f"{quote(training) if training else 'the model'} stays in training mode after "
@@ -246,9 +270,13 @@ def _parts(module: nn.Module) -> Iterator[tuple[str, nn.Module | None]]:
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(
-        one.detach(), other.detach().to(device=one.device, dtype=one.dtype)
-    )
+    """Whether the values are the same once the other has the dtype of the one."""
+    if is_lazy(one) or one.shape != other.shape:
+        return False
+    one, other = one.detach(), other.detach().to(device=one.device, dtype=one.dtype)
+    if one.dtype == torch.complex32:  # torch compares pairs of halves, and not these
+        one, other = (torch.view_as_real(value.resolve_conj()) for value in (one, other))
+    return torch.equal(one, other)
 
 
 def _can_be_assigned(model: nn.Module) -> bool:
@@ -262,7 +290,8 @@ def _can_be_assigned(model: nn.Module) -> bool:
         storage = tensor.untyped_storage()._cdata  # noqa: SLF001 - meta tensors have no address
         if storages.setdefault(storage, id(tensor)) != id(tensor):
             return False
-    return any(tensor.is_meta for tensor in found.values())
+    # Of one that is real its owner may keep views, which assigning would part from it.
+    return bool(found) and all(tensor.is_meta for tensor in found.values())
 
 
 def _owned(weights: Weights, slots: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -292,9 +321,21 @@ def _owned(weights: Weights, slots: Mapping[str, torch.Tensor]) -> dict[str, tor
     return owned
 
 
+def _state_dict(weights: Weights, metadata: Metadata | None) -> OrderedDict[str, torch.Tensor]:
+    """What `load_state_dict` takes, with the versions of the modules that were saved.
+
+    Without these a module takes what is new for old, and migrates it.
+    """
+    state = OrderedDict(weights)
+    if metadata is not None:
+        # Copies, because torch writes into them.
+        vars(state)["_metadata"] = {name: dict(value) for name, value in metadata.items()}
+    return state
+
+
 def _tie_again(model: nn.Module, slots: Mapping[str, Slot]) -> None:
     found = tensors_of(model)
-    modules = dict(model.named_modules(remove_duplicate=False))
+    modules = modules_of(model)
     for name, slot in slots.items():
         if slot.tied_to != name and found[name] is not found[slot.tied_to]:
             owner, _, leaf = name.rpartition(".")
@@ -303,7 +344,11 @@ def _tie_again(model: nn.Module, slots: Mapping[str, Slot]) -> None:
 
 def _leaves_meta(model: nn.Module) -> bool:
     """Whether anything is still on the meta device: in an attribute, a list or a closure."""
-    if any(_names_meta(value) for module in model.modules() for value in vars(module).values()):
+    if any(
+        _names_meta(value)
+        for module in modules_of(model).values()
+        for value in vars(module).values()
+    ):
         return True
     return _meta_lives_beside({})
 

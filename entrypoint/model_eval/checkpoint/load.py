@@ -1,7 +1,7 @@
 """The whole way from a checkpoint's path to a model that is proved to hold its weights."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from model_eval.checkpoint.fit import Fit, casts, check_values, compare, fit_err
 from model_eval.checkpoint.hashing import hashing
 from model_eval.checkpoint.inspect import Format, identify
 from model_eval.checkpoint.outside import outside
+from model_eval.checkpoint.own_code import Watch
 from model_eval.checkpoint.read_safetensors import read_safetensors, read_sharded
 from model_eval.checkpoint.read_torch import read_torch
-from model_eval.checkpoint.slots import Slot, slots_of, tensors_of
-from model_eval.checkpoint.state_dict import StateDict, find_state_dict
+from model_eval.checkpoint.slots import Slot, parameters_of, slots_of, tensors_of
+from model_eval.checkpoint.state_dict import Metadata, StateDict, find_state_dict
 from model_eval.errors import CheckpointError, FitError, Interrupted
 from model_eval.spec.eval_spec import CheckpointSpec
 from model_eval.types import CheckpointInfo, FileInfo
@@ -51,7 +52,7 @@ def load_model(
     with open_checkpoint(spec.path) as opened:
         loaded = _assigned(opened, spec, build, device) or _copied(opened, spec, build, device)
         opened.check_unchanged()  # once more: the factory is code of the pull request
-    model = building.ready(loaded.model)
+    model = loaded.model
     if (found := outside(model)) is not None:
         raise FitError(
             f"{quote(opened.ref.display)} does not hold all of the model's weights: {found} "
@@ -65,7 +66,7 @@ def load_model(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Loaded:
-    """A model with its weights, and what they were read from."""
+    """A model with its weights, ready to be evaluated, and what they were read from."""
 
     model: nn.Module
     slots: Mapping[str, Slot]
@@ -91,7 +92,7 @@ def _assigned(
             return None  # the model may know the older names
         _require_fit(opened, fit, state, slots)
         weights = building.completed(state.tensors, slots, device)
-        if not meta.fill(weights, slots, device):
+        if not meta.fill(weights, state.metadata, slots, device):
             return None
         return _Loaded(
             model=meta.model, slots=slots, state=state, kind=kind, files=files, on_meta=True
@@ -117,8 +118,9 @@ def _copied(
         check_values(opened, state.tensors, slots)
     else:
         _require_fit(opened, fit, state, slots)
-        _copy(opened, model, building.completed(state.tensors, slots, device))
+        _copy(opened, model, building.completed(state.tensors, slots, device), state.metadata)
     building.own_memory(model, state.tensors.values())
+    _make_ready(opened, model)
     return _Loaded(
         model=model, slots=slots, state=_described(state), kind=kind, files=files, on_meta=False
     )
@@ -187,10 +189,16 @@ def _require_fit(
     check_values(opened, state.tensors, slots)
 
 
-def _copy(opened: CheckpointFile, model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+def _copy(
+    opened: CheckpointFile,
+    model: nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    metadata: Metadata | None,
+) -> None:
     """Loads in the ordinary way, and proves that every tensor arrived."""
+    watch = Watch(model, weights)
     try:
-        building.copy_weights(model, weights)
+        building.copy_weights(model, weights, metadata)
     except Interrupted:
         raise
     except BaseException as error:
@@ -200,7 +208,7 @@ def _copy(opened: CheckpointFile, model: nn.Module, weights: Mapping[str, torch.
             remedy="run `model.load_state_dict(state_dict, strict=True)` to see it fail",
             location=opened.ref.location,
         ) from error
-    if (name := building.differing(model, weights)) is not None:
+    if (name := building.differing(model, weights) or watch.changed(weights)) is not None:
         raise FitError(
             f"{quote(opened.ref.display)} was loaded, but {quote(name)} in the model is not "
             "what the file holds",
@@ -212,14 +220,29 @@ def _copy(opened: CheckpointFile, model: nn.Module, weights: Mapping[str, torch.
 
 def _took_older_names(model: nn.Module, state: StateDict) -> bool:
     """Loads where the model's own code knows the file's names; False where it does not."""
+    watch = Watch(model, state.tensors)
     try:
-        building.copy_weights(model, state.tensors)
+        building.copy_weights(model, state.tensors, state.metadata)
     except Interrupted:
         raise
     # It does not; the table of names says all there is to say.
     except BaseException:  # noqa: BLE001
         return False
-    return building.renamed(model, state.tensors)
+    return watch.changed(state.tensors) is None and building.renamed(model, state.tensors)
+
+
+def _make_ready(opened: CheckpointFile, model: nn.Module) -> None:
+    """Makes it `ready`, and proves that its own `eval` left what was loaded."""
+    watch = Watch(model, tensors_of(model))
+    building.ready(model)
+    if (name := watch.changed(tensors_of(model))) is not None:
+        raise FitError(
+            f"{quote(opened.ref.display)} was loaded, but the model's own `eval` or `train` "
+            f"changes {quote(name)}: it is not what the file holds any more",
+            remedy="leave weights as they are there; for layers that merge weights, switch that "
+            "off (loralib: `merge_weights=False`)",
+            location=opened.ref.location,
+        )
 
 
 def _described(state: StateDict) -> StateDict:
@@ -231,9 +254,9 @@ def _described(state: StateDict) -> StateDict:
 def _info(loaded: _Loaded, model: nn.Module, *, pinned: bool) -> CheckpointInfo:
     state, slots = loaded.state, loaded.slots
     filled = _filled_from(state, slots)
-    # Tied tensors count once.
-    once = {id(t): t for name, t in tensors_of(model).items() if name in filled}.values()
-    parameters = sum(t.numel() for t in once if isinstance(t, nn.Parameter))
+    parameters = parameters_of(model)
+    parameters_from_file = _numbers(t for name, t in parameters.items() if name in filled)
+    from_file = _numbers(t for name, t in tensors_of(model).items() if name in filled)
     dtypes = Counter(str(t.dtype).removeprefix("torch.") for t in state.tensors.values())
     return CheckpointInfo(
         files=loaded.files,
@@ -241,14 +264,19 @@ def _info(loaded: _Loaded, model: nn.Module, *, pinned: bool) -> CheckpointInfo:
         state_key=state.key,
         stripped_prefix=state.prefix,
         tensors=len(state.tensors),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        parameters_from_file=parameters,
-        buffers_from_file=sum(t.numel() for t in once) - parameters,
+        parameters=_numbers(parameters.values()),
+        parameters_from_file=parameters_from_file,
+        buffers_from_file=from_file - parameters_from_file,
         dtypes=dict(sorted(dtypes.items())),
         casts=casts(state.tensors, slots),
         built_on_meta=loaded.on_meta,
         pinned=pinned,
     )
+
+
+def _numbers(tensors: Iterable[torch.Tensor]) -> int:
+    """How many numbers they hold; tied tensors count once."""
+    return sum(tensor.numel() for tensor in {id(tensor): tensor for tensor in tensors}.values())
 
 
 def _filled_from(state: StateDict, slots: Mapping[str, Slot]) -> set[str]:

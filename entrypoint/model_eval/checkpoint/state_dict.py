@@ -23,6 +23,10 @@ _MAX_CANDIDATES = 100
 _WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)+")
 _SAVE = "save only the state dict: `torch.save(model.state_dict(), path)`"
 _STATE_KEY = "name the one to use under checkpoint.state_key"
+_ASSIGN = "assign_to_params_buffers"
+
+Metadata = Mapping[str, Mapping[str, object]]
+"""What torch saves beside a state dict: by module its version, for modules that migrate older files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,11 +36,13 @@ class StateDict:
     Attributes:
         key: where in the file it was, dots between keys; None where it is the whole file.
         prefix: what was removed from the beginning of every name, or "".
+        metadata: None where the file has none.
     """
 
     tensors: dict[str, torch.Tensor]
     key: str | None
     prefix: str
+    metadata: Metadata | None = None
 
 
 def find_state_dict(
@@ -83,7 +89,23 @@ def find_state_dict(
         tensors={name.removeprefix(prefix): tensor for name, tensor in tensors.items()},
         key=".".join((*base, *key)) or None,
         prefix=prefix,
+        metadata=_metadata(tensors, prefix),
     )
+
+
+def _metadata(tensors: Mapping[str, torch.Tensor], prefix: str) -> Metadata | None:
+    """The file's, under the names that modules have without the prefix; None where it is malformed."""
+    found = getattr(tensors, "_metadata", None)
+    if not isinstance(found, dict):
+        return None
+    if not all(isinstance(name, str) and isinstance(of, dict) for name, of in found.items()):
+        return None
+    return {
+        # Whether to assign or to copy is for us to say, not for the file.
+        f"{name}.".removeprefix(prefix)[:-1]: {k: v for k, v in of.items() if k != _ASSIGN}
+        for name, of in found.items()
+        if f"{name}.".startswith(prefix)
+    }
 
 
 def missing_names(names: Collection[str], slots: Mapping[str, Slot]) -> list[str]:

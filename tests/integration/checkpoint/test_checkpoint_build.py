@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from builders.checkpoints import Net, a_state, loaded, refusal, saved
+from model_eval.checkpoint import unchanged
 from model_eval.errors import Interrupted, UserCodeError
 
 
@@ -191,7 +192,43 @@ ASKED = {
     "address": lambda tensor: tensor.data_ptr() != 0,
     "storage": lambda tensor: tensor.untyped_storage().device.type == "cpu",
     "default": lambda _: torch.get_default_device().type == "cpu",
+    "typed storage": lambda tensor: tensor.storage().device.type == "cpu",
+    "address of it": lambda tensor: tensor.storage().data_ptr() != 0,
+    "within": lambda tensor: tensor._typed_storage().device.type == "cpu",
+    "its type": lambda tensor: tensor.storage_type() is torch.FloatStorage,
+    "format": lambda tensor: "meta" not in f"{tensor}",
 }
+
+
+class PartlyReal(nn.Module):
+    """A layer that is real by its own words, with a view of its weight that follows `copy_`."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Linear(4, 4, bias=False, device="cpu")
+        self.view = self.table.weight.detach()
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.head(x @ self.view.T)
+
+
+class Projects(nn.Module):
+    """Features that hang on how many numbers the layer has drawn before."""
+
+    def __init__(self, generator):
+        super().__init__()
+        generator.manual_seed(0)
+        self.layer = nn.Linear(4, 4)
+        if generator is torch.default_generator:
+            self.features = torch.randn(4, 4, device="cpu")
+        else:
+            nn.init.normal_(self.layer.weight, generator=generator)
+            self.features = torch.randn(4, 4, device="cpu", generator=generator)
+
+    def forward(self, x):
+        return self.layer(x @ self.features)
+
 
 _SCALES = lru_cache(torch.full)
 
@@ -219,6 +256,9 @@ MODELS = {
     "asks for its type": (lambda: Asks(lambda tensor: "meta" not in tensor.type()), False),
     "asks for CUDA": (lambda: Asks(lambda tensor: not tensor.is_cuda), True),
     "scripted": (scripted, False),
+    "a layer that is real": (PartlyReal, False),
+    "draws on the CPU": (partial(Projects, torch.default_generator), False),
+    "draws of its own": (partial(Projects, torch.Generator()), False),
     "batch norm": (sequential(lambda: nn.Linear(4, 4), lambda: nn.BatchNorm1d(4)), True),
     "no affine": (
         sequential(lambda: nn.Linear(4, 4), lambda: nn.BatchNorm1d(4, affine=False)),
@@ -396,16 +436,122 @@ class Changes(Net):
         state_dict["layer.bias"] = state_dict["layer.bias"] * 2
 
 
+class ChangesInPlace(Net):
+    """Writes into what the model would be compared with."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_load_state_dict_pre_hook(self._double)
+
+    @staticmethod
+    def _double(module, state_dict, *_):
+        state_dict["layer.bias"].mul_(2)
+
+
+class ChangesAfterwards(Net):
+    """Has the file's own memory by then, where that was assigned."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_load_state_dict_post_hook(self._double)
+
+    @staticmethod
+    def _double(module, _):
+        module.layer.bias.data.mul_(2)
+
+
+class FreshHead(Net):
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        found = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        nn.init.zeros_(self.layer.bias)
+        return found
+
+
+class PartThatChanges(Net):
+    """It is a part that replaces a method of torch's, and not the model."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = type("Layer", (nn.Linear,), {"_load_from_state_dict": self._load})(2, 3)
+
+    @staticmethod
+    def _load(layer, state_dict, prefix, *rest):
+        nn.Linear._load_from_state_dict(layer, state_dict, prefix, *rest)
+        layer.bias.data.mul_(2)
+
+
+def really(build):
+    """Built for real: what it looks at is not there on the meta device."""
+    return lambda: (torch.ones(1).item(), build())[1]
+
+
+@pytest.mark.parametrize("how", [lambda build: build, really], ids=["meta", "real"])
 @pytest.mark.parametrize(
     ("build", "name"),
-    [(Swallows, "layer.weight"), (SwallowsOne, "layer.bias"), (Changes, "layer.bias")],
+    [
+        (Swallows, "layer.weight"),
+        (SwallowsOne, "layer.bias"),
+        (Changes, "layer.bias"),
+        (ChangesInPlace, "layer.bias"),
+        (ChangesAfterwards, "layer.bias"),
+        (FreshHead, "layer.bias"),
+        (PartThatChanges, "layer.bias"),
+    ],
 )
-def test_a_model_that_does_not_take_what_it_is_given(tmp_path, build, name):
-    assert refusal(saved(tmp_path / "model.pt", a_state()), build) == (
+def test_a_model_that_does_not_take_what_it_is_given(tmp_path, build, name, how):
+    assert refusal(saved(tmp_path / "model.pt", a_state()), how(build)) == (
         f"`model.pt` was loaded, but `{name}` in the model is not what the file holds; "
         "a tied weight has two values in the file, or the model's own `load_state_dict` drops "
         "or changes it"
     )
+
+
+class ChangesWhereItMoves(Net):
+    def to(self, *args, **kwargs):
+        self.layer.bias.data.mul_(2)
+        return super().to(*args, **kwargs)
+
+
+def test_a_model_that_changes_where_it_moves_is_moved_before_it_is_loaded(tmp_path):
+    model, info = loaded(saved(tmp_path / "model.pt", a_state()), ChangesWhereItMoves)
+    assert torch.equal(model.layer.bias, a_state()["layer.bias"])
+    assert not info.built_on_meta
+
+
+class Merges(Net):
+    """As layers do that add a difference of two small matrices to their weight for evaluation."""
+
+    def train(self, mode=True):
+        if not mode:
+            self.layer.bias.data.add_(1)
+        return super().train(mode)
+
+
+class MergesInEval(Net):
+    def eval(self):
+        self.layer.bias.data.add_(1)
+        return super().eval()
+
+
+@pytest.mark.parametrize("how", [lambda build: build, really], ids=["meta", "real"])
+@pytest.mark.parametrize("build", [Merges, MergesInEval])
+def test_a_model_that_changes_weights_for_its_evaluation(tmp_path, build, how):
+    assert refusal(saved(tmp_path / "model.pt", a_state()), how(build)) == (
+        "`model.pt` was loaded, but the model's own `eval` or `train` changes `layer.bias`: it is "
+        "not what the file holds any more; leave weights as they are there; for layers that merge "
+        "weights, switch that off (loralib: `merge_weights=False`)"
+    )
+
+
+def test_values_are_not_read_once_more_where_the_model_leaves_loading_to_torch(
+    tmp_path, monkeypatch
+):
+    def read(_tensor):
+        raise AssertionError
+
+    monkeypatch.setattr("model_eval.checkpoint.proof.fingerprint", read)
+    path = saved(tmp_path / "model.pt", a_state())
+    assert [loaded(path, how)[1].built_on_meta for how in (Net, really(Net))] == [True, False]
 
 
 class Refuses(Net):
@@ -517,6 +663,153 @@ def test_beside_older_names_every_other_tensor_is_the_files(tmp_path):
     )
 
 
+class BeginsAsAnother(nn.Module):
+    """A parameter that a file may lack, which begins with the values of one that it holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.first = nn.Parameter(torch.zeros(4))
+        self.second = nn.Parameter(torch.zeros(4))
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+
+def test_a_tensor_of_the_file_stands_for_one_of_the_models(tmp_path):
+    state = BeginsAsAnother().state_dict()
+    del state["second"]
+    assert refusal(saved(tmp_path / "model.pt", state), BeginsAsAnother).startswith(
+        "`model.pt` does not fit the model: 1 missing\n"
+    )
+
+
+class TiedOfOld(Tied):
+    def __init__(self):
+        super().__init__()
+        self.register_load_state_dict_pre_hook(self._rename)
+
+    @staticmethod
+    def _rename(module, state_dict, *_):
+        state_dict["embed.weight"] = state_dict["head.weight"] = state_dict.pop("table")
+
+
+def test_an_older_name_of_a_tied_weight(tmp_path):
+    table = torch.arange(20.0).reshape(5, 4)
+    model, info = loaded(saved(tmp_path / "model.pt", {"table": table}), TiedOfOld)
+    assert torch.equal(model.head.weight, table)
+    assert info.parameters == info.parameters_from_file == 20
+
+
+# --- versions of modules --------------------------------------------------------------------
+
+
+class Versioned(Net):
+    """Takes files of its own version only, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        if local_metadata.get("version") != 2:
+            raise ValueError("an old file")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+class Migrates(Net):
+    """Version 1 kept the half of the bias."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        if local_metadata.get("version") != 2:
+            state_dict[prefix + "layer.bias"] = state_dict[prefix + "layer.bias"] * 2
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+def wrapped(build):
+    return nn.ModuleDict({"module": build()}).state_dict()
+
+
+@pytest.mark.parametrize("how", [lambda build: build, really], ids=["meta", "real"])
+@pytest.mark.parametrize("build", [Versioned, Migrates])
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda build: build().state_dict(),
+        lambda build: {"state_dict": build().state_dict(), "epoch": 3},
+        wrapped,
+    ],
+    ids=["whole", "nested", "wrapped"],
+)
+def test_a_module_is_told_the_version_that_was_saved(tmp_path, content, build, how):
+    _, info = loaded(saved(tmp_path / "model.pt", content(build)), how(build))
+    assert info.built_on_meta is (how is not really)
+
+
+def test_a_file_without_versions(tmp_path):
+    message = refusal(saved(tmp_path / "model.pt", a_state()), Versioned)
+    assert "raised ValueError: an old file" in message
+
+
+@pytest.mark.parametrize("metadata", [3, [1], {"": 3}, {1: {}}, {"layer": None}, {}])
+def test_versions_that_are_none_are_left_out(tmp_path, metadata):
+    state = Net().state_dict()
+    state._metadata = metadata
+    loaded(saved(tmp_path / "model.pt", state))
+
+
+def test_the_file_does_not_say_whether_to_assign(tmp_path):
+    state = ListOfItsOwn().state_dict()
+    state._metadata["layer"]["assign_to_params_buffers"] = True
+    model, _ = loaded(saved(tmp_path / "model.pt", state), ListOfItsOwn)
+    assert model.weights[0] is model.layer.weight
+    assert torch.equal(model.layer.weight, state["layer.weight"])
+
+
+# --- methods that a model may override ------------------------------------------------------
+
+
+class HandsOutAPart(Net):
+    """For an optimizer."""
+
+    def parameters(self, recurse=True):
+        return self.norm.parameters(recurse)
+
+
+class OldSignature(Net):
+    """torch's own before 2.0."""
+
+    def named_parameters(self, prefix="", recurse=True):
+        return super().named_parameters(prefix, recurse)
+
+    def named_buffers(self, prefix="", recurse=True):
+        return super().named_buffers(prefix, recurse)
+
+    def named_modules(self, memo=None, prefix=""):
+        return super().named_modules(memo, prefix)
+
+
+class Trainable(Net):
+    def named_parameters(self, *args, **kwargs):
+        found = super().named_parameters(*args, **kwargs)
+        return ((name, tensor) for name, tensor in found if not name.startswith("layer."))
+
+    def modules(self):
+        return iter((self.norm,))
+
+
+@pytest.mark.parametrize("how", [lambda build: build, really], ids=["meta", "real"])
+@pytest.mark.parametrize("build", [HandsOutAPart, OldSignature, Trainable])
+def test_all_of_a_model_counts_whatever_its_own_methods_say(tmp_path, build, how):
+    model, info = loaded(saved(tmp_path / "model.pt", a_state()), how(build))
+    assert info.parameters == info.parameters_from_file == 15
+    assert info.buffers_from_file == 7
+    assert torch.equal(model.layer.weight, a_state()["layer.weight"])
+    assert not model.layer.weight.requires_grad
+    with unchanged(model):
+        model(torch.ones(4, 2))
+
+
 class ExtraState(Net):
     def get_extra_state(self):
         return torch.ones(1)
@@ -570,6 +863,23 @@ def test_batch_counts_may_be_missing(tmp_path):
     assert info.built_on_meta
     assert info.parameters_from_file == 15
     assert info.buffers_from_file == 6  # and not the count that the file lacks
+
+
+class Rare(Net):
+    def __init__(self, dtype):
+        super().__init__()
+        self.register_buffer("rare", torch.arange(4).to(dtype))
+
+
+RARE = ["float8_e4m3fn", "float8_e5m2", "uint16", "uint32", "uint64", "complex32"]
+
+
+@pytest.mark.parametrize("how", [lambda build: build, really], ids=["meta", "real"])
+@pytest.mark.parametrize("dtype", RARE)
+def test_rare_dtypes_are_compared_too(tmp_path, dtype, how):
+    build = partial(Rare, getattr(torch, dtype))
+    model, _ = loaded(saved(tmp_path / "model.pt", build().state_dict()), how(build))
+    assert model.rare.to(torch.complex64).real.tolist() == [0, 1, 2, 3]
 
 
 # --- factories ------------------------------------------------------------------------------
