@@ -79,6 +79,39 @@ id="$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null)" || {
 }
 
 output="$(mktemp -d "$temp/model-eval.XXXXXXXXXX")"
+
+# head_of FOLDER: the commit that is checked out by this git directory. Nothing where its files do not say
+# so plainly, as those of a worktree and of a submodule: git itself would read settings of the workspace.
+head_of() {
+    local head='' ref commit name
+    [[ ! -f $1/HEAD ]] || read -r head <"$1/HEAD" || true
+    if [[ $head == 'ref: refs/'* ]]; then
+        ref=${head#ref: } head=
+        [[ ! -f $1/$ref ]] || read -r head <"$1/$ref" || true
+        if [[ -z $head && -f $1/packed-refs ]]; then
+            while read -r commit name; do
+                [[ $name != "$ref" ]] || head=$commit
+            done <"$1/packed-refs"
+        fi
+    fi
+    printf '%s' "$head"
+}
+
+# Is what is checked out around the spec the commit that this run is for? A workflow may check out any
+# other: `workflow_dispatch` on the main branch, and a pull request's ref.
+is_checked_out() {
+    local folder=$workspace rest=$1 found=
+    while true; do
+        if [[ -e $folder/.git ]]; then
+            [[ "$(head_of "$folder/.git")" == "${GITHUB_SHA:-unknown}" ]] || return 1
+            found=true
+        fi
+        [[ $rest == */* ]] || break
+        folder=$folder/${rest%%/*} rest=${rest#*/}
+    done
+    [[ -n $found ]]
+}
+
 # The store has the same path in every run, because GitHub's cache finds folders by their path. Only a run
 # whose code is that of a branch may add to it; what a pull request would add, a later run would believe.
 if [[ $MODEL_EVAL_CACHE == true ]]; then
@@ -86,9 +119,15 @@ if [[ $MODEL_EVAL_CACHE == true ]]; then
     # Of a use of this action before in the same job, or of a job that was killed.
     rm -rf -- "$store"
     mkdir -- "$store"
+    writable=false
     case ${GITHUB_EVENT_NAME:-} in
-        push | schedule | workflow_dispatch) writable=true ;;
-        *) writable=false ;;
+        push | schedule | workflow_dispatch)
+            if is_checked_out "$MODEL_EVAL_SPEC"; then
+                writable=true
+            else
+                annotate notice "the cache is read, and nothing is added to it: git does not say that what is checked out is the commit of this run (${GITHUB_SHA:-unknown}); check that out, with git installed"
+            fi
+            ;;
     esac
     prefix="model-eval-v1-$(printf '%s' "$MODEL_EVAL_SPEC" | sha256sum | cut -c 1-16)-"
     set_output store "$store"

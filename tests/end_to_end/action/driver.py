@@ -25,6 +25,9 @@ REPOSITORY = Path(__file__).parents[3]
 RUNNER_USER = 1001
 """The uid and gid of GitHub's own runners; taken where the tests run as root."""
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+"""Of the run, and of what is checked out."""
+
 RUN_ID = "4242" + os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 """Names the containers: another process of the tests must not take these for its own."""
 
@@ -254,7 +257,7 @@ class Runner:
             "GITHUB_REPOSITORY": "octo/demo",
             "GITHUB_RUN_ATTEMPT": "1",
             "GITHUB_RUN_ID": RUN_ID,
-            "GITHUB_SHA": "0123456789abcdef0123456789abcdef01234567",
+            "GITHUB_SHA": COMMIT,
             "GITHUB_WORKSPACE": str(self.workspace),
             "HOME": str(self.home),
             "LANG": "C.UTF-8",

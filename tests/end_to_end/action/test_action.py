@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builders.reports import report
-from end_to_end.action.driver import REPOSITORY, RUN_ID, Runner
+from end_to_end.action.driver import COMMIT, REPOSITORY, RUN_ID, Runner
 from end_to_end.action.engine import docker
 from model_eval.report import from_json, to_json
 
@@ -39,6 +39,7 @@ def runner(image):
 def check_out(folder: Path) -> None:
     """What actions/checkout leaves, with its token where versions before 6 keep it."""
     subprocess.run(["git", "init", "--quiet", folder], check=True)
+    (folder / ".git/HEAD").write_text(f"{COMMIT}\n")
     with (folder / ".git/config").open("a") as config:
         config.write(f'[http "https://github.com/"]\n\textraheader = basic {TOKEN}\n')
 
@@ -122,6 +123,16 @@ def test_a_cache_is_not_kept_where_strangers_code_may_run_in_the_branchs_name(ru
         result = run(runner, image, comment="false", cache="true", memory="1x")
         assert result.step("prepare").outputs["store-writable"] == "false"
         assert runner.caches == []
+
+
+def test_a_cache_is_not_kept_where_another_commit_was_checked_out(runner, image):
+    runner.environment["GITHUB_EVENT_NAME"] = "workflow_dispatch"
+    (runner.workspace / ".git/HEAD").write_text(COMMIT[::-1])
+    result = run(runner, image, comment="false", cache="true", memory="1x")
+    assert result.step("prepare").outputs["store-writable"] == "false"
+    [notice] = result.annotations("notice")
+    assert COMMIT in notice.data
+    assert runner.caches == []
 
 
 def test_shards_are_joined_and_judged(runner, image):
