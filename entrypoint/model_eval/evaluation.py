@@ -263,13 +263,12 @@ class Evaluator:
         enough: Callable[[Ledger], bool] | None = None,
         look_every: int = 1,
     ) -> engine.Rows:
-        heldout = self.spec.heldouts[name]
         return self._run(
-            predict or self._predict_for(loaded, heldout),
+            predict or self.predict_for(loaded, name),
             source,
             expected,
             scorer,
-            causal=heldout.shift,
+            causal=self.spec.heldouts[name].shift,
             enough=enough,
             look_every=look_every,
         )
@@ -314,8 +313,9 @@ class Evaluator:
 
         return engine.Compiling(loaded.predict, compiled, expected=expected, device=self.device)
 
-    def _predict_for(self, loaded: Loaded, heldout: HeldOutSpec) -> engine.Predict:
-        """The model's side for a set, which may transform its inputs in its own way."""
+    def predict_for(self, loaded: Loaded, name: str) -> engine.Predict:
+        """The model's side for a held-out set, which may transform its inputs in its own way."""
+        heldout = self.spec.heldouts[name]
         if heldout is self.spec.heldout:
             return loaded.predict
         transform = _called(heldout.transform, self.resolve)

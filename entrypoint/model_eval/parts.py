@@ -33,7 +33,7 @@ def ranges(samples: int, of: int, *, grid: int) -> tuple[Range, ...]:
 
     Args:
         samples: how many there are.
-        of: how many ranges; some are empty where there are fewer batches than that.
+        of: how many ranges; where there are fewer batches than that, the last ones are empty.
         grid: samples a batch; every range that is not empty begins at a multiple of it.
 
     Returns:
@@ -45,7 +45,10 @@ def ranges(samples: int, of: int, *, grid: int) -> tuple[Range, ...]:
     if samples < 0 or of < 1 or grid < 1:
         raise ValueError(f"{samples} samples cannot be shared out by {of} in batches of {grid}")
     batches = -(-samples // grid)
-    ends = [min(samples, grid * (batches * index // of)) for index in range(of + 1)]
+    filled = max(1, min(of, batches))
+    ends = [
+        min(samples, grid * (batches * min(index, filled) // filled)) for index in range(of + 1)
+    ]
     return tuple(Range(start, stop) for start, stop in pairwise(ends))
 
 

@@ -27,7 +27,7 @@ from model_eval.joining import (
 )
 from model_eval.ledger import Ledger
 from model_eval.measured import Measured
-from model_eval.own_files import digest_of_own_files
+from model_eval.own_files import digest_of_own_files, own_files_are_unchanged
 from model_eval.parts import BATCH_SIZE, Range, Shard, range_of
 from model_eval.progress import Progress
 from model_eval.spec.code_digest import digest_of_code
@@ -80,7 +80,9 @@ class Session:
     ) -> None:
         self._spec, self._draft, self._progress, self._clock = spec, draft, progress, clock
         self._in_parts = in_parts
-        self._code = digest_of_code(spec) if in_parts else ""  # before any of it is imported
+        # Before any of it is imported, and before ours can be replaced.
+        self._code = digest_of_code(spec) if in_parts else ""
+        self._program = digest_of_own_files() if in_parts else ""
         run = spec.run
         self._resolve = partial(usercode.resolve, base=spec.source.path.parent)
         self.device = engine.resolve_device(run.device, location=run.device_location, local=local)
@@ -228,7 +230,7 @@ class Session:
             of=shard.of,
             grid=grid,
             code=self._unchanged_code(),
-            program=digest_of_own_files(),
+            program=self._unchanged_program(),
             parts=parts,
         )
         return part_report(draft.report, info), marked(ledgers, draft.report, info)
@@ -245,6 +247,19 @@ class Session:
                 remedy="run again when nothing else writes it",
             )
         return self._code
+
+    def _unchanged_program(self) -> str:
+        """The digest of model-eval's own files, which must be those of when the run began.
+
+        Raises:
+            PartsError: they are others, so that nobody knows which of them ran.
+        """
+        if not own_files_are_unchanged():
+            raise PartsError(
+                "the files of model-eval changed while it ran",
+                remedy="run this part again when nothing installs or upgrades model-eval",
+            )
+        return self._program
 
     def _keeping(self, main: HeldOut, *, in_random_order: bool) -> engine.Keeping:
         run = self._spec.run
@@ -281,7 +296,8 @@ class Session:
     def _held_against(self, joined: Joined, kept: engine.Keeping) -> Mapping[str, Ledger]:
         """The ledgers of shards, after every row was compared with its sample's labels.
 
-        That reads the sets once, without the model; of the main set a sample is kept.
+        That reads the sets once; a few samples of each part go through the model, and of the main set a
+        sample is kept.
         """
         sets, size = self.sets, self.evaluator.batch_size
         require_same(self._draft.report, joined.report, who="this run")
@@ -292,10 +308,7 @@ class Session:
         self._draft.note(joined.note(self._draft.report.environment))
         if joined.batch_size < size.size:
             size.lower(joined.batch_size)
-        main = sets.heldouts[MAIN_HELDOUT]
-        parts = joined.parts.get(MAIN_HELDOUT, ())
-        chosen = spot_check.chosen_of((part.start, part.stop) for part in parts)
-        checked = engine.Keeping(kept, main.expected, self._spec.run.seed, chosen=chosen)
+        checked: dict[str, engine.Keeping] = {}
         total = sum(one.expected for one in sets.all.values())
         with self._progress(total) as advance:
             for name, heldout in sets.all.items():
@@ -303,18 +316,28 @@ class Session:
                 heldout.digest_ranges([part.stop for part in parts])
                 rows = joined.golden if name == GOLDEN_HELDOUT else joined.ledgers.get(name)
                 labels = heldout.labels(size.multiple)
-                if name == MAIN_HELDOUT and heldout.scattered:
-                    kept.fetch(heldout.part)
-                    checked.fetch(heldout.part)
-                elif name == MAIN_HELDOUT:
-                    labels = (block.labels for block in checked.blocks(size.multiple))
+                if name != GOLDEN_HELDOUT:
+                    checked[name] = keeping = engine.Keeping(
+                        kept if name == MAIN_HELDOUT else heldout,
+                        heldout.expected,
+                        self._spec.run.seed,
+                        chosen=spot_check.chosen_of((part.start, part.stop) for part in parts),
+                    )
+                    if not heldout.scattered:
+                        labels = (block.labels for block in keeping.blocks(size.multiple))
+                    else:
+                        keeping.fetch(heldout.part)
+                        if name == MAIN_HELDOUT:
+                            kept.fetch(heldout.part)
                 targets = rows is None or rows.task not in COUNTED_UP
                 columns = (engine.label_columns(one, target=targets) for one in labels)
                 require_labels(name, rows, columns, expected=heldout.expected, progress=advance)
                 require_samples(name, parts, heldout.range_digests())
                 require_digest(name, joined.report, heldout.info().sha256)
         require_same_code(self._unchanged_code(), joined.report, who="this run")
-        self._spot_check(checked.sample(), joined.ledgers[MAIN_HELDOUT])
+        self._unchanged_program()  # which `require_same` held against the shards'
+        for name, keeping in checked.items():
+            self._spot_check(name, keeping.sample(), joined.ledgers[name])
         for name, rows in joined.ledgers.items():
             scorer = self.evaluator.scorer_of(name, sets.heldouts)
             with placed(self.evaluator.places(name)):
@@ -325,24 +348,24 @@ class Session:
             for name, rows in joined.ledgers.items()
         }
 
-    def _spot_check(self, sample: engine.Sample, ledger: Ledger) -> None:
-        """Holds a few rows of each part of the main set against what the model answers here.
+    def _spot_check(self, name: str, sample: engine.Sample, ledger: Ledger) -> None:
+        """Holds a few rows of each part of a set against what the model answers here.
 
         Raises:
             PartsError: they are of another model, whatever the digests say.
             EvaluationError: it cannot be run here.
         """
         found = spot_check.largest_difference(
-            self.loaded.predict,
+            self.evaluator.predict_for(self.loaded, name),
             sample,
             ledger,
-            self.evaluator.scorer_of(MAIN_HELDOUT, self.sets.heldouts),
+            self.evaluator.scorer_of(name, self.sets.heldouts),
             batch_size=self.evaluator.batch_size.size,
             precision=self._spec.run.precision,
         )
         if found is not None:
             raise PartsError(
-                f"for sample {found.position} of {quote(MAIN_HELDOUT)} the model answers something "
+                f"for sample {found.position} of {quote(name)} the model answers something "
                 f"else here than in its shard: `{found.column}` is off by {found.by:.3g} of its size",
                 remedy="a file that its code reads, such as a config or a vocabulary, may be another: "
                 "run every shard again, of one commit",

@@ -1,5 +1,6 @@
 """Runs in parts: joined they are the whole run; what is not its parts is refused."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from builders.shards import (
     run,
     sharded,
 )
+from model_eval import own_files
 from model_eval.cli import main
 from model_eval.joining import sealed
 from model_eval.ledger import open_ledger
@@ -449,6 +451,33 @@ def test_a_file_that_the_code_reads_changed_since(tmp_path, others):
     assert joined.verdict is (Verdict.PASS if others == (1, 2, 3) else Verdict.ERROR)
 
 
+@pytest.mark.parametrize("other", [1, 2, 3])
+def test_further_sets_are_held_against_the_model_too(tmp_path, other):
+    """The main set may be too small for every shard, and may not show what its code reads."""
+    body = (
+        "sign = json.loads(pathlib.Path(__file__).with_name('sign.json').read_text())\n"
+        "        return torch.where(x[:, :1].abs() > 100, sign, 1) * self.layer(x)"
+    )
+    model = "import json, pathlib\n" + MODEL.replace("return self.layer(x)", body)
+    more = "{path: more.csv, inputs: [{columns: [a, b], dtype: float32}], target: label}"
+    made = make_project(
+        tmp_path, model=model, spec=f"{SPEC}more_heldout: {{more: {more}}}\n", rows=8
+    )
+    far = "".join(f"{sign * 200},{sign * 100},{int(sign > 0)}\n" for sign in (1, -1) * 12)
+    (tmp_path / "more.csv").write_text("a,b,label\n" + far)
+    folders = []
+    for index in range(1, OF + 1):
+        (tmp_path / "sign.json").write_text("-1" if index == other else "1")
+        folders.append(tmp_path / f"shard-{index}")
+        run(made.spec, folders[-1], shard=Shard(index, OF))
+    assert [(folder / LEDGER).exists() for folder in folders] == [True, False, False]
+    (tmp_path / "sign.json").write_text("1")
+    code, message = refusal(made.spec, tmp_path / "joined", folders)
+    assert code == 3
+    found = re.match("for sample ([0-9]+) of `more` the model answers something else here", message)
+    assert int(found[1]) // 8 == other - 1  # one of its shard's
+
+
 @pytest.mark.parametrize(
     ("body", "output"),
     [
@@ -607,6 +636,35 @@ def test_code_that_changes_while_it_runs(tmp_path, process):
     assert report.exit_code == 3
     assert report.faults[0].message == (
         "a file of code that the spec names changed while it was being used"
+    )
+
+
+@pytest.mark.parametrize("process", ["shard", "merge"])
+def test_a_model_eval_that_is_upgraded_while_it_runs(tmp_path, monkeypatch, process):
+    """What ran is not what is there at the end, which the next shard would say it was run by, too."""
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "module.py").write_text("of the release that ran")
+    monkeypatch.setattr(own_files, "_PACKAGE", package)
+    own_files.digest_of_own_files.cache_clear()
+    body = (
+        "super().__init__()\n        here = pathlib.Path(__file__).parent\n"
+        "        if (here / 'now').exists(): (here / 'package/module.py').write_text('of the next')"
+    )
+    model = "import pathlib\n" + MODEL.replace("super().__init__()", body)
+    made = make_project(tmp_path, model=model)
+    try:
+        folders = sharded(made.spec, tmp_path, 2)
+        (tmp_path / "now").touch()
+        if process == "shard":
+            report = run(made.spec, tmp_path / "again", shard=Shard(1, 2)).report
+        else:
+            report = merged(made.spec, tmp_path / "joined", folders)
+    finally:
+        own_files.digest_of_own_files.cache_clear()
+    assert (report.exit_code, report.faults[0].message) == (
+        3,
+        "the files of model-eval changed while it ran",
     )
 
 
