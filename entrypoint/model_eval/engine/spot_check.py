@@ -90,11 +90,13 @@ def largest_difference(
     tolerance = TOLERANCE if exact else _OF_HALF_PRECISION * TOLERANCE
     left, worst = rows_of(ledger, sample), None
     for column in _compared(here):
-        off = _off(left[column], here[column])
-        allowed = max(tolerance, _NOISE * float(_off(again[column], here[column]).max()))
-        row = int(off.argmax())
-        by = float(off[row])
-        if by > allowed and (worst is None or by > worst.by):
+        each = column == "prediction"  # a regression's outputs may be of different sizes
+        off = _off(left[column], here[column], each=each)
+        noise = _off(again[column], here[column], each=each).max(axis=0)
+        beyond = np.where(off > np.maximum(tolerance, _NOISE * noise), off, 0).max(axis=1)
+        row = int(beyond.argmax())
+        by = float(beyond[row])
+        if by > 0 and (worst is None or by > worst.by):
             worst = Difference(position=int(sample.positions[row]), column=column, by=by)
     return worst
 
@@ -106,23 +108,34 @@ def _compared(ledger: Ledger) -> list[str]:
     return [*numbers, *counts]
 
 
-def _scale(reference: Array) -> float:
-    """1, or the largest number where that is less: a regression's may all be small."""
-    finite = np.abs(reference[np.isfinite(reference)])
-    return float(np.clip(finite.max(initial=0), SMALLEST, 1))
+def _off(values: Array, reference: Array, *, each: bool) -> npt.NDArray[np.float64]:
+    """How far each row is off, relative to its size and to `_scale`; a count may be off by one.
 
+    Args:
+        values: [N, …].
+        reference: [N, …].
+        each: whether each number of a row is held to the size that it has in all rows.
 
-def _off(values: Array, reference: Array) -> npt.NDArray[np.float64]:
-    """[N], how far each row is off, relative to its size and to `_scale`; a count may be off by one."""
+    Returns:
+        [N, K] where each is; else [N, 1], the furthest one of each row.
+    """
+    rows = len(reference)
     if values.shape != reference.shape:
-        return np.full(len(reference), np.inf)
-    one, other = values.astype(np.float64), reference.astype(np.float64)
+        return np.full((rows, 1), np.inf)
+    one, other = (part.astype(np.float64).reshape(rows, -1) for part in (values, reference))
     with np.errstate(invalid="ignore"):
         apart = np.abs(one - other)
         if reference.dtype.kind == "i":
             apart = np.maximum(apart - 1, 0)
-        off = apart / (_scale(reference) + np.abs(other))
+        off = apart / (_scale(other, each=each) + np.abs(other))
     off[(one == other) | (np.isnan(one) & np.isnan(other))] = 0
     off[np.isnan(off)] = np.inf
-    found: npt.NDArray[np.float64] = off.reshape(len(off), -1).max(axis=1)
+    found: npt.NDArray[np.float64] = off if each else off.max(axis=1, keepdims=True)
     return found
+
+
+def _scale(reference: npt.NDArray[np.float64], *, each: bool) -> npt.NDArray[np.float64]:
+    """1, or the largest number where that is less: a regression's may all be small."""
+    sizes = np.where(np.isfinite(reference), np.abs(reference), 0)
+    found: npt.NDArray[np.float64] = sizes.max(axis=0 if each else None, initial=0)
+    return np.clip(found, SMALLEST, 1)

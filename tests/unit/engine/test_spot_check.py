@@ -89,6 +89,34 @@ def test_small_answers_are_held_to_their_own_size():
     assert found(task, model(task, 1e-5), model(task, 1.0001e-5)) is None
 
 
+def of_two(shard, here):
+    """`found`, for a regression with two outputs."""
+    taken = sample(np.zeros((N, 2)))
+    two = replace(scorer(Task.REGRESSION), outputs=("y", "z"))
+    left = scored(shard(taken.rows.args, {}), taken, two)
+    return largest_difference(here, taken, left, two, batch_size=16, precision="fp32")
+
+
+def pair(y, z):
+    """A model with two outputs, each a function of the batch [n]."""
+    return lambda args, _: torch.stack([y(args[0]), z(args[0])], dim=1)
+
+
+def test_each_output_is_held_to_its_own_size():
+    one = pair(lambda x: 500 * x, lambda x: 1e-4 * x)
+    assert of_two(one, one) is None
+    assert of_two(pair(lambda x: 500 * x, lambda x: 1.00001e-4 * x), one) is None
+    difference = of_two(pair(lambda x: 500 * x, lambda x: 3e-4 * x), one)
+    assert (difference.column, difference.by > 0.1) == ("prediction", True)
+
+
+def test_what_another_batch_does_to_one_output_excuses_no_other():
+    noisy = lambda x: 1e-4 * (x - x.mean())  # noqa: E731
+    one = pair(lambda x: x, noisy)
+    assert of_two(one, one) is None
+    assert of_two(pair(lambda x: 1.5 * x, noisy), one).by > 0.1
+
+
 def test_last_digits_are_no_difference():
     task = Task.BINARY
     assert found(task, model(task, 1 + 1e-5), model(task)) is None
