@@ -234,7 +234,15 @@ def _handed_over(said: int) -> int | None:
 
 
 def _ended(status: int) -> str:
-    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with {status}"
+    return f"was killed by {_signal(-status)}" if status < 0 else f"ended with {status}"
+
+
+def _signal(number: int) -> str:
+    """What people call it; most of the real-time signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _faults(ending: _Ending, error: ReportError) -> tuple[Fault, ...]:
@@ -247,10 +255,9 @@ def _faults(ending: _Ending, error: ReportError) -> tuple[Fault, ...]:
         what = "the deadline came" if deadline else f"the run was stopped by {ending.asked.name}"
         return StoppedError(f"{what} before it could write a report").faults
     if ending.status < 0:
-        name = signal.Signals(-ending.status).name
         remedy = (
             "it may have run out of memory: lower run.batch_size or give it more"
-            if name == "SIGKILL"
+            if ending.status == -signal.SIGKILL
             else "look at its log; a native extension may have crashed"
         )
         return EvaluationError(f"the evaluation {_ended(ending.status)}", remedy=remedy).faults
