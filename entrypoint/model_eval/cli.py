@@ -2,13 +2,14 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -202,17 +203,68 @@ def _dispatch(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: T
         return _base_spec(args, environ=environ, stdout=stdout)
     if args.shards and args.output:
         _require_elsewhere(args)
-    if args.output is not None and _writes(environ):
-        from model_eval.output import remove_stale
+    with _own_output(args, environ):
+        if args.shard is not None:
+            _require_alone(args)
+        args.store = _store(args, environ)
+        if args.supervised:
+            return _run_supervised(args, stdout)
+        return _run_in_process(args, stdout) if args.in_process else _run(args, environ, stdout)
 
-        # Before anything can be wrong: an old pass must not outlive an error.
-        remove_stale(_writable(args.output))
-    if args.shard is not None:
-        _require_alone(args)
-    args.store = _store(args, environ)
-    if args.supervised:
-        return _run_supervised(args, stdout)
-    return _run_in_process(args, stdout) if args.in_process else _run(args, environ, stdout)
+
+@contextmanager
+def _own_output(args: argparse.Namespace, environ: Mapping[str, str]) -> Iterator[None]:
+    """Nobody else's run writes to the output folder meanwhile, and nothing of an earlier one is there.
+
+    Raises:
+        UsageError: it cannot be written to, or another run does, or it holds the spec's baseline.
+    """
+    from model_eval.output import held
+
+    if args.output is None or not _writes(environ):
+        yield
+        return
+    _require_writable(args.output)
+    with nullcontext() if args.supervised else held(args.output):  # the parent of such a one has it
+        _empty(args)  # before anything can be wrong: an old pass must not outlive an error
+        yield
+
+
+def _empty(args: argparse.Namespace) -> None:
+    """Removes what an earlier run left, but for a ledger that the spec compares this one with."""
+    from model_eval.output import remove_stale
+
+    baseline = None
+    try:
+        baseline = _baseline_in(args)
+    finally:
+        remove_stale(args.output, keep=baseline)
+    if baseline is not None:
+        raise UsageError(
+            f"the spec's `baseline` is `{baseline}`, which this run would remove",
+            remedy="name another folder with --output, or move the ledger and correct the spec",
+        )
+
+
+def _baseline_in(args: argparse.Namespace) -> Path | None:
+    """The ledger that the spec compares with, where it is one of an earlier run in the output folder."""
+    from model_eval.output import LEDGER, is_output, ledger_name
+
+    further = filter(is_output, args.output.glob(ledger_name("*")))
+    there: list[Path] = [*args.output.glob(LEDGER), *further]
+    try:
+        # The word first: what reads a spec takes long to import.
+        if not there or re.search(rb"\bledger\b", args.spec.read_bytes()) is None:
+            return None
+        from model_eval.spec import load_spec
+
+        wanted = load_spec(args.spec, roots=_roots(args)).baseline
+        if wanted is None or wanted.ledger is None:
+            return None
+        named = wanted.ledger.path
+        return next((one for one in there if one.samefile(named)), None)
+    except (ModelEvalError, OSError, ValueError):  # what is wrong is said where the run reads it
+        return None
 
 
 def _clear_unparsed(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
@@ -220,7 +272,7 @@ def _clear_unparsed(arguments: Sequence[str], environ: Mapping[str, str]) -> Non
 
     But not from one that it names twice, which may be a shard's.
     """
-    from model_eval.output import remove_stale
+    from model_eval.output import held, remove_stale
 
     if arguments[:1] not in (["run"], ["merge"]) or not _writes(environ):
         return
@@ -230,7 +282,8 @@ def _clear_unparsed(arguments: Sequence[str], environ: Mapping[str, str]) -> Non
         found, others = output.parse_known_args(arguments[1:])
         folders = {os.path.realpath(word) for word in others}
         if found.output is not None and os.path.realpath(found.output) not in folders:
-            remove_stale(found.output)
+            with held(found.output):
+                remove_stale(found.output)
 
 
 def _writes(environ: Mapping[str, str]) -> bool:
@@ -335,16 +388,15 @@ def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
         if args.base_spec or args.new_spec
         else None,
         store=args.store,
-        parts=Parts(shard=args.shard, shards=args.shards, team=team, scratch=args.output),
+        parts=Parts(shard=args.shard, shards=args.shards, team=team, output=args.output),
         stop=stop,
     )
     if args.output is not None:
         try:
             save(evaluation, args.output)
         except ModelEvalError as error:
-            if team is not None:  # the others would wait for how it ended
-                team.end(error.exit_code, error.message)
-            raise
+            sys.stderr.write(f"{error}\n")
+            evaluation = _unsaved(evaluation, error, args.output)
     if args.store is not None and evaluation.keeping:
         if args.hand_over is not None and team is None:  # else the others have a say in the status
             _hand_over(args.hand_over, evaluation.report.exit_code)
@@ -360,6 +412,19 @@ def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
         stop.heed()  # the first process may take long
     said = team.end(evaluation.report.exit_code, faults[0].message if faults else None)
     return evaluation, said
+
+
+def _unsaved(evaluation: "Evaluation", error: ModelEvalError, folder: Path) -> "Evaluation":
+    """What is left of a result that could not be saved: a report that says why, where there is room."""
+    from model_eval.output import remove_stale, save_report
+    from model_eval.report import error_report
+    from model_eval.run import Evaluation
+
+    report = error_report(evaluation.report.name, error.faults, exit_code=error.exit_code)
+    with suppress(OutputError):
+        remove_stale(folder)
+        save_report(report, folder)
+    return Evaluation(report=report, ledgers={})
 
 
 def _hand_over(descriptor: int, status: int) -> None:
@@ -644,11 +709,10 @@ def _roots(args: argparse.Namespace) -> list[Path]:
     return [(args.root or top).absolute(), *(path.absolute() for path in args.allow_path)]
 
 
-def _writable(output: Path) -> Path:
+def _require_writable(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            return output
+        tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
         raise UsageError(
             f"`{output}` cannot be written to: {error.strerror}",

@@ -5,11 +5,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 
-from model_eval.errors import OutputError, ReportError
+from model_eval.errors import OutputError, ReportError, UsageError
 from model_eval.types import Report
 
 # `model_eval.report` is imported where it is used, because `supervise` clears the folder before its
@@ -98,6 +99,34 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps other runs out of the output folder for the time of the context.
+
+    Two at once would remove each other's files, and one would take the other's report for its own.
+    Some file systems of a network have no locks: there nobody is kept out.
+
+    Raises:
+        UsageError: another run has it.
+    """
+    descriptor = None
+    try:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            flock(descriptor, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another run writes to `{folder}`",
+                remedy="wait for it to end, or name another folder with --output",
+            ) from error
+        except OSError:  # no locks here; or no folder, which is said by who writes there
+            pass
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextmanager
 def scratch(folder: Path | None) -> Iterator[Path]:
     """A folder inside of the output folder that is there for the time of the context.
 
@@ -121,10 +150,14 @@ def remove_scratch(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def remove_stale(folder: Path) -> None:
+def remove_stale(folder: Path, *, keep: Path | None = None) -> None:
     """Removes what an earlier run left, so that it cannot be taken for this one's.
 
     The folder may be any, the repository among them: further ledgers go only where they are ours.
+
+    Args:
+        folder: of the files.
+        keep: one of them that stays.
 
     Raises:
         OutputError: one of them cannot be removed, or is a folder.
@@ -132,6 +165,8 @@ def remove_stale(folder: Path) -> None:
     remove_scratch(folder)
     further = [*folder.glob(ledger_name("*")), *folder.glob(f".*{_PART}")]
     for name in (REPORT, SUMMARY, LEDGER, *(path.name for path in further if is_output(path))):
+        if keep is not None and name == keep.name:
+            continue
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError as error:

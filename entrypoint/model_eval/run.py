@@ -28,6 +28,7 @@ from model_eval.joining import Joined, join, require_same, require_same_code, se
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
 from model_eval.loosening import held_gates, loosenings
+from model_eval.own_files import digest_of_own_files
 from model_eval.parts import Shard
 from model_eval.power import power_of
 from model_eval.progress import Progress
@@ -45,6 +46,7 @@ from model_eval.store.recall import recalled
 from model_eval.store.reuse import Reuse, begin
 from model_eval.team import Team
 from model_eval.types import (
+    GOLDEN_HELDOUT,
     MAIN_HELDOUT,
     BatchSizeFrom,
     CheckpointInfo,
@@ -94,14 +96,14 @@ class Parts:
         shard: which part of the samples is run, which is not judged then.
         shards: folders with the ledgers of all parts, which are joined in place of a run.
         team: the processes that share it out; only the first one's report is judged.
-        scratch: a folder in which the ledgers of these processes are kept until they are joined;
-            None for the system's.
+        output: the folder that the result is saved in, and in which the ledgers of these processes are
+            kept until they are joined; None for the system's.
     """
 
     shard: Shard | None = None
     shards: Sequence[Path] | None = None
     team: Team | None = None
-    scratch: Path | None = None
+    output: Path | None = None
 
     @property
     def several(self) -> bool:
@@ -159,6 +161,8 @@ def evaluate(
         stop=stop or Stop(),
     )
     keeping: list[Callable[[], None]] = []
+    if parts.several:
+        digest_of_own_files()  # what a part says that it was run by: before more of it is imported
     try:
         draft.stop.heed()
         try:
@@ -275,8 +279,7 @@ def _evaluate(
     """The evaluation; `keeping` is given what is to be done for later runs when it is there."""
     current = _current_folder()
     spec = load_spec(path, roots=roots)
-    if not compare:
-        spec = without_baseline(spec)
+    spec = spec if compare else without_baseline(spec)
     draft.learn(
         name=spec.name,
         task=spec.task,
@@ -293,6 +296,7 @@ def _evaluate(
             stop_early=spec.run.stop_early,
         ),
     )
+    _require_free(spec, parts)
     base_spec = _compared(spec, path, base, draft) if base is not None else None
     team = parts.team
     reuse = begin(spec, store) if store is not None and not parts.several else None
@@ -343,7 +347,7 @@ def _evaluate(
             return part
         # What this process has is not what the run has, should that not come to its end.
         draft.learn(completion=None, more_heldout=())
-        joined = _gathered(part, team, parts.scratch)
+        joined = _gathered(part, team, parts.output)
         if joined is None:
             return replace(part, ledgers={})
     if found is not None:
@@ -380,6 +384,15 @@ def _evaluate(
     )
     report = replace(report, timings=_timings(draft, clock()))
     return Evaluation(report=report, ledgers=measured.ledgers)
+
+
+def _require_free(spec: EvalSpec, parts: Parts) -> None:
+    """Refuses now what `save` would refuse after the evaluation."""
+    if parts.output is None:
+        return
+    golden = [GOLDEN_HELDOUT] if spec.golden is not None and parts.shard is not None else []
+    for name in (*spec.more_heldout, *golden):
+        output.require_free(parts.output / output.ledger_name(name))
 
 
 def _current_folder() -> Path | None:

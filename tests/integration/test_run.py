@@ -88,6 +88,7 @@ def test_a_pass_of_an_earlier_run_does_not_outlive_a_crash(tmp_path):
         ("os.kill(os.getpid(), signal.SIGKILL)", "the evaluation was killed by SIGKILL"),
         ("ctypes.string_at(0)", "the evaluation was killed by SIGSEGV"),
         ("os.abort()", "the evaluation was killed by SIGABRT"),
+        ("os.kill(os.getpid(), 40)", "the evaluation was killed by signal 40"),
     ],
 )  # fmt: skip
 def test_a_process_that_dies_is_an_error_with_a_report(tmp_path, body, message):
@@ -443,9 +444,13 @@ def test_a_file_that_has_the_name_of_a_ledger_is_neither_removed_nor_overwritten
     theirs = [project.output / f"ledger-{name}.parquet" for name in ("2024", "sites")]
     for path in theirs:
         path.write_text("theirs")
-    done = project.run()
-    assert done.returncode == 4
-    assert f"`ledger-sites.parquet` in `{project.output}` is no ledger of model-eval" in done.stderr
+    assert project.run().returncode == 4
+    report = read_report(project.output / REPORT)
+    assert report.faults[0].code == "output"
+    assert report.faults[0].message.startswith(
+        f"`ledger-sites.parquet` in `{project.output}` is no ledger of model-eval"
+    )
+    assert report.checkpoint is None  # it was said before the evaluation
     assert [path.read_text() for path in theirs] == ["theirs", "theirs"]
     theirs[1].unlink()
     for _ in range(2):

@@ -304,7 +304,7 @@ def full():
 
 def test_no_room_for_the_ledgers_of_the_others(tmp_path):
     made = make_project(tmp_path)
-    report = run(made.spec, made.output, team=Alone(full), scratch=made.output).report
+    report = run(made.spec, made.output, team=Alone(full), output=made.output).report
     assert (report.verdict, report.exit_code) == (Verdict.ERROR, 4)
     assert report.faults[0].message == (
         f"the ledgers of the processes cannot be kept in `{made.output}`: No space left on device"
