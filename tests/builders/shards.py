@@ -33,7 +33,7 @@ def evidence(folder: Path, batch_size: int = 16) -> Path:
     return spec
 
 
-def run(spec: Path, output: Path, *, stop: Stop | None = None, **parts: Any) -> Evaluation:
+def run(spec: Path, output: Path, /, *, stop: Stop | None = None, **parts: Any) -> Evaluation:
     """In this process; `parts` are those of `Parts`."""
     output.mkdir(parents=True, exist_ok=True)
     done = evaluate(
