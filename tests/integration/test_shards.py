@@ -613,6 +613,15 @@ def test_the_pin_of_a_loader_is_held_against_what_the_shards_were_given(loader, 
     assert "are not those that their shard was given" in message
 
 
+def after_now(process, made, folder):
+    """The report of a shard, or of a merge, of a project whose code does something once `now` is there."""
+    folders = sharded(made.spec, folder, 2)
+    (folder / "now").touch()
+    if process == "shard":
+        return run(made.spec, folder / "again", shard=Shard(1, 2)).report
+    return merged(made.spec, folder / "joined", folders)
+
+
 @pytest.mark.parametrize("process", ["shard", "merge"])
 def test_code_that_changes_while_it_runs(tmp_path, process):
     """Which of the two was imported nobody knows."""
@@ -627,12 +636,7 @@ def test_code_that_changes_while_it_runs(tmp_path, process):
         model = model.replace("return self.layer(x)", "return None if x is None else self.layer(x)")
         model = model.replace("'return self'", "'return None'").replace("-self", "not None")
     made = make_project(tmp_path, model=model)
-    folders = sharded(made.spec, tmp_path, 2)
-    (tmp_path / "now").touch()
-    if process == "shard":
-        report = run(made.spec, tmp_path / "again", shard=Shard(1, 2)).report
-    else:
-        report = merged(made.spec, tmp_path / "joined", folders)
+    report = after_now(process, made, tmp_path)
     assert report.exit_code == 3
     assert report.faults[0].message == (
         "a file of code that the spec names changed while it was being used"
@@ -654,12 +658,7 @@ def test_a_model_eval_that_is_upgraded_while_it_runs(tmp_path, monkeypatch, proc
     model = "import pathlib\n" + MODEL.replace("super().__init__()", body)
     made = make_project(tmp_path, model=model)
     try:
-        folders = sharded(made.spec, tmp_path, 2)
-        (tmp_path / "now").touch()
-        if process == "shard":
-            report = run(made.spec, tmp_path / "again", shard=Shard(1, 2)).report
-        else:
-            report = merged(made.spec, tmp_path / "joined", folders)
+        report = after_now(process, made, tmp_path)
     finally:
         own_files.digest_of_own_files.cache_clear()
     assert (report.exit_code, report.faults[0].message) == (
