@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed import machine
+from benchmarks.speed.contest import UnavailableError
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results"
@@ -30,7 +31,12 @@ def main() -> None:
     for case in () if args.case == "render" else cases:
         print(f"==> {case}", flush=True)
         described = machine.described()  # before: the load is that of others
-        found = {"case": case, **described, "quick": args.quick, "found": CASES[case](args)}
+        try:
+            measured = CASES[case](args)
+        except UnavailableError as error:
+            print(f"SKIPPED: {error}", flush=True)
+            continue
+        found = {"case": case, **described, "quick": args.quick, "found": measured}
         (args.output / f"speed-{case}.json").write_text(json.dumps(found, indent=1) + "\n")
         _render(args)
     if args.case == "render":
@@ -52,7 +58,10 @@ def _arguments() -> argparse.Namespace:
         nargs="+",
         help="of mlp: classification, auroc, regression; of resnet: defaults, fixed, offers, peers",
     )
-    parser.add_argument("--images", type=int, help="of resnet")
+    parser.add_argument("--images", type=int, help="of resnet and accelerator")
+    parser.add_argument(
+        "--device", help="of accelerator: one that torch knows; without it, what there is"
+    )
     parser.add_argument("--scores", type=int, help="of auroc")
     parser.add_argument("--replicates", type=int, default=1000, help="of intervals")
     parser.add_argument(
@@ -127,6 +136,22 @@ def _intervals(args: argparse.Namespace) -> Any:
     return in_child("benchmarks.speed.intervals", settings, threads=max(args.threads))
 
 
+def _accelerator(args: argparse.Namespace) -> Any:
+    import torch
+
+    from benchmarks.speed.child import in_child
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if found is None and args.device is None:
+        raise UnavailableError("there is no accelerator, and no --device was named")
+    settings = {
+        "device": args.device or str(found),
+        "images": _size(args, "images", full=0, quick=64),  # 0: each model's own number
+        "runs": _size(args, "runs", full=5, quick=1),
+    }
+    return in_child("benchmarks.speed.accelerator", settings, threads=max(args.threads))
+
+
 def _start(args: argparse.Namespace) -> Any:
     from benchmarks.speed import start
 
@@ -141,6 +166,7 @@ CASES: dict[str, Callable[[argparse.Namespace], Any]] = {
     "auroc": _auroc,
     "intervals": _intervals,
     "start": _start,
+    "accelerator": _accelerator,
 }
 
 

@@ -66,9 +66,12 @@ class Held:
 
 @torch.inference_mode()
 def labelled(model: torch.nn.Module, x: Tensor, task: Task) -> Held:
-    """Samples for which the model is often right: seven in ten of their classes, or up to noise."""
+    """Samples for which the model is often right: seven in ten of their classes, or up to noise.
+
+    Targets are on the host, wherever model and samples are.
+    """
     generator = torch.Generator().manual_seed(1)
-    outputs = torch.cat([model(part) for part in x.split(1024)])
+    outputs = torch.cat([model(part) for part in x.split(1024)]).cpu()
     if task == "regression":
         noise = torch.randn(outputs.shape, generator=generator) * outputs.std() / 2
         return Held(x, outputs + noise, task)

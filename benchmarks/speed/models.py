@@ -67,3 +67,32 @@ def resnet18() -> nn.Module:
     for norm in norms:
         norm.momentum = 0.1
     return model.eval()
+
+
+class ViT(nn.Module):
+    """A vision transformer (Dosovitskiy et al. 2021) with normalisation first and a class token."""
+
+    def __init__(
+        self, *, size: int, patch: int, width: int, depth: int, heads: int, classes: int
+    ) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.position = nn.Parameter(torch.randn(1, (size // patch) ** 2 + 1, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, depth, nn.LayerNorm(width), False)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, size, size) → logits (N, classes)."""
+        found = self.patches(x).flatten(2).transpose(1, 2)
+        found = torch.cat([self.token.expand(len(x), -1, -1), found], dim=1) + self.position
+        return self.head(self.encoder(found)[:, 0])
+
+
+def vit_b_16(classes: int = 10) -> nn.Module:
+    """Of base size, with patches of 16 in images of 224; drawn weights."""
+    torch.manual_seed(0)
+    return ViT(size=224, patch=16, width=768, depth=12, heads=12, classes=classes).eval()

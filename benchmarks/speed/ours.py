@@ -32,7 +32,6 @@ AUTO = "auto"
 CONTIGUOUS = "contiguous"
 
 _TASKS = {"classification": Task.MULTICLASS, "regression": Task.REGRESSION}
-_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,12 +41,14 @@ class Options:
     Attributes:
         batch: a number, or `auto`.
         compile: with `auto` where it is measured to pay, as in a run; else always.
+        device: where the model is.
     """
 
     batch: int | str = 256
     precision: str = "fp32"
     memory_format: str = CONTIGUOUS
     compile: bool = False
+    device: str = "cpu"
 
 
 class InMemory:
@@ -98,8 +99,9 @@ def evaluated(
         outputs=() if classes else ("y",),
     )
     requested = None if options.batch == AUTO else int(options.batch)
+    device = torch.device(options.device)
     batch_size = engine.batch_size_of(
-        requested, free=lambda: engine.free(_CPU), most=engine.most_tried(len(data))
+        requested, free=lambda: engine.free(device), most=engine.most_tried(len(data))
     )
     predict = _predict(model, options, len(data))
     rows = engine.evaluate(
@@ -108,6 +110,7 @@ def evaluated(
         scorer,
         batch_size=batch_size,
         progress=lambda _rows: None,
+        device=device,
         expected=len(data),
     ).whole()
     found = {"batch_size": float(batch_size.size)}
@@ -137,7 +140,9 @@ def _predict(model: torch.nn.Module, options: Options, expected: int) -> engine.
         return _bound(_compiled(laid_out), options)
 
     if options.batch == AUTO:
-        return engine.Compiling(eager, compiled, expected=expected, device=_CPU)
+        return engine.Compiling(
+            eager, compiled, expected=expected, device=torch.device(options.device)
+        )
     if not any(shutil.which(name) for name in ("g++", "clang++")):
         raise UnavailableError("there is no C++ compiler")
     return _always(eager, compiled(), int(options.batch))
@@ -160,7 +165,7 @@ def _always(eager: engine.Predict, compiled: engine.Predict, size: int) -> engin
 def _bound(model: torch.nn.Module, options: Options) -> engine.Predict:
     return engine.make_predict(
         model,
-        device=_CPU,
+        device=torch.device(options.device),
         precision=options.precision,
         output_field=None,
         transform=None,

@@ -202,6 +202,34 @@ def _start(parts: Sequence[Row]) -> Iterator[str]:
             )
 
 
+def _accelerator(parts: Sequence[Row]) -> Iterator[str]:
+    yield "## On an accelerator\n"
+    yield (
+        "Ratios to the same model's forward passes at the same precision (bf16: autocast) over inputs that "
+        "lie on the device. All others begin with inputs in the host's memory. *Busy*: the share of time in "
+        "which the device computed, as its driver tells. *Difference*: the largest one of a log-probability "
+        "from those of the eager passes in float32, and how many predictions changed.\n"
+    )
+    for part in parts:
+        shape = "x".join(map(str, part["shape"]))
+        yield (
+            f"### {part['part']}, {part['precision']}; {part['rows']:,} images of {shape}, "
+            f"batch {part['batch']}, {part['device']}, {_rounds(part)}\n"
+        )
+        yield _table(
+            part["contenders"],
+            {
+                "": _name,
+                "ratio": _ratio,
+                "s": lambda one: f"{one['seconds']:.3f}",
+                "busy": lambda one: "" if one["busy"] is None else f"{one['busy']:.0%}",
+                "difference": lambda one: _small(one.get("difference")),
+                "changed": lambda one: one.get("changed_predictions", ""),
+            },
+        )
+        yield from _skipped(part["skipped"])
+
+
 _RENDER: Mapping[str, Callable[[Sequence[Row]], Iterator[str]]] = {
     "mlp": _mlp,
     "memory": _memory,
@@ -209,6 +237,7 @@ _RENDER: Mapping[str, Callable[[Sequence[Row]], Iterator[str]]] = {
     "auroc": _auroc,
     "intervals": _intervals,
     "start": _start,
+    "accelerator": _accelerator,
 }
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.speed import exact, floor, importtime, intervals, ours
+from benchmarks.speed import accelerator, exact, floor, importtime, intervals, ours, utilisation
 from benchmarks.speed.contest import Contender, UnavailableError, contest, largest_difference
 from benchmarks.speed.data import METRICS, Held, labelled
-from benchmarks.speed.models import mlp, resnet18
+from benchmarks.speed.models import mlp, resnet18, vit_b_16
 from benchmarks.speed.peers import by_hand, sklearn, torchmetrics
 
 
@@ -208,6 +208,38 @@ def test_the_resnet_is_the_known_one():
     assert outputs.shape == (64, 10)
     assert not model.training
     assert 0.01 < float(outputs.std()) < 100
+
+
+def test_the_vision_transformer_is_the_known_one():
+    model = vit_b_16(1000)
+    # As torchvision documents its vit_b_16, with a head for the thousand classes of ImageNet.
+    assert sum(p.numel() for p in model.parameters()) == 86_567_656
+    with torch.inference_mode():
+        assert model(torch.randn(1, 3, 224, 224)).shape == (1, 1000)
+    assert not model.training
+
+
+def test_an_accelerators_contenders_agree_wherever_it_is(monkeypatch):
+    few = accelerator.Case(build=resnet18, shape=(3, 8, 8), images=40, batch=16)
+    monkeypatch.setattr(accelerator, "CASES", {"ResNet-18": few})
+    parts = accelerator.measure({"device": "cpu", "images": None, "runs": 1, "threads": 1})
+    assert [(part["precision"], part["rows"]) for part in parts] == [("fp32", 40), ("bf16", 40)]
+    for part in parts:
+        floor_, copied, *others = part["contenders"]
+        assert (floor_["kind"], floor_["ratio"], copied["kind"]) == ("floor", 1.0, "reference")
+        assert {one["busy"] for one in part["contenders"]} == {None}
+        assert {one["kind"] for one in others} == {"ours", "peer"}
+        accuracies = [one["values"]["accuracy"] for one in others]
+        assert accuracies == pytest.approx([accuracies[0]] * len(others), abs=2 / 40)
+        low, high = (0, 1e-4) if part["precision"] == "fp32" else (1e-4, 0.5)
+        assert all(low <= one["difference"] <= high for one in others if one["kind"] == "ours")
+
+
+def test_the_share_of_time_in_which_a_device_was_busy_is_of_the_readings_inside():
+    read = utilisation.read("3\n 80\n[N/A]\n100\n7\n99")  # the last line is not whole
+    assert read == [3, 80, 100, 7]
+    assert utilisation.Busy(read).share == 0.9
+    assert utilisation.Busy([50, 50]).share is None
 
 
 @pytest.mark.parametrize("level", [1e-6, 0.5])

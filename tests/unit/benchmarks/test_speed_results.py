@@ -79,6 +79,37 @@ Skipped: model-eval, compile (this version has no `run.compile`).
     )
 
 
+def test_an_accelerators_table_says_how_busy_it_was():
+    part = {
+        **MLP,
+        "part": "ViT-B/16",
+        "precision": "bf16",
+        "rows": 2048,
+        "shape": [3, 224, 224],
+        "batch": 64,
+        "device": "A GPU",
+        "contenders": [
+            contender("forward passes alone", "floor", 1.0, busy=0.987),
+            contender(
+                "model-eval, batch auto",
+                "ours",
+                1.05,
+                values={"batch_size": 128.0},
+                busy=None,
+                difference=2e-2,
+                changed_predictions=3,
+            ),
+        ],
+        "skipped": [],
+    }
+    shown = table.markdown({"accelerator": case([part])})
+    assert "### ViT-B/16, bf16; 2,048 images of 3x224x224, batch 64, A GPU, 5 rounds\n" in shown
+    assert "| forward passes alone             | 1.00    | 0.500 | 99%    |" in shown
+    assert (
+        "| **model-eval, batch auto** (128) | 1.05    | 0.525 |        | 2e-02        | 3" in shown
+    )
+
+
 def test_quick_results_say_that_they_mean_nothing():
     assert "**Quick: too small to mean anything.**" in table.markdown(
         {"mlp": case([MLP], quick=True)}
