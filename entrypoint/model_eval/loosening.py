@@ -14,7 +14,6 @@ from enum import Enum
 from typing import Any
 
 from model_eval.gates import completions_of, decide
-from model_eval.gates import label as label_of
 from model_eval.spec.eval_spec import CodeRef, EvalSpec, PathRef
 from model_eval.types import (
     BOUNDS,
@@ -208,7 +207,7 @@ def decide_with_base(
         if gate.severity is Severity.REQUIRED and gate.status is not GateStatus.PASS
     ]
     if missed:
-        labels = ", ".join(dict.fromkeys(label_of(gate) for gate in missed))
+        labels = ", ".join(dict.fromkeys(gate.label for gate in missed))
         return Verdict.FAIL, f"required gates of the base branch did not pass: {labels}"
     return decided
 
@@ -217,7 +216,7 @@ def _of_gate(base: Gate, alike: Sequence[Gate], head: EvalSpec) -> list[Loosenin
     """The differences from the gate of the head that comes nearest; none where one is as strict."""
     if alike:
         return min((_gate_differences(base, gate) for gate in alike), key=len)
-    label = label_of(base)
+    label = base.label
     return [
         Loosening(
             what=f"gate {label}",
@@ -240,7 +239,7 @@ def _gate_differences(base: Gate, head: Gate) -> list[Loosening]:
         key = base.bound if field.name == "threshold" else field.name
         found.append(
             Loosening(
-                what=f"gate {label_of(base)}: {key}",
+                what=f"gate {base.label}: {key}",
                 base=_text(_plain(before)),
                 head=_text(_plain(after)),
                 reason=f"`{key}` of the gate asks for less than in the base branch",

@@ -407,6 +407,14 @@ class Gate:
     min_samples: int = 1
     higher_is_better: bool = True
 
+    @property
+    def label(self) -> str:
+        """In a few words: `accuracy`, `accuracy max_drop`, `recall[cat] on hand=left (shifted)`."""
+        metric = self.metric.label
+        what = metric if self.bound in {"min", "max"} else f"{metric} {self.bound}"
+        part = self.slice if self.slices is None else f"each {self.slices}"
+        return scoped(what, heldout=self.heldout, part=part)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateResult(Gate):
