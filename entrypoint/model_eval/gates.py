@@ -5,7 +5,7 @@ metric is undecided, and no verdict is a pass unless every held-out sample was c
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite, sqrt
 from statistics import NormalDist
 
@@ -33,8 +33,8 @@ from model_eval.types import (
     SliceInfo,
     Stopped,
     Verdict,
-    scoped,
 )
+from model_eval.wording import number
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNDECIDED: 4, Verdict.ERROR: 4}
 """Exit status of a judged run. An error's own is in `errors`: 2, 3 or 4."""
@@ -247,11 +247,14 @@ def _status(gate: Gate, quantity: _Quantity) -> tuple[GateStatus, str]:
             f"{quantity.n} samples are fewer than min_samples, {gate.min_samples}",
         )
     passed, _ = compare(gate.bound, value, gate.threshold)
+    ends = () if interval is None else (interval.low, interval.high)
+    shown = number(value, unlike=[gate.threshold])
+    threshold = number(gate.threshold, unlike=[value, *ends])
+    met, missed = _SIGNS[BOUNDS[gate.bound]]
     if _is_noise(gate, value, quantity.floor):
         noise = f"the noise of {number(quantity.floor)} between two runs"
-        reason = f"{number(value)} is nearer to {number(gate.threshold)} than {noise}"
-        return GateStatus.UNDECIDED, reason
-    clause = _clause(gate, value, passed=passed)
+        return GateStatus.UNDECIDED, f"{shown} is nearer to {threshold} than {noise}"
+    clause = f"{shown} {met if passed else missed} {threshold}"
     if gate.decide_on is DecideOn.POINT:
         return (GateStatus.PASS if passed else GateStatus.FAIL), clause
     if interval is None:
@@ -262,16 +265,16 @@ def _status(gate: Gate, quantity: _Quantity) -> tuple[GateStatus, str]:
     worst, best = (low, high) if _passes_above(gate.bound) else (high, low)
     if compare(gate.bound, worst, gate.threshold)[0]:
         return GateStatus.PASS, clause
+    whole = f"[{', '.join(number(end, unlike=[gate.threshold]) for end in ends)}]"
     if not compare(gate.bound, best, gate.threshold)[0]:
-        return GateStatus.FAIL, f"{clause}, and so is all of {_shown(interval)}"
+        return GateStatus.FAIL, f"{clause}, and so is all of {whole}"
     if gate.decide_on is DecideOn.LOWER_BOUND and not quantity.open:
-        sign = _SIGNS[BOUNDS[gate.bound]][1]
+        worst_shown = number(worst, unlike=[gate.threshold])
         return GateStatus.FAIL, (
-            f"{number(value)} may be as {'low' if sign == '<' else 'high'} as "
-            f"{number(worst, unlike=gate.threshold)} {sign} {number(gate.threshold)}"
+            f"{shown} may be as {'low' if missed == '<' else 'high'} as "
+            f"{worst_shown} {missed} {threshold}"
         )
-    holds = f"{_shown(interval)} holds {number(gate.threshold)}"
-    return GateStatus.UNDECIDED, f"{number(value, unlike=gate.threshold)} with {holds}"
+    return GateStatus.UNDECIDED, f"{shown} with {whole} holds {threshold}"
 
 
 def _straddles(gate: Gate, quantity: _Quantity) -> bool:
@@ -308,18 +311,7 @@ def _result(
         remark = gate.on_undecided is OnUndecided.ADVISORY
     required = gate.severity is Severity.REQUIRED
     return GateResult(
-        metric=gate.metric,
-        bound=gate.bound,
-        threshold=gate.threshold,
-        severity=gate.severity,
-        location=gate.location,
-        heldout=gate.heldout,
-        slice=gate.slice,
-        slices=gate.slices,
-        decide_on=gate.decide_on,
-        on_undecided=gate.on_undecided,
-        min_samples=gate.min_samples,
-        higher_is_better=gate.higher_is_better,
+        **{one.name: getattr(gate, one.name) for one in fields(Gate)},
         status=status,
         value=value,
         interval=quantity.interval if value is not None else None,
@@ -389,12 +381,12 @@ def _failed_by_holm(gate: Gate, judged: Sequence[_Judged]) -> list[str]:
     failing = [(q, part) for status, _, q, part in judged if status is GateStatus.FAIL]
     if gate.decide_on is not DecideOn.INTERVAL:
         return [part for _, part in failing]
-    ordered = sorted(((_p_value(gate, q), part) for q, part in failing), key=lambda item: item[0])
+    ordered = sorted(
+        ((_p_value(gate, q), q.interval.confidence, part) for q, part in failing if q.interval),
+        key=lambda item: item[0],
+    )
     kept = []
-    for rank, (p_value, part) in enumerate(ordered):
-        confidence = next(
-            q.interval.confidence for q, name in failing if name == part and q.interval
-        )
+    for rank, (p_value, confidence, part) in enumerate(ordered):
         if p_value * (len(judged) - rank) > (1 - confidence) / 2:
             break
         kept.append(part)
@@ -440,15 +432,6 @@ def _passes_above(bound: str) -> bool:
     return BOUNDS[bound] == "≥"
 
 
-def _clause(gate: Gate, value: float, *, passed: bool) -> str:
-    sign = _SIGNS[BOUNDS[gate.bound]][0 if passed else 1]
-    return f"{number(value, unlike=gate.threshold)} {sign} {number(gate.threshold)}"
-
-
-def _shown(interval: Interval) -> str:
-    return f"[{number(interval.low)}, {number(interval.high)}]"
-
-
 def compare(bound: str, value: float, threshold: float) -> tuple[bool, float]:
     """Whether the value is on the passing side, and how far. A NaN is never on it.
 
@@ -461,16 +444,6 @@ def compare(bound: str, value: float, threshold: float) -> tuple[bool, float]:
     if sign == "≥":
         return value >= threshold, value - threshold
     return value <= threshold, threshold - value
-
-
-def number(value: float, *, unlike: float | None = None) -> str:
-    """Six significant digits, for people, and more where it would read like another number.
-
-    0.9499999 against a threshold of 0.95 must not be shown as "0.95 < 0.95".
-    """
-    value += 0.0  # no drop at all is 0, and not -0
-    short = f"{value:.6g}"
-    return repr(value) if unlike is not None and value != unlike == float(short) else short
 
 
 def _incomplete(completion: Completion | None) -> str:
@@ -490,13 +463,4 @@ def _share(some: Sequence[GateResult], required: Sequence[GateResult]) -> str:
 
 
 def _labels(results: Sequence[GateResult]) -> str:
-    return ", ".join(dict.fromkeys(label(result) for result in results))
-
-
-def label(gate: Gate) -> str:
-    """A gate in a few words: `accuracy`, `accuracy max_drop`, `recall[cat] on hand=left (shifted)`."""
-    what = (
-        gate.metric.label if gate.bound in {"min", "max"} else f"{gate.metric.label} {gate.bound}"
-    )
-    part = gate.slice if gate.slices is None else f"each {gate.slices}"
-    return scoped(what, heldout=gate.heldout, part=part)
+    return ", ".join(dict.fromkeys(result.label for result in results))

@@ -14,16 +14,17 @@ from enum import Enum
 from typing import Any
 
 from model_eval.gates import completions_of, decide
-from model_eval.gates import label as label_of
+from model_eval.spec.early_stop import watched
 from model_eval.spec.eval_spec import CodeRef, EvalSpec, PathRef
 from model_eval.types import (
     BOUNDS,
+    DecideOn,
     Gate,
     GateResult,
-    GateStatus,
     Location,
     Loosening,
     MetricRef,
+    OnUndecided,
     Report,
     Severity,
     Verdict,
@@ -102,7 +103,6 @@ GATE_RULES: Mapping[str, Looser] = {
     "severity": _ranked(frozenset({Severity.REQUIRED}), frozenset({Severity.ADVISORY})),
     "decide_on": _DECIDE_ON,
     "on_undecided": _ON_UNDECIDED,
-    "confidence": _lower,
     "min_samples": _lower,
 }
 """Key of a gate → when it is looser, beside `threshold`. What has no rule here tells gates apart."""
@@ -162,13 +162,29 @@ def loosenings(base: EvalSpec, head: EvalSpec) -> tuple[Loosening, ...]:
     found = [
         one for gate in base.gates for one in _of_gate(gate, alike.get(_identity(gate), []), head)
     ]
-    return (*found, *_of_sections(base, head, "", head.places))
+    return (
+        *found,
+        *_of_sections(base, head, "", head.places),
+        *_of_higher_confidence(base, head),
+    )
 
 
 def held_gates(base: EvalSpec, head: EvalSpec) -> tuple[Gate, ...]:
     """The base's gates that the head does not have as they are: the model is held to these also."""
     kept = {_canonical(_plain(gate)) for gate in head.gates}
     return tuple(gate for gate in base.gates if _canonical(_plain(gate)) not in kept)
+
+
+def fails_less_often(base: EvalSpec, gates: Sequence[Gate]) -> bool:
+    """Whether a gate of the base that fails there could be open, and not block, in a run that may end early.
+
+    The gates of such a run share the level of their failing ends: the more there are, the wider these are.
+
+    Args:
+        base: the base branch's spec.
+        gates: all that must be decided before the run may end, the base's among them.
+    """
+    return len(gates) > len(watched(base.gates)) and any(map(_passes_open, base.gates))
 
 
 def verdict_of(report: Report) -> tuple[Verdict, str]:
@@ -194,30 +210,34 @@ def decide_with_base(
         decided: by the spec's own gates.
         loosened: what the spec asks less of.
         allowed: whether that is allowed.
-        base_gates: what `held_gates` gave, judged; a required one that did not pass takes the pass
-            away even where nothing was found to be loosened.
+        base_gates: what `held_gates` gave, judged; one that blocks takes the pass away even where
+            nothing was found to be loosened.
     """
     if decided[0] is not Verdict.PASS or allowed:
         return decided
     if loosened:
         what = ", ".join(dict.fromkeys(one.what for one in loosened))
         return Verdict.FAIL, f"the spec asks for less than the base branch's: {what}"
-    missed = [
-        gate
-        for gate in base_gates
-        if gate.severity is Severity.REQUIRED and gate.status is not GateStatus.PASS
-    ]
-    if missed:
-        labels = ", ".join(dict.fromkeys(label_of(gate) for gate in missed))
+    if missed := [gate for gate in base_gates if gate.blocks]:
+        labels = ", ".join(dict.fromkeys(gate.label for gate in missed))
         return Verdict.FAIL, f"required gates of the base branch did not pass: {labels}"
     return decided
+
+
+def _passes_open(gate: Gate) -> bool:
+    """Whether an interval that holds the threshold keeps a required gate from blocking."""
+    return (
+        gate.severity is Severity.REQUIRED
+        and gate.decide_on is DecideOn.INTERVAL
+        and gate.on_undecided is OnUndecided.ADVISORY
+    )
 
 
 def _of_gate(base: Gate, alike: Sequence[Gate], head: EvalSpec) -> list[Loosening]:
     """The differences from the gate of the head that comes nearest; none where one is as strict."""
     if alike:
         return min((_gate_differences(base, gate) for gate in alike), key=len)
-    label = label_of(base)
+    label = base.label
     return [
         Loosening(
             what=f"gate {label}",
@@ -240,7 +260,7 @@ def _gate_differences(base: Gate, head: Gate) -> list[Loosening]:
         key = base.bound if field.name == "threshold" else field.name
         found.append(
             Loosening(
-                what=f"gate {label_of(base)}: {key}",
+                what=f"gate {base.label}: {key}",
                 base=_text(_plain(before)),
                 head=_text(_plain(after)),
                 reason=f"`{key}` of the gate asks for less than in the base branch",
@@ -286,6 +306,15 @@ def _of_sections(
         if _canonical(plain[0]) != _canonical(plain[1]) and rule(*plain):
             written = f"{path}.{_KEYS.get(field.name, field.name)}" if path else _KEYS.get(key, key)
             yield _difference(written, *plain, places.get(written) or places.get(path))
+
+
+def _of_higher_confidence(base: EvalSpec, head: EvalSpec) -> Iterator[Loosening]:
+    """Wider intervals pass less, but they also fail less: what they leave open may not block."""
+    before, after = base.decisions.confidence, head.decisions.confidence
+    if after > before and all(any(map(_passes_open, spec.gates)) for spec in (base, head)):
+        key = "decisions.confidence"
+        place = head.places.get(key) or head.places.get("decisions")
+        yield _difference(key, before, after, place)
 
 
 def _of_further_sets(

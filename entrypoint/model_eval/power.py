@@ -6,7 +6,7 @@ fail, and whether any could. Of other metrics the spread is not known before the
 
 from collections.abc import Callable, Mapping
 
-from model_eval.gates import compare, label, number
+from model_eval.gates import compare
 from model_eval.metrics.registry import metric_of
 from model_eval.spec.catalog import CATALOG
 from model_eval.spec.early_stop import DIFFERENCES
@@ -14,6 +14,7 @@ from model_eval.spec.eval_spec import EvalSpec
 from model_eval.stats import share_difference, share_interval
 from model_eval.stats.early import ON_LOOKS
 from model_eval.types import DecideOn, Gate, PowerLine, Task
+from model_eval.wording import number
 
 DISAGREEMENT = 0.05
 """The share of samples on which two models are taken to disagree, where nothing is known yet."""
@@ -83,7 +84,7 @@ def _of_gate(gate: Gate, n: int, confidence: float) -> PowerLine | None:
     )
     if passes is not None and fails:
         text += f" and fails below {number(fails / n)}"
-    return PowerLine(gate=label(gate), n=n, decidable=decidable, text=text, location=gate.location)
+    return PowerLine(gate=gate.label, n=n, decidable=decidable, text=text, location=gate.location)
 
 
 def _of_drop(gate: Gate, n: int, confidence: float) -> PowerLine | None:
@@ -101,7 +102,7 @@ def _of_drop(gate: Gate, n: int, confidence: float) -> PowerLine | None:
         else f"{n:,} samples show a drop of at most {number(gate.threshold)} of a better model only: for "
         f"models that agree on all of them the interval reaches {number(same)}"
     )
-    return PowerLine(gate=label(gate), n=n, decidable=True, text=text, location=gate.location)
+    return PowerLine(gate=gate.label, n=n, decidable=True, text=text, location=gate.location)
 
 
 def _first(n: int, holds: Callable[[int], bool]) -> int | None:

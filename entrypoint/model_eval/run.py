@@ -27,7 +27,7 @@ from model_eval.imports import uncollected
 from model_eval.joining import Joined, join, require_same, require_same_code, sealed
 from model_eval.judgement import Evaluated, judged, require_power
 from model_eval.ledger import Ledger
-from model_eval.loosening import held_gates, loosenings
+from model_eval.loosening import fails_less_often, held_gates, loosenings
 from model_eval.own_files import digest_of_own_files
 from model_eval.parts import Shard
 from model_eval.power import power_of
@@ -65,6 +65,10 @@ if TYPE_CHECKING:
 
 _NOT_EARLY = (
     "the run did not end early: a gate of the base branch can be decided on all samples alone"
+)
+_NOT_EARLY_SO_MANY = (
+    "the run did not end early: more gates share its level than in the base branch, where one does not block "
+    "while it is undecided"
 )
 _NOT_EARLY_SO_FEW = "the run did not end early: no run does before {} samples, and there are {}"
 _NOT_EARLY_IN_PARTS = "the run did not end early: that is decided in one process alone"
@@ -447,14 +451,17 @@ def _watch(
     if parts.several:
         draft.note(_NOT_EARLY_IN_PARTS)
         return None
-    held = (
-        () if base_spec is None or (base and base.allow_loosening) else held_gates(base_spec, spec)
-    )
+    if base and base.allow_loosening:
+        base_spec = None
+    held = () if base_spec is None else held_gates(base_spec, spec)
     early = early_of(spec, held, expected)
     if early is None:
         least = first_end(expected)
         few = _NOT_EARLY_SO_FEW.format(least, expected)
         draft.note(few if expected <= least else _NOT_EARLY)
+        return None
+    if base_spec is not None and fails_less_often(base_spec, early.gates):
+        draft.note(_NOT_EARLY_SO_MANY)
         return None
     saved = None if spec.baseline is None else saved_ledger(spec.baseline)
     if saved is None or spec.task not in CLASSIFICATION or saved.task is not spec.task:

@@ -62,13 +62,7 @@ def _slices(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
 
 
 def _bins(ledger: Ledger, family: SliceFamily) -> Iterator[Slice]:
-    values = ledger[f"slice:{family.columns[0]}"]
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise HeldOutError(
-            f"the column `{printable(family.columns[0])}` has NaN, which is in no bin",
-            remedy="give every sample a number, or leave the sample out",
-            location=family.location,
-        )
+    values = ledger[f"slice:{family.columns[0]}"]  # finite where it is a number: `labels.group`
     if values.dtype.kind not in "if":
         raise HeldOutError(
             f"the column `{printable(family.columns[0])}` holds text, and `bins` are of numbers",

@@ -222,7 +222,8 @@ def scoped(text: str, *, heldout: str, part: str | None) -> str:
 class ClassRow:
     """One class of a classifier: its one-against-rest metrics and its share of the set.
 
-    `support` counts targets, `predicted` counts predictions. A metric is None where undefined.
+    `support` counts targets, `predicted` counts predictions, whatever they weigh. A metric is None where
+    undefined.
     """
 
     name: str
@@ -238,6 +239,7 @@ class ReliabilityBin:
     """Samples whose predicted probability is in [low, high).
 
     Attributes:
+        n: how many there are, whatever they weigh.
         confidence: the mean of these probabilities.
         accuracy: how often what they are of was the target.
     """
@@ -404,6 +406,14 @@ class Gate:
     on_undecided: OnUndecided = OnUndecided.UNDECIDED
     min_samples: int = 1
     higher_is_better: bool = True
+
+    @property
+    def label(self) -> str:
+        """In a few words: `accuracy`, `accuracy max_drop`, `recall[cat] on hand=left (shifted)`."""
+        metric = self.metric.label
+        what = metric if self.bound in {"min", "max"} else f"{metric} {self.bound}"
+        part = self.slice if self.slices is None else f"each {self.slices}"
+        return scoped(what, heldout=self.heldout, part=part)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""How messages write what comes from outside: names, values, counts, each in one line."""
+"""How messages write names, values, counts and numbers, each in one line, wherever they come from."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
@@ -6,6 +6,8 @@ from pathlib import Path, PurePath
 _LONGEST_NAME = 100
 _LONGEST_PATH = 4096
 _MAX_LISTED = 3
+_ALL_DIGITS = 17
+"""With so many significant digits no two float64 read alike."""
 
 
 def printable(text: str, limit: int = 80) -> str:
@@ -50,3 +52,25 @@ def first_few(names: Iterable[object], *, limit: int = _MAX_LISTED) -> str:
     known: Sequence[object] = tuple(names)
     text = ", ".join(quote(name) for name in known[:limit])
     return text if len(known) <= limit else f"{text} and {len(known) - limit} more"
+
+
+def number(value: float, *, unlike: Iterable[float] = (), digits: int = 6) -> str:
+    """Significant digits for people, and more where it would read like another number.
+
+    0.9499999 against a threshold of 0.95 must not be shown as "0.95 < 0.95".
+
+    Args:
+        value: the number.
+        unlike: what it stands beside; what equals it reads like it.
+        digits: how many there are where these are enough to tell them apart.
+    """
+    others = [other for other in unlike if other != value]
+    for enough in range(digits, _ALL_DIGITS):
+        text = _significant(value, enough)
+        if all(_significant(other, enough) != text for other in others):
+            return text
+    return _significant(value, _ALL_DIGITS)
+
+
+def _significant(value: float, digits: int) -> str:
+    return f"{value + 0.0:.{digits}g}"  # no drop at all is 0, and not -0

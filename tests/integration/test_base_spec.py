@@ -249,3 +249,45 @@ def test_no_key_of_a_spec_allows_it(tmp_path, key):
     """Only who runs it may: a spec would allow itself."""
     project = make_project(tmp_path, spec=f"{SPEC}{key}: true\n")
     assert project.run().returncode == 2
+
+
+ADVISORY = BASE.replace("count: 40", "count: 400").replace("max: 0.5", "max: 5") + (
+    "decisions: {on_undecided: advisory, on_underpowered: warn}\n"
+)
+
+
+def mostly_right(project, base, head):
+    """The report where the model has 368 of 400 rows right, from 0.889 to 0.944 at 95 %."""
+    made = make_project(project.folder, spec=head, rows=400)
+    header, *lines = (made.folder / "heldout.csv").read_text().splitlines()
+    for row in range(0, 384, 12):
+        lines[row] = f"{lines[row][:-1]}{1 - int(lines[row][-1])}"
+    (made.folder / "heldout.csv").write_text("\n".join([header, *lines]) + "\n")
+    project.base.write_text(base)
+    return judged(project)
+
+
+def bound(text, least, confidence=0.95):
+    return text.replace("min: 0.9}", f"min: {least}}}").replace(
+        "decisions: {", f"decisions: {{confidence: {confidence}, "
+    )
+
+
+def test_a_gate_that_fails_is_not_left_open_by_a_higher_confidence(project):
+    same = bound(ADVISORY, 0.95)
+    assert mostly_right(project, same, same).verdict is Verdict.FAIL
+    report = mostly_right(project, same, bound(ADVISORY, 0.95, 0.9999))
+    assert (report.gates[0].status, report.gates[0].blocks) == ("undecided", False)
+    assert (report.verdict, [one.what for one in report.loosened]) == (
+        Verdict.FAIL,
+        ["decisions.confidence"],
+    )
+    assert str(report.loosened[0].location).startswith("model-eval.yaml:19:")
+
+
+def test_a_gate_of_the_base_that_is_open_and_does_not_block_takes_no_pass_away(project):
+    base = bound(ADVISORY, 0.93)
+    assert mostly_right(project, base, base).verdict is Verdict.PASS
+    report = mostly_right(project, base, bound(ADVISORY, 0.935))
+    assert [(gate.status, gate.blocks) for gate in report.base_gates] == [("undecided", False)]
+    assert (report.verdict, report.loosened) == (Verdict.PASS, ())

@@ -272,6 +272,28 @@ def test_a_stricter_gate_of_the_base_branch_is_waited_for(tmp_path):
     assert alone.stopped.samples < report.stopped.samples
 
 
+def test_further_gates_do_not_leave_open_what_fails_in_the_base_branch(tmp_path):
+    """They share the level at which a run that may end early fails, and what is open does not block."""
+    project = noisy(tmp_path, 0.1)
+    # Between the upper ends at the level of one gate and of five.
+    least = round(judged(project).gates[0].value + 0.0138, 4)
+    base = EARLY.replace("min: 0.9", f"min: {least}")
+    easy = "".join(
+        f"  - {{metric: {name}, min: 0.5}}\n" for name in ("precision", "recall", "specificity")
+    )
+    decisions = "decisions: {on_undecided: advisory}\n"
+    project.spec.write_text(base + decisions)
+    assert judged(project, base + decisions).verdict is Verdict.FAIL
+    project.spec.write_text(base + easy + "  - {metric: brier_score, max: 0.5}\n" + decisions)
+    assert judged(project).verdict is Verdict.PASS
+    report = judged(project, base + decisions)
+    assert (report.verdict, report.loosened, report.stopped) == (Verdict.FAIL, (), None)
+    assert (
+        "the run did not end early: more gates share its level than in the base branch, where one "
+        "does not block while it is undecided"
+    ) in report.notes
+
+
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     """The report of a run that ended early, as JSON."""

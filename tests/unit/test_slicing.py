@@ -94,9 +94,6 @@ def test_what_cannot_be_divided():
         "the condition `age > 4` cannot be evaluated: "
     )
     assert refused(text, where("age * 99999999999999 == 'x'")).startswith("the condition")
-    assert refused(sliced(age=[1.0, np.nan]), bins("age", 4)) == (
-        "the column `age` has NaN, which is in no bin"
-    )
     assert refused(labels(3), where("probability > 0.5")) == (
         "the condition `probability > 0.5` is not true or false for each sample"
     )

@@ -203,12 +203,10 @@ def clip(text: str, limit: int) -> str:
 
 
 def _of_gate(gate: GateResult) -> Annotation:
-    from model_eval.gates import label  # not before: it brings the catalogue of metrics with it
-
     advisory = not gate.blocks
     return Annotation(
         level=Level.WARNING if advisory else Level.ERROR,
-        title=f"model-eval: {label(gate)} {gate.status}",
+        title=f"model-eval: {gate.label} {gate.status}",
         message=gate.reason,
         location=gate.location,
     )

@@ -125,11 +125,14 @@ def confusion(ledger: Ledger) -> ConfusionMatrix:
 def class_rows(ledger: Ledger) -> tuple[ClassRow, ...]:
     """Each class against the rest, in the order of the ledger's classes, or each label.
 
+    The ratios are weighted as the metrics are; samples are counted, whatever they weigh.
+
     Raises:
         ValueError: the task has no class or labels of a sample, or a row's outputs are not finite.
     """
     counts = _countable(ledger, None, LABELLED).counts
-    ratios = [ratio(counts)[0].tolist() for ratio in (precision, recall, f1)]
+    weighed = weighted(ledger).rows().counts if "weight" in ledger.columns else counts
+    ratios = [ratio(weighed)[0].tolist() for ratio in (precision, recall, f1)]
     return tuple(
         ClassRow(
             name=name,

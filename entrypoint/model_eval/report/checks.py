@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from model_eval.checks import trial_is_worse
-from model_eval.gates import number
 from model_eval.types import ControlInfo, ControlTrial, NoiseInfo, Report
+from model_eval.wording import number
 
 
 def describe_checks(report: Report) -> tuple[tuple[str, str], ...]:

@@ -17,7 +17,7 @@ import msgspec
 from model_eval import __version__
 from model_eval.checks import most_are_worse
 from model_eval.errors import ReportError
-from model_eval.gates import EXIT_CODES, evidence_of, judge, label
+from model_eval.gates import EXIT_CODES, evidence_of, judge
 from model_eval.loosening import verdict_of
 from model_eval.spec.catalog import COST, METRICS
 from model_eval.types import (
@@ -160,9 +160,9 @@ def _require_consistent(report: Report) -> None:
             raise ReportError(f"gate {gate.metric.label} takes worse for better")
     for gate, again in zip(gates, judge(gates, evidence), strict=True):
         if gate.value != again.value:
-            raise ReportError(f"the value of gate {label(gate)} is not its estimate")
+            raise ReportError(f"the value of gate {gate.label} is not its estimate")
         if gate != again:
-            raise ReportError(f"the status of gate {label(gate)} does not follow from it")
+            raise ReportError(f"the status of gate {gate.label} does not follow from it")
     _require_intervals(report)
     _require_stopped(report)
     verdict, _ = verdict_of(report)

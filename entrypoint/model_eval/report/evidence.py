@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from model_eval.gates import number
 from model_eval.report.inert import code
 from model_eval.report.tables import NONE, details, shown, span, table
 from model_eval.spec.catalog import COST
 from model_eval.types import Comparison, Estimate, Flips, Report, scoped
+from model_eval.wording import number
 
 _MOST_ROWS = 300
 _MOST_IDS = 20

@@ -6,13 +6,12 @@ pass, then the totals. Every string that is not ours is made inert.
 
 from collections.abc import Sequence
 
-from model_eval.gates import label, number
 from model_eval.loosening import verdict_of
 from model_eval.report import evidence
 from model_eval.report.checks import describe_checks
 from model_eval.report.inert import block, code
 from model_eval.report.reused import describe_reused
-from model_eval.report.tables import NONE, details, span, table
+from model_eval.report.tables import NONE, details, span, table, threshold
 from model_eval.spec.catalog import COST
 from model_eval.types import (
     BOUNDS,
@@ -27,6 +26,7 @@ from model_eval.types import (
     Severity,
     Verdict,
 )
+from model_eval.wording import number
 
 ICONS = {
     Verdict.PASS: "✅",
@@ -150,10 +150,10 @@ def _gates(gates: Sequence[GateResult]) -> str:
     rows = [
         [
             _GATE_ICONS[gate.status],
-            code(label(gate)) + _weight(gate),
-            number(gate.value, unlike=gate.threshold) if gate.value is not None else NONE,
-            span(gate.interval),
-            f"{BOUNDS[gate.bound]} {number(gate.threshold)}",
+            code(gate.label) + _weight(gate),
+            number(gate.value, unlike=[gate.threshold]) if gate.value is not None else NONE,
+            span(gate.interval, unlike=[gate.threshold]),
+            f"{BOUNDS[gate.bound]} {threshold(gate)}",
             f"{gate.margin:+.4g}" if gate.margin is not None else NONE,
             f"{gate.n:,}",
             NONE if gate.flip is None else f"{gate.flip:.1%}",
@@ -176,7 +176,7 @@ def _reasons(gates: Sequence[GateResult]) -> str:
     told = [
         gate for gate in gates if gate.status is GateStatus.UNDECIDED or gate.slices is not None
     ]
-    return "\n".join(f"- {code(label(gate))}: {code(gate.reason, limit=300)}" for gate in told[:50])
+    return "\n".join(f"- {code(gate.label)}: {code(gate.reason, limit=300)}" for gate in told[:50])
 
 
 def _join_lines(*parts: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from model_eval.gates import number
-from model_eval.types import Interval
+from model_eval.types import GateResult, Interval
+from model_eval.wording import number
 
 NONE = "–"  # noqa: RUF001 — an en dash, on purpose
 
@@ -15,9 +15,19 @@ def shown(value: float | None) -> str:
     return NONE if value is None else number(value)
 
 
-def span(interval: Interval | None) -> str:
-    """`0.981 to 0.995`, or a dash."""
-    return NONE if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
+def span(interval: Interval | None, *, unlike: Sequence[float] = ()) -> str:
+    """`0.981 to 0.995`, or a dash; with more digits where an end would read like one of `unlike`."""
+    if interval is None:
+        return NONE
+    ends = interval.low, interval.high
+    return " to ".join(number(end, unlike=unlike, digits=4) for end in ends)
+
+
+def threshold(gate: GateResult) -> str:
+    """A gate's threshold, which does not read like its value or an end of its interval."""
+    ends = () if gate.interval is None else (gate.interval.low, gate.interval.high)
+    beside = ends if gate.value is None else (gate.value, *ends)
+    return number(gate.threshold, unlike=beside)
 
 
 def details(title: str, body: str) -> str:

@@ -2,12 +2,12 @@
 
 from tabulate import tabulate
 
-from model_eval.gates import label, number
 from model_eval.report.checks import describe_control
 from model_eval.report.inert import plain_line, plain_line_keeping_spaces
 from model_eval.report.reused import describe_reused
-from model_eval.report.tables import NONE, span
+from model_eval.report.tables import NONE, span, threshold
 from model_eval.types import BOUNDS, Report, Severity, Verdict
+from model_eval.wording import number
 
 _SIGNS = {"≥": ">=", "≤": "<="}
 
@@ -62,7 +62,9 @@ def _metrics(report: Report) -> str:
     rows = [
         [
             plain_line(one.label, limit=60),
-            f"undefined: {one.undefined}" if one.value is None else number(one.value),
+            plain_line(f"undefined: {one.undefined}", limit=200)
+            if one.value is None
+            else number(one.value),
             span(one.interval),
         ]
         for one in report.estimates
@@ -79,10 +81,7 @@ def _gates(report: Report) -> str:
     rows = [
         [
             str(gate.status) + (" (advisory)" if gate.severity is Severity.ADVISORY else ""),
-            (
-                f"{plain_line(label(gate), limit=80)} {_SIGNS[BOUNDS[gate.bound]]} "
-                f"{number(gate.threshold)}"
-            ),
+            (f"{plain_line(gate.label, limit=80)} {_SIGNS[BOUNDS[gate.bound]]} {threshold(gate)}"),
             plain_line(gate.reason, limit=200),
             NONE if gate.flip is None else f"{gate.flip:.1%}",
         ]

@@ -114,7 +114,8 @@ def find_scope(node: Node, info: MetricInfo, around: Surroundings, faults: Fault
         )
         return None
     part, family = node.get("slice"), node.get("slices")
-    if family is not None and not any(f.name == family.value for f in of.families):
+    found = [f for f in of.families if family is not None and f.name == family.value]
+    if family is not None and not found:
         faults.add(
             family.location,
             f"`{printable(family.value)}` does not divide the held-out set",
@@ -123,6 +124,13 @@ def find_scope(node: Node, info: MetricInfo, around: Surroundings, faults: Fault
                 [f.name for f in of.families],
                 otherwise="add it to `heldout.slices`; there are",
             ),
+        )
+        return None
+    if family is not None and "max_gap" in node.value and found[0].where is not None:
+        faults.add(
+            node.child("max_gap").key_location,
+            f"`max_gap` is given, and the condition `{printable(family.value)}` is one slice",
+            "write `slice` in place of `slices`, with `min` or `max`",
         )
         return None
     label = None if part is None else _label(part, of.families, faults)

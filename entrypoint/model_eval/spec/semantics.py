@@ -315,7 +315,7 @@ def _metrics_and_gates(
 def _refuse_loose_kwargs(root: Node, faults: Faults) -> None:
     """`bias: no` is text, which Python takes for true: in free keyword arguments it is refused."""
     for path, word in root.source.loose.items():
-        key = 2 if path[0] == "metrics" else 1
+        key = 2 if path[0] in {"metrics", "more_heldout"} else 1  # below an item, or a set's name
         if len(path) > key + 1 and path[key] == "kwargs":
             faults.add(
                 root.source.values[path],

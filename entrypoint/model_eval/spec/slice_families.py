@@ -53,12 +53,13 @@ def value_label(column: str, value: object) -> str:
     if isinstance(value, bool):
         return f"{column}={str(value).lower()}"
     if isinstance(value, float):
-        return (
-            f"{column}={value:.0f}"
-            if value.is_integer() and abs(value) < 1e15
-            else f"{column}={value:g}"
-        )
+        return f"{column}={_whole(value) or f'{value:g}'}"
     return f"{column}={value}"
+
+
+def _whole(value: float) -> str | None:
+    """A whole number without a point; None where it is none, or is larger than people read."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else None
 
 
 def _family(item: Node, known: Sequence[str] | None, faults: Faults) -> SliceFamily | None:
@@ -97,13 +98,14 @@ def _of_bins(
             edges.location, f"`{edges.name}` does not rise", "write each edge once, in order"
         )
         return None
-    inner = [f"{low:g}≤{column}<{high:g}" for low, high in pairwise(values)]
+    shown = [_whole(value) or repr(value) for value in values]
+    inner = [f"{low}≤{column}<{high}" for low, high in pairwise(shown)]
     return SliceFamily(
         name=name or column,
         columns=(column,),
         edges=tuple(values),
         where=None,
-        labels=(f"{column}<{values[0]:g}", *inner, f"{column}≥{values[-1]:g}"),
+        labels=(f"{column}<{shown[0]}", *inner, f"{column}≥{shown[-1]}"),
         location=item.location,
     )
 

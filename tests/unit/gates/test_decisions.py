@@ -95,6 +95,18 @@ def test_what_the_rest_of_the_samples_would_have_decided_is_open(method, rule):
     assert clear.status is GateStatus.FAIL
 
 
+def test_an_end_that_misses_the_threshold_does_not_read_like_it():
+    rule = ruled(threshold=0.95, decide_on=INTERVAL)
+    [open_] = judge([rule], evidence(measured(0.96, (0.94999996, 0.97))))
+    assert open_.reason == "0.96 with [0.94999996, 0.97] holds 0.95"
+    [failed] = judge([rule], evidence(measured(0.93, (0.91, 0.9499999))))
+    assert failed.reason == "0.93 < 0.95, and so is all of [0.91, 0.9499999]"
+    many = MetricRef(name="parameters")
+    rule = ruled(many, bound="max", threshold=1234567, decide_on=INTERVAL)
+    [open_] = judge([rule], evidence(measured(1234566, (1234000, 1234569), metric=many)))
+    assert open_.reason == "1234566 with [1.234e+06, 1234569] holds 1234567"
+
+
 def test_without_an_interval_nothing_passes_in_a_run_that_ended_early():
     results = judge([ruled(decide_on=POINT)], evidence(measured(0.95)))
     stopped = Stopped(samples=100, of=1000)

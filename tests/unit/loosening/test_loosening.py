@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from builders.reports import ROOT, gate
 from model_eval import gates as gates_module
 from model_eval import loosening
-from model_eval.loosening import held_gates, loosenings
+from model_eval.loosening import fails_less_often, held_gates, loosenings
 from model_eval.spec import load_base_spec
 from model_eval.spec.eval_spec import BaselineSpec, GoldenSpec
 from model_eval.types import BOUNDS, DecideOn, Gate, OnUndecided, Severity
@@ -135,6 +135,40 @@ def test_to_end_early_is_looser_and_to_go_on_is_not():
     whole = load()
     early = replace(whole, run=replace(whole.run, stop_early=True))
     assert (whats(whole, early), whats(early, whole)) == (["run.stop_early"], [])
+
+
+def confident(spec, confidence):
+    return replace(spec, decisions=replace(spec.decisions, confidence=confidence))
+
+
+@pytest.mark.parametrize(
+    ("changes", "looser"),
+    [
+        ({}, True),
+        ({"on_undecided": OnUndecided.UNDECIDED}, False),
+        ({"on_undecided": OnUndecided.FAIL}, False),
+        ({"decide_on": DecideOn.LOWER_BOUND}, False),
+        ({"decide_on": DecideOn.POINT}, False),
+        ({"severity": Severity.ADVISORY}, False),
+    ],
+)
+def test_a_higher_confidence_is_looser_where_what_is_open_does_not_block(changes, looser):
+    """A gate that fails by its interval may be undecided by a wider one."""
+    open_ = replace(gate(), decide_on=DecideOn.INTERVAL, on_undecided=OnUndecided.ADVISORY)
+    base = confident(replace(load(), gates=(replace(open_, **changes),)), 0.95)
+    assert whats(base, confident(base, 0.9999)) == ["decisions.confidence"] * looser
+    assert whats(base, confident(base, 0.9)) == ["decisions.confidence"]
+    blocking = replace(base, gates=(replace(base.gates[0], on_undecided=OnUndecided.FAIL),))
+    assert whats(base, confident(blocking, 0.9999)) == []
+
+
+def test_more_gates_of_a_run_that_may_end_early_make_its_failing_ends_wider():
+    open_ = replace(gate(), decide_on=DecideOn.INTERVAL, on_undecided=OnUndecided.ADVISORY)
+    base = replace(load(), gates=(open_,))
+    assert not fails_less_often(base, base.gates)
+    assert fails_less_often(base, (open_, open_))
+    blocking = replace(load(), gates=(replace(open_, on_undecided=OnUndecided.FAIL),))
+    assert not fails_less_often(blocking, (open_, open_))
 
 
 def test_the_decision_threshold_and_the_task():

@@ -19,6 +19,7 @@ from model_eval.metrics import (
     confusion_matrix,
     estimate,
     estimates,
+    weighted,
 )
 from model_eval.spec.catalog import CATALOG
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
@@ -248,6 +249,19 @@ def test_classes_for_a_report():
     row = class_rows(ledger)[0]
     assert [type(v) for v in (row.support, row.precision)] == [int, float]
     assert {type(count) for line in confusion(ledger).counts for count in line} == {int}
+
+
+def test_the_ratios_of_classes_are_weighted_as_the_metrics_are():
+    """Samples are counted, whatever they weigh: here the positives that are missed weigh 9 each."""
+    ledger = binary_ledger([0] * 4 + [1] * 4, [0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.9, 0.2])
+    ledger.columns["weight"] = np.where(np.arange(8) == 7, 9.0, 1.0)
+    _, row = class_rows(ledger)
+    assert (row.support, row.predicted) == (4, 4)
+    for name in ("precision", "recall", "f1"):
+        [known] = estimates(weighted(ledger), [MetricRef(name=name)])
+        assert getattr(row, name) == pytest.approx(known.value), name
+    assert row.recall == pytest.approx(3 / 12)
+    assert confusion(ledger).counts == ((3, 1), (1, 3))
 
 
 def test_classes_cannot_be_counted_where_predictions_mean_nothing():

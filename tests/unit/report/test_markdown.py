@@ -63,6 +63,22 @@ def test_a_run_that_ended_early_says_on_how_many_samples_of_how_many():
     assert re.search(r"\| Ended early +\| after 100 of 2,000 samples +\|", shown)
 
 
+def test_no_number_of_a_gate_reads_like_its_threshold():
+    ends = Interval(low=0.91, high=0.94999, confidence=0.95, method="jeffreys")
+    many = MetricRef(name="parameters")
+    shown = render(
+        report(
+            [replace(estimate(0.93), interval=ends), estimate(1234569, many)],
+            [gate(threshold=0.95), gate(many, bound="max", threshold=1234567)],
+        )
+    )
+    rows = [[cell.strip() for cell in line.split("|")] for line in shown.splitlines()]
+    assert [row[3:6] for row in rows if row[1:2] == ["❌"]] == [
+        ["0.93", "0.91 to 0.94999", "≥ 0.95"],
+        ["1234569", "–", "≤ 1234567"],  # noqa: RUF001
+    ]
+
+
 def loosened(**changes):
     gone = loosening("gate log_loss", "max: 0.5, required", None, location=None)
     return report(loosened=(loosening(), gone), **changes)

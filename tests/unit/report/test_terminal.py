@@ -66,3 +66,20 @@ def test_what_was_measured_before_is_said():
     ) in shown
     one = render_terminal(replace(known, reused=replace(both, checkpoint="\x1b[2J\n::error::")))
     assert "entry �[2J ::error of the store\n" in one
+
+
+def test_the_id_of_a_sample_in_a_reason_is_shown_without_control_characters():
+    why = "1 of 3 samples have outputs that are not finite (first id: \x1b[2Jx)"
+    shown = render_terminal(report([estimate(None, undefined=why)]))
+    assert (
+        "undefined: 1 of 3 samples have outputs that are not finite (first id: \ufffd[2Jx)" in shown
+    )
+    assert "\x1b" not in shown
+
+
+def test_a_rule_does_not_read_like_the_value_that_misses_it():
+    many = MetricRef(name="parameters")
+    shown = render_terminal(
+        report([estimate(1234569, many)], [gate(many, bound="max", threshold=1234567)])
+    )
+    assert "parameters <= 1234567  1234569 > 1234567" in shown

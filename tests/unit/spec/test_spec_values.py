@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model_eval.spec import load_spec
+from model_eval.spec import load_base_spec, load_spec
 from model_eval.spec.eval_spec import ImageSpec, InputSpec
 from model_eval.types import DecideOn, Gate, Location, MetricRef, OutputKind, Severity, Task
 
@@ -202,3 +202,24 @@ def test_faults_of_all_stages_come_together_in_the_order_of_the_file(shared_work
         "spec.yaml:10:7: the held-out set has no column `smaple`; did you mean `sample`?",
         "spec.yaml:13:7: unknown key `sede` in `run`; did you mean `seed`?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("edges", "labels"),
+    [
+        ("[40, 65]", ("size<40", "40≤size<65", "size≥65")),
+        ("[20240101, 20240102]", ("size<20240101", "20240101≤size<20240102", "size≥20240102")),
+        ("[0.5, 0.50000001]", ("size<0.5", "0.5≤size<0.50000001", "size≥0.50000001")),
+        ("[1e-7, 1e20]", ("size<1e-07", "1e-07≤size<1e+20", "size≥1e+20")),
+    ],
+)
+def test_bins_are_called_by_their_whole_edges(edges, labels):
+    """Six digits would call two bins of dates alike, or by another day."""
+    text = (CASES / "accepted/specs/smallest.yaml").read_text()
+    assert text.count("  id: sample\n") == 1
+    text = text.replace(
+        "  id: sample\n", f"  id: sample\n  slices: [{{column: size, bins: {edges}}}]\n"
+    )
+    at = CASES / "accepted/specs/smallest.yaml"
+    [family] = load_base_spec(text.encode(), at=at, roots=[CASES]).heldout.families
+    assert family.labels == labels

@@ -202,6 +202,14 @@ def test_reliability_of_many_classes_is_of_the_predicted_one():
     assert (second.n, second.accuracy, second.confidence) == (1, 1.0, 0.9)
 
 
+def test_reliability_is_weighted_and_counts_samples():
+    """A sample of weight 3 is three in the means; a bin that weighs nothing is none."""
+    one = binary_ledger([0, 1, 1, 0], [0.02, 0.06, 0.95, 0.55])
+    [low, high] = stats.reliability(weighted(one, np.array([3.0, 1.0, 0.5, 0.0])))
+    assert (low.n, low.confidence, low.accuracy) == (2, pytest.approx(0.03), 0.25)
+    assert (high.n, high.confidence, high.accuracy) == (1, 0.95, 1.0)
+
+
 def test_every_sample_is_in_one_bin():
     ledger = labels(500)
     assert sum(one.n for one in stats.reliability(ledger)) == 500
