@@ -1,7 +1,6 @@
 """Two ledgers of the same samples: paired differences, and the samples on which they differ."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,8 +154,10 @@ def compare_metric(
     except NoIntervalError as error:
         no_interval = str(error)
     if relative is not None:
-        with suppress(NoIntervalError):
+        try:
             relative_interval = _interval(ref, paired, relative=True)
+        except NoIntervalError as error:
+            no_interval = no_interval or str(error)
     return replace(
         known,
         difference=difference,

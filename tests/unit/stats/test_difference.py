@@ -261,6 +261,14 @@ def test_no_share_of_a_baseline_of_nothing():
     assert (found.relative, found.relative_interval) == (None, None)
 
 
+def test_a_share_of_nearly_nothing_says_why_it_has_no_interval():
+    """Of two errors in forty both are missing in 13 % of the resamples."""
+    one = regression_ledger([0.0] * 40, np.linspace(1, 2, 40))
+    found = compared(one, regression_ledger([0.0] * 40, [1.0, 1.0] + [0.0] * 38), "mae")
+    assert (found.interval is None, found.relative_interval) == (False, None)
+    assert found.no_interval.endswith("of the resamples leave the metric undefined")
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.integers(0, 9), st.sampled_from(["accuracy", "f1_macro", "log_loss"]))
 def test_a_difference_is_finite_and_in_order_and_turns_round(n, seed, metric):
