@@ -102,7 +102,8 @@ def _costs(
         device=judged.device,
         clock=clock,
     )
-    return cost_estimates(asked, measured), CostInfo(
+    estimates = cost_estimates(asked, measured, confidence=spec.decisions.confidence)
+    return estimates, CostInfo(
         batch_size=spec.cost.batch_size,
         warmup=spec.cost.warmup,
         runs=spec.cost.runs,

@@ -199,8 +199,13 @@ def _quantity(gate: Gate, part: str | None, evidence: Evidence) -> _Quantity:
 
 
 def _compared(gate: Gate, comparison: Comparison, floor: float) -> _Quantity:
-    """The difference from the baseline in the direction that the bound looks."""
+    """The difference from the baseline in the direction that the bound looks.
+
+    The noise is of the metric, and of a share of the baseline its share.
+    """
     relative = "relative" in gate.bound
+    if relative and comparison.baseline:
+        floor /= abs(comparison.baseline)
     value = comparison.relative if relative else comparison.difference
     interval = comparison.relative_interval if relative else comparison.interval
     negative = gate.bound.endswith("drop") or (
@@ -252,8 +257,7 @@ def _status(gate: Gate, quantity: _Quantity) -> tuple[GateStatus, str]:
     threshold = number(gate.threshold, unlike=[value, *ends])
     met, missed = _SIGNS[BOUNDS[gate.bound]]
     if _is_noise(gate, value, quantity.floor):
-        noise = f"the noise of {number(quantity.floor)} between two runs"
-        return GateStatus.UNDECIDED, f"{shown} is nearer to {threshold} than {noise}"
+        return GateStatus.UNDECIDED, _noisy(shown, threshold, quantity.floor)
     clause = f"{shown} {met if passed else missed} {threshold}"
     if gate.decide_on is DecideOn.POINT:
         return (GateStatus.PASS if passed else GateStatus.FAIL), clause
@@ -292,6 +296,12 @@ def _straddles(gate: Gate, quantity: _Quantity) -> bool:
 def _is_noise(gate: Gate, value: float, floor: float) -> bool:
     """Whether the value is nearer to the threshold than two runs are to one another."""
     return abs(compare(gate.bound, value, gate.threshold)[1]) < floor
+
+
+def _noisy(value: str, threshold: str, floor: float) -> str:
+    if not isfinite(floor):
+        return "the metric is defined in some ways of running the model only"
+    return f"{value} is nearer to {threshold} than the noise of {number(floor)} between two runs"
 
 
 def _result(

@@ -288,7 +288,8 @@ class Comparison:
         undefined: None where both have a value, else the reason, as a clause.
         difference: `candidate - baseline`, with its paired interval.
         relative: `(candidate - baseline) / |baseline|`, None where the baseline's value is 0.
-        no_interval: where there is a difference and no interval, the reason, as a clause.
+        no_interval: where there is a difference and no interval, the reason, as a clause; where the
+            relative one alone has none, the reason for that.
     """
 
     metric: MetricRef

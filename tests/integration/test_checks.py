@@ -127,7 +127,8 @@ def costs(gates):
 
 @pytest.mark.parametrize(("most", "verdict"), [(3, Verdict.PASS), (2, Verdict.FAIL)])
 def test_gates_on_costs(tmp_path, most, verdict):
-    report = reported(tmp_path, spec=costs(f"  - {{metric: parameters, max: {most}}}\n"))
+    size = f"  - {{metric: parameters, max: {most}}}\n"
+    report = reported(tmp_path, spec=costs(size) + "decisions: {confidence: 0.9}\n")
     assert report.verdict is verdict
     found = {one.metric.name: one for one in report.estimates}
     assert list(found) == [
@@ -141,6 +142,7 @@ def test_gates_on_costs(tmp_path, most, verdict):
     latency = found["latency_p95_ms"]
     assert latency.n == report.cost.runs == 100
     assert 0 < latency.interval.low <= latency.value <= latency.interval.high
+    assert latency.interval.confidence == 0.9
     assert found["throughput"].value == pytest.approx(4 * 100 / report.cost.seconds)
     # Of a process with torch in it.
     assert 50 < found["peak_memory_mb"].value < 50_000

@@ -23,6 +23,8 @@ from model_eval.types import Task
 _NOT_KEPT = frozenset({Task.SEGMENTATION, Task.LANGUAGE_MODELING})
 """Tasks whose ledger has sums over a sample's pixels or tokens, and not their outputs."""
 
+_MOST_ROWS = 1 << 32
+
 
 def from_torchmetrics(
     ref: CodeRef, *, task: Task
@@ -39,8 +41,8 @@ def from_torchmetrics(
 
     Raises:
         UserCodeError: torchmetrics is not installed, or has no such class; the ledger of the task
-            does not have outputs; when the function is
-            called: making, updating or computing the metric raised.
+            does not have outputs; when the function is called: making, updating or computing the
+            metric raised, or the weights are more rows than there can be memory for.
     """
     if task in _NOT_KEPT:
         raise UserCodeError(
@@ -56,7 +58,11 @@ def from_torchmetrics(
         )
     made_by = _class(ref)
 
-    def compute(predicted: torch.Tensor, target: torch.Tensor) -> object:
+    name = "prediction" if task is Task.REGRESSION else "probability"
+
+    def compute(columns: Mapping[str, Array], times: npt.NDArray[np.intp]) -> object:
+        rows = np.repeat(np.arange(len(times)), times)
+        predicted, target = (_tensor(columns[column][rows]) for column in (name, "target"))
         metric = made_by(**ref.kwargs).set_dtype(torch.float64)
         metric.update(predicted, target)
         return metric.compute()
@@ -65,10 +71,14 @@ def from_torchmetrics(
         times = weights.astype(np.intp)
         if not np.array_equal(times, weights):
             return nan
-        rows = np.repeat(np.arange(len(times)), times)
-        name = "prediction" if task is Task.REGRESSION else "probability"
-        predicted, target = (_tensor(columns[column][rows]) for column in (name, "target"))
-        found = usercode.call(ref, compute, predicted, target)
+        if weights.sum() > _MOST_ROWS:
+            raise UserCodeError(
+                f"`{ref.text}` is given each row as often as it weighs, and that is "
+                f"{weights.sum():.2g} rows",
+                remedy="write smaller weights, or take a metric that is given weights",
+                location=ref.location,
+            )
+        found = usercode.call(ref, compute, columns, times)
         return found.detach().cpu().numpy() if isinstance(found, torch.Tensor) else found
 
     return value

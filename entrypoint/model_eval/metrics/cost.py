@@ -12,15 +12,13 @@ this run knows its own quantile, and nothing about another day or another machin
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, nan
 
 import numpy as np
 
 from model_eval.metrics.rows import FloatArray
 from model_eval.spec.catalog import METRICS, TIMED
 from model_eval.types import CheckpointInfo, Estimate, Interval, MetricRef
-
-CONFIDENCE = 0.95
 
 METHOD = "order statistics"
 
@@ -58,19 +56,27 @@ class Measured:
 def counted_costs(refs: Iterable[MetricRef], checkpoint: CheckpointInfo) -> tuple[Estimate, ...]:
     """The costs that need no timing: they follow from the checkpoint alone."""
     size = sum(file.size for file in checkpoint.files)
-    return cost_estimates(refs, Measured(parameters=checkpoint.parameters, file_bytes=size))
+    measured = Measured(parameters=checkpoint.parameters, file_bytes=size)
+    return cost_estimates(refs, measured, confidence=nan)  # nothing was timed: no interval
 
 
-def cost_estimates(refs: Iterable[MetricRef], measured: Measured) -> tuple[Estimate, ...]:
+def cost_estimates(
+    refs: Iterable[MetricRef], measured: Measured, *, confidence: float
+) -> tuple[Estimate, ...]:
     """The costs, each with its value or the reason why it has none.
+
+    Args:
+        refs: which costs.
+        measured: what they are computed from.
+        confidence: of an interval, both sides together.
 
     Raises:
         ValueError: one of the metrics is no cost.
     """
-    return tuple(_estimate(ref, measured) for ref in refs)
+    return tuple(_estimate(ref, measured, confidence) for ref in refs)
 
 
-def _estimate(ref: MetricRef, measured: Measured) -> Estimate:
+def _estimate(ref: MetricRef, measured: Measured, confidence: float) -> Estimate:
     calls = len(measured.seconds)
     if ref.name == "parameters":
         return _counted(ref, measured.parameters)
@@ -81,7 +87,7 @@ def _estimate(ref: MetricRef, measured: Measured) -> Estimate:
     if not calls:
         return _undefined(ref, measured.untimed or "no call was timed")
     if ref.name in PERCENTILES:
-        return _latency(ref, measured.seconds)
+        return _latency(ref, measured.seconds, confidence)
     if ref.name == "throughput":
         return _throughput(ref, measured)
     if ref.name == "peak_memory_mb":
@@ -93,19 +99,19 @@ def _estimate(ref: MetricRef, measured: Measured) -> Estimate:
     return _counted(ref, measured.device_bytes / MB, n=calls)
 
 
-def _latency(ref: MetricRef, seconds: Sequence[float]) -> Estimate:
+def _latency(ref: MetricRef, seconds: Sequence[float], confidence: float) -> Estimate:
     """A percentile of the times in milliseconds: the smallest time that so many do not exceed."""
     percent, count = PERCENTILES[ref.name], len(seconds)
     times = np.sort(np.asarray(seconds, dtype=np.float64)) * 1000
     # The rank in whole numbers: 0.95 * 20 is more than 19 in floating point.
     value = float(times[-(-percent * count // 100) - 1])
-    ranks = quantile_ranks(count, percent / 100, CONFIDENCE)
+    ranks = quantile_ranks(count, percent / 100, confidence)
     if ranks is None:
-        needed = least_runs(percent / 100, CONFIDENCE)
+        needed = least_runs(percent / 100, confidence)
         lacking = f"{count} timed calls are too few: it needs {needed} (cost.runs)"
         return _found(ref, value, n=count, no_interval=lacking)
     low, high = (float(times[rank - 1]) for rank in ranks)
-    interval = Interval(low=low, high=high, confidence=CONFIDENCE, method=METHOD)
+    interval = Interval(low=low, high=high, confidence=confidence, method=METHOD)
     return _found(ref, value, n=count, interval=interval)
 
 

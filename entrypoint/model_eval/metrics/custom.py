@@ -9,7 +9,7 @@ import numpy as np
 from model_eval.errors import UserCodeError
 from model_eval.ledger import Array
 from model_eval.metrics.registry import Brought, Metric, Needs
-from model_eval.metrics.rows import FloatArray, Rows
+from model_eval.metrics.rows import TAME_EXPONENT, FloatArray, Rows
 from model_eval.spec.custom_metrics import custom_info
 from model_eval.spec.eval_spec import CustomMetric
 from model_eval.wording import kind_of
@@ -24,14 +24,18 @@ def bring(spec: CustomMetric, function: Function) -> Brought:
     """The metric that a spec brings, as the program's own are.
 
     The function is given the rows that are there: no row of weight 0, and none whose outputs are
-    not finite. Its arrays cannot be written to. It is called twice for the first weights, because
-    a metric that gives different values for the same rows makes a verdict luck.
+    not finite, and their weights as they are written. Its arrays cannot be written to. It is called
+    twice for the first weights, because a metric that gives different values for the same rows makes
+    a verdict luck.
 
     Raises (when it is computed):
-        UserCodeError: it gave something else than one number, or two different ones.
+        UserCodeError: it gave something else than one number, or two different ones; or the weights
+            are too large or too small to be computed with as they are.
     """
 
     def whole(rows: Rows) -> FloatArray:
+        if rows.scaled:
+            raise _wild_weights(spec)
         finite = rows.ledger["finite"]
         columns = {name: _sealed(column[finite]) for name, column in rows.ledger.columns.items()}
         first = True
@@ -81,6 +85,15 @@ def _no_number(spec: CustomMetric, what: str) -> UserCodeError:
     return UserCodeError(
         f"`{spec.code.text}` gave {what}, and a metric is one number",
         remedy="return a float",
+        location=spec.code.location,
+    )
+
+
+def _wild_weights(spec: CustomMetric) -> UserCodeError:
+    return UserCodeError(
+        f"`{spec.code.text}` is given the weights of the samples as they are, and the largest is "
+        f"beyond 2^±{TAME_EXPONENT}",
+        remedy="multiply all of them by one number",
         location=spec.code.location,
     )
 

@@ -62,6 +62,8 @@ class Metric:
         of_row: (N,) where the metric is the mean of bounded numbers of one row each that are more than
             right or wrong, these numbers; None of any other, and of what has trials.
         no_interval: where resampling does not say how much it varies, why not, as a clause.
+        ranks_classes: whether it ranks the rows of a class against the others, so that it is known no
+            better than by the fewer of the two.
     """
 
     needs: Needs
@@ -73,6 +75,7 @@ class Metric:
     influence_of_part: Callable[[Rows, int], FloatArray] | None = None
     of_row: Callable[[Rows], FloatArray] | None = None
     no_interval: str | None = None
+    ranks_classes: bool = False
 
     def with_params(self, **params: float) -> "Metric":
         """The metric whose functions take rows, and the index of a part, alone."""
@@ -134,13 +137,17 @@ def _registry() -> dict[str, Metric]:
             of_part=area,
             influence=ranking.influence_of_all if influence else None,
             influence_of_part=ranking.auroc_influence if influence else None,
+            ranks_classes=True,
         )
         found[f"{name}_macro"] = Metric(
             needs=Needs.RANKS,
             whole=partial(ranking.macro, area),
             influence=ranking.influence_of_all if influence else None,
+            ranks_classes=True,
         )
-        found[f"{name}_weighted"] = Metric(needs=Needs.RANKS, whole=partial(ranking.weighted, area))
+        found[f"{name}_weighted"] = Metric(
+            needs=Needs.RANKS, whole=partial(ranking.weighted, area), ranks_classes=True
+        )
     return {
         **found,
         **_further_classification(),
@@ -169,7 +176,7 @@ def _further_classification() -> dict[str, Metric]:
         "top_k_accuracy": Metric(
             needs=Needs.SUMS, whole=probability.top_k_accuracy, trials=probability.top_k_hits
         ),
-        "auroc_ovo": Metric(needs=Needs.RANKS, whole=roc.auroc_ovo),
+        "auroc_ovo": Metric(needs=Needs.RANKS, whole=roc.auroc_ovo, ranks_classes=True),
         "brier_score": Metric(
             needs=Needs.SUMS, whole=probability.brier_score, of_row=probability.brier_of_row
         ),

@@ -76,6 +76,7 @@ class Rows:
         weights: (B, N), B weight vectors; None counts each row once (B is 1). A row of weight 0
             is not there: whatever its numbers, it has no influence on that vector's values.
         base: (N,), the weights of the samples themselves; None is 1 for each.
+        scaled: whether `base` was multiplied by a number already.
         resample: weight vectors by groups, in the place of `weights`.
         memory: what does not depend on the weights, shared by all rows of one ledger.
 
@@ -84,6 +85,8 @@ class Rows:
         spoiled: bool (B,); True where a row whose outputs are not finite has a positive weight.
         defined: bool (B,); True where a row has a positive weight, and none of those is spoiled.
             Elsewhere no metric has a value.
+        scaled: whether weights were multiplied by a number, because they are too large or too small to be
+            computed with. Only their ratios are as they were.
 
     Raises:
         ValueError: the weights have another shape, or one is negative or not finite; there are
@@ -96,6 +99,7 @@ class Rows:
         weights: npt.ArrayLike | None = None,
         *,
         base: FloatArray | None = None,
+        scaled: bool = False,
         resample: Resample | None = None,
         memory: dict[tuple[str, str | int], Any] | None = None,
     ) -> None:
@@ -106,6 +110,7 @@ class Rows:
         self._kept = None if finite.all() else finite
         self._weights: FloatArray | None = None
         self._base, self._resample = base, resample
+        self.scaled = scaled
         if resample is not None:
             if weights is not None or self._kept is not None:
                 raise ValueError("a resample takes finite rows and no other weights")
@@ -118,7 +123,8 @@ class Rows:
             self.spoiled = np.array([self._kept is not None])
             self.defined = ~self.spoiled & (len(ledger) > 0)
             return
-        checked = _checked(weights, len(ledger))
+        checked, more = _checked(weights, len(ledger))
+        self.scaled = scaled or more
         self.spoiled = checked[:, ~finite].max(axis=1, initial=0) > 0
         self.defined = ~self.spoiled & (checked.max(axis=1, initial=0) > 0)
         # Not checked[:, finite], which is laid out by columns: sums along rows would lose digits.
@@ -414,10 +420,12 @@ class Sample:
 
     Attributes:
         base: (N,) finite and not negative; None is 1 for each sample.
+        scaled: whether `base` are the weights times a number.
     """
 
     ledger: Ledger
     base: FloatArray | None = None
+    scaled: bool = False
     memory: dict[tuple[str, str | int], Any] = field(default_factory=dict)
     drawn: list[tuple[Resample | None, Rows]] = field(default_factory=list)
 
@@ -426,18 +434,19 @@ class Sample:
         for known, rows in self.drawn:
             if known is resample:
                 return rows
-        rows = Rows(self.ledger, base=self.base, resample=resample, memory=self.memory)
+        rows = Rows(
+            self.ledger, base=self.base, scaled=self.scaled, resample=resample, memory=self.memory
+        )
         self.drawn.append((resample, rows))
         return rows
 
 
 def weighted(ledger: Ledger) -> Sample:
     """The ledger's rows with the weights of its samples, where it has any."""
-    base = ledger["weight"] if "weight" in ledger.columns else None
-    if base is not None:
-        # By a power of two, so that sums of huge weights do not overflow.
-        base = np.ldexp(base, -np.frexp(base.max(initial=0))[1])
-    return Sample(ledger=ledger, base=base)
+    if "weight" not in ledger.columns:
+        return Sample(ledger=ledger)
+    weights, scaled = _tamed(ledger["weight"][None])
+    return Sample(ledger=ledger, base=weights[0], scaled=scaled)
 
 
 def counts_of_rows(rows: Rows) -> tuple[Array, Array, Array]:
@@ -537,16 +546,22 @@ def _constant(values: FloatArray, present: BoolArray) -> BoolArray:
     return constant
 
 
-def _checked(weights: npt.ArrayLike, length: int) -> FloatArray:
+def _checked(weights: npt.ArrayLike, length: int) -> tuple[FloatArray, bool]:
+    """The weights (B, N) as `_tamed` gives them."""
     array = np.asarray(weights, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != length:
         raise ValueError(f"weights have shape {array.shape}, and must have (B, {length})")
     if not (array.min(initial=0) >= 0 and array.max(initial=0) < np.inf):
         raise ValueError("weights must be finite and not negative")
-    _, exponent = np.frexp(array.max(axis=1, initial=0))
-    if np.abs(exponent).max(initial=0) > TAME_EXPONENT:
-        array = np.ldexp(array, -exponent[:, None])
-    return array
+    return _tamed(array)
+
+
+def _tamed(weights: FloatArray) -> tuple[FloatArray, bool]:
+    """Weights (B, N), times a power of two where their sums or squares might overflow, and whether."""
+    _, exponent = np.frexp(weights.max(axis=1, initial=0))
+    if np.abs(exponent).max(initial=0) <= TAME_EXPONENT:
+        return weights, False
+    return np.ldexp(weights, -exponent[:, None]), True
 
 
 def label_sums(index: Array, weights: FloatArray, size: int) -> FloatArray:

@@ -106,7 +106,10 @@ def _part(
     compared: list[Comparison] = []
     if baseline is not None:
         # Weighted alike: the same samples, whatever weights the baseline's ledger was saved with.
-        before = replace(sampled, sample=Sample(ledger=baseline, base=sampled.sample.base))
+        same = sampled.sample
+        before = replace(
+            sampled, sample=Sample(ledger=baseline, base=same.base, scaled=same.scaled)
+        )
         paired = Paired(candidate=sampled, baseline=before, identical=identical)
         compared = [
             compare_metric(estimate.metric, paired, estimate, other)

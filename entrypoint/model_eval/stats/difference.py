@@ -1,7 +1,6 @@
 """Two ledgers of the same samples: paired differences, and the samples on which they differ."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,8 +154,10 @@ def compare_metric(
     except NoIntervalError as error:
         no_interval = str(error)
     if relative is not None:
-        with suppress(NoIntervalError):
+        try:
             relative_interval = _interval(ref, paired, relative=True)
+        except NoIntervalError as error:
+            no_interval = no_interval or str(error)
     return replace(
         known,
         difference=difference,
@@ -209,7 +210,7 @@ def _interval(ref: MetricRef, paired: Paired, *, relative: bool) -> Interval:
     try:
         if metric.needs is Needs.RANKS and not candidate.affords(metric) and not relative:
             return _of_many_ranks(ref, paired, statistic)
-        return statistic_interval(statistic, metric, candidate)
+        return statistic_interval(statistic, ref, candidate)
     except NoVariationError:
         return _unseen(ref, paired, float(statistic(None)[0]), relative=relative)
 
@@ -230,7 +231,7 @@ def _of_many_ranks(ref: MetricRef, paired: Paired, statistic: Statistic) -> Inte
     metric = paired.candidate.metric(ref)
     moves = [influence_of(metric, ref, side) for side in (paired.candidate, paired.baseline)]
     if moves[0] is None or moves[1] is None:
-        return statistic_interval(statistic, metric, paired.candidate)
+        return statistic_interval(statistic, ref, paired.candidate)
     require_sides(ref, paired.candidate)
     error = standard_error(moves[0] - moves[1], paired.candidate)
     if not error > 0:

@@ -6,11 +6,12 @@ from functools import cached_property
 from math import isfinite
 
 import numpy as np
+import numpy.typing as npt
 
 from model_eval.ledger import Ledger
 from model_eval.metrics import Brought, Resample, Sample, part_of, values_of
 from model_eval.metrics.registry import Metric, Needs, info_of, metric_of
-from model_eval.metrics.rows import FloatArray, Rows
+from model_eval.metrics.rows import BoolArray, FloatArray, Rows
 from model_eval.spec.catalog import CLASSIFICATION
 from model_eval.stats.averages import average_interval
 from model_eval.stats.bootstrap import (
@@ -21,7 +22,7 @@ from model_eval.stats.bootstrap import (
     bca_interval,
 )
 from model_eval.stats.distributions import student_quantile
-from model_eval.stats.resample import Plan, plan_cells, plan_rows
+from model_eval.stats.resample import Plan, effective_units, plan_cells, plan_rows
 from model_eval.stats.shares import share_interval
 from model_eval.stats.unseen import unseen_interval
 from model_eval.types import Estimate, Interval, MetricRef, Task
@@ -73,6 +74,13 @@ class Sampled:
         return self.sample.base is None and "cluster" not in self.ledger.columns
 
     @cached_property
+    def clusters(self) -> npt.NDArray[np.intp] | None:
+        """(N,) the number of each row's cluster; None where the rows belong to none."""
+        if "cluster" not in self.ledger.columns:
+            return None
+        return np.unique(self.ledger["cluster"], return_inverse=True)[1]
+
+    @cached_property
     def rows(self) -> Plan:
         """Rows or clusters as units."""
         return plan_rows(self.ledger, seed=self.seed, base=self.sample.base)
@@ -101,6 +109,14 @@ class Sampled:
             raise NoIntervalError(
                 f"{self.rows.units} independent samples are fewer than {MIN_UNITS}"
             )
+
+    def units_of(self, some: BoolArray) -> int:
+        """How many equal independent samples, clusters where there are any, some rows (N,) are worth."""
+        base = self.sample.base
+        if self.clusters is None:
+            return int(np.count_nonzero(some)) if base is None else effective_units(base[some])
+        weights = some * (1.0 if base is None else base)
+        return effective_units(np.bincount(self.clusters, weights=weights))
 
     def affords(self, metric: Metric) -> bool:
         """Whether a bootstrap of the metric costs a fraction of a second."""
@@ -183,23 +199,24 @@ def unseen_of(ref: MetricRef, sampled: Sampled) -> Interval:
     )
 
 
-def statistic_interval(statistic: Statistic, metric: Metric, sampled: Sampled) -> Interval:
+def statistic_interval(statistic: Statistic, ref: MetricRef, sampled: Sampled) -> Interval:
     """The interval of what is computed from a metric on the sample's rows, such as a difference.
 
     Raises:
         NoIntervalError: it has none, for a reason.
     """
+    metric = sampled.metric(ref)
     sampled.require_units()
     require_resampling(metric)
     if sampled.affords(metric):
         return bca_interval(statistic, sampled.rows, confidence=sampled.confidence)
-    error = _delete_group_error(statistic, sampled.few_groups)
+    error, units = _jackknifed(statistic, ref, sampled)
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
     return normal_interval(
         float(statistic(None)[0]),
         error,
-        units=len(sampled.few_groups.size),
+        units=units,
         confidence=sampled.confidence,
         method=JACKKNIFE,
     )
@@ -249,11 +266,7 @@ def _of_many_ranks(
         require_sides(ref, sampled)
         error, units, method = standard_error(influence, sampled), sampled.rows.units, INFLUENCE
     else:
-        error, units, method = (
-            _delete_group_error(statistic, sampled.few_groups),
-            JACKKNIFE_GROUPS,
-            JACKKNIFE,
-        )
+        (error, units), method = _jackknifed(statistic, ref, sampled), JACKKNIFE
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
     info = info_of(ref.name, sampled.brought)
@@ -268,18 +281,24 @@ def _of_many_ranks(
 
 
 def require_sides(ref: MetricRef, sampled: Sampled) -> None:
-    """Raises NoIntervalError where so few are of a class, or so few are not, that their spread is unknown."""
-    ledger, base = sampled.ledger, sampled.sample.base
-    part = part_of(ref, ledger)
+    """Refuses a ranking of so few of a class, or of the others, that their spread is unknown.
+
+    Independent samples count: three patients are three, however many rows they have.
+
+    Raises:
+        NoIntervalError: there are fewer than `MIN_UNITS` on a side.
+    """
+    if not sampled.metric(ref).ranks_classes:
+        return
+    ledger = sampled.ledger
+    part, target = part_of(ref, ledger), ledger["target"]
     every = [1] if ledger.task is Task.BINARY else range(len(ledger.classes))
-    target = ledger["target"]
-    there = np.ones(len(ledger), dtype=bool) if base is None else base > 0
     for index in every if part is None else [part]:
         of_class = target == index if target.ndim == 1 else target[:, index]
-        least = min(np.count_nonzero(side & there) for side in (of_class, ~of_class))
+        least = min(sampled.units_of(side) for side in (of_class, ~of_class))
         if least < MIN_UNITS:
             raise NoIntervalError(
-                f"{least} samples are of `{ledger.classes[index]}` or of the others, "
+                f"{least} independent samples are of `{ledger.classes[index]}` or of the others, "
                 f"fewer than {MIN_UNITS}"
             )
 
@@ -304,6 +323,17 @@ def standard_error(influence: FloatArray, sampled: Sampled) -> float:
         influence = np.bincount(sampled.rows.group, weights=influence).astype(np.float64)
     count = len(influence)
     return float(np.sqrt((influence**2).sum() * count / max(1, count - 1))) / total
+
+
+def _jackknifed(statistic: Statistic, ref: MetricRef, sampled: Sampled) -> tuple[float, int]:
+    """The standard error from a few groups of samples, and how many units it is of.
+
+    Raises:
+        NoIntervalError: the metric is undefined without one of the groups, or a class is too rare.
+    """
+    require_sides(ref, sampled)
+    plan = sampled.few_groups
+    return _delete_group_error(statistic, plan), min(len(plan.size), plan.units)
 
 
 def _delete_group_error(statistic: Statistic, plan: Plan) -> float:

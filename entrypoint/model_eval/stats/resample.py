@@ -100,7 +100,7 @@ def plan_rows(
         effective = count
     else:
         ranked = np.arange(count) if unit is None else unit
-        effective = _effective(np.bincount(ranked, weights=base, minlength=count))
+        effective = effective_units(np.bincount(ranked, weights=base, minlength=count))
     if count > max_groups * MANY:
         # Groups of nearly the same size, which a permutation of so many would make equal at a price.
         drawn = generator.integers(0, max_groups, size=count)
@@ -143,7 +143,7 @@ def plan_cells(ledger: Ledger, *, seed: int, replicates: int = REPLICATES) -> Pl
     )
 
 
-def _effective(weights: npt.NDArray[Any]) -> int:
+def effective_units(weights: npt.NDArray[Any]) -> int:
     """(Σ w)² / Σ w²: how many units of equal weight tell as much; all of them where they are equal."""
     largest = float(weights.max(initial=0))
     if largest <= 0:

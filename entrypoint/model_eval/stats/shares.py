@@ -17,8 +17,9 @@ def share_interval(successes: float, trials: float, *, confidence: float) -> Int
     success, or no failure, the end is Clopper and Pearson's: 50 of 50 is at least 0.929.
 
     Args:
-        successes: from 0 to `trials`, whole.
-        trials: at least 1, whole.
+        successes: from 0 to `trials`; of weighted samples as many as they are worth, which need not be
+            whole.
+        trials: at least 1, likewise.
         confidence: of both sides together.
 
     Raises:

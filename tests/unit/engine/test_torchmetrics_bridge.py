@@ -12,9 +12,10 @@ from builders.ledgers import (
     multilabel_ledger,
     regression_ledger,
 )
+from builders.samples import with_columns
 from model_eval.engine import from_torchmetrics
 from model_eval.errors import UserCodeError
-from model_eval.metrics import bring, compute
+from model_eval.metrics import bring, compute, estimates, weighted
 from model_eval.spec.eval_spec import CodeRef, CustomMetric
 from model_eval.types import Location, MetricRef, Task
 
@@ -33,11 +34,15 @@ def named(text, **kwargs):
     )
 
 
-def value(ledger, text, weights=None, **kwargs):
+def brought(ledger, text, **kwargs):
     code = named(text, **kwargs)
     custom = CustomMetric(name=text, code=code, higher_is_better=True, rowwise=True)
-    brought = {text: bring(custom, from_torchmetrics(code, task=ledger.task))}
-    return compute(ledger, MetricRef(name=text), weights, brought=brought)
+    return {text: bring(custom, from_torchmetrics(code, task=ledger.task))}
+
+
+def value(ledger, text, weights=None, **kwargs):
+    known = brought(ledger, text, **kwargs)
+    return compute(ledger, MetricRef(name=text), weights, brought=known)
 
 
 def jaccard(ledger, rows):
@@ -54,6 +59,25 @@ def test_whole_weights_are_repeated_rows():
     np.testing.assert_allclose(plain, [jaccard(MULTICLASS, slice(None))], rtol=1e-6)
 
 
+def test_whole_weights_of_samples_are_repeated_rows():
+    times = RNG.integers(0, 4, 60)
+    text = "torchmetrics.AUROC"
+    known = brought(BINARY, text, task="binary")
+    sample = weighted(with_columns(BINARY, weight=times.astype(float)))
+    [found] = estimates(sample, [MetricRef(name=text)], brought=known)
+    rows = np.repeat(np.arange(60), times)
+    expected = sk.roc_auc_score(BINARY["target"][rows], BINARY["probability"][rows])
+    assert found.value == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_that_would_be_too_many_rows_are_refused():
+    weights = np.full((1, 60), 2.0**60)
+    assert refusal("torchmetrics.AUROC", weights=weights, task="binary") == (
+        "spec.yaml:3:9: `torchmetrics.AUROC` is given each row as often as it weighs, and that is "
+        "6.9e+19 rows; write smaller weights, or take a metric that is given weights"
+    )
+
+
 def test_other_weights_have_no_value():
     weights = np.stack([np.full(60, 0.5), np.ones(60)])
     found = value(BINARY, "torchmetrics.AUROC", weights, task="binary")
@@ -68,9 +92,9 @@ def test_regressions(name, ledger):
     assert value(ledger, name)[0] == pytest.approx(expected, rel=1e-9)
 
 
-def refusal(text, ledger=BINARY, **kwargs):
+def refusal(text, ledger=BINARY, weights=None, **kwargs):
     with pytest.raises(UserCodeError) as raised:
-        value(ledger, text, **kwargs)
+        value(ledger, text, weights, **kwargs)
     return str(raised.value.faults[0])
 
 

@@ -248,6 +248,7 @@ def test_a_margin_within_the_noise_is_none(value, decide_on, on_undecided):
     assert "than the noise of 0.05 between two runs" in result.reason
     [undefined] = judge([rule], evidence(found, noise={ACCURACY: float("inf")}))
     assert undefined.status is UNDECIDED
+    assert undefined.reason == "the metric is defined in some ways of running the model only"
     [quiet] = judge([rule], evidence(found, noise={ACCURACY: 0.01, LOSS: 1.0}))
     assert quiet.status is not UNDECIDED
 
@@ -287,6 +288,36 @@ def against(found, **rule):
 
 
 BETTER, WORSE, SAME = (0.05, (0.03, 0.07)), (-0.05, (-0.07, -0.03)), (0.0, (-0.02, 0.02))
+
+
+@pytest.mark.parametrize(
+    ("baseline", "rise", "noise", "status"),
+    [
+        (30_000.0, 0.0, 0.03, PASS),  # the noise is a millionth of it, and 2 % are allowed
+        (1e-6, 1.9e-8, 1e-7, UNDECIDED),  # the noise is a tenth of it
+        (-1e-6, 0.0, 1e-7, UNDECIDED),
+        (30_000.0, 0.0, float("inf"), UNDECIDED),
+    ],
+)
+def test_the_noise_of_a_share_of_the_baseline_is_a_share_of_it(baseline, rise, noise, status):
+    found = comparison(rise, (rise, rise), baseline=baseline, metric=LOSS)
+    relative = rise / abs(baseline)
+    found = replace(found, relative=relative, relative_interval=interval(relative, relative))
+    rule = ruled(LOSS, bound="max_relative_rise", threshold=0.02)
+    known = evidence(comparisons={("heldout", None, LOSS): found}, noise={LOSS: noise})
+    [result] = judge([rule], known)
+    assert result.status is status
+    [absolute] = judge([replace(rule, bound="max_rise")], known)
+    assert (absolute.status is UNDECIDED) == (noise > 0.02)
+
+
+def test_a_relative_bound_says_why_the_share_has_no_interval():
+    found = replace(comparison(0.01, (0.0, 0.02)), relative_interval=None, no_interval="too few")
+    rule = {"threshold": 0.1, "decide_on": INTERVAL}
+    result = against(found, bound="max_relative_drop", **rule)
+    assert result.status is UNDECIDED
+    assert result.reason == "no interval: too few; `decide_on: point` decides on the value"
+    assert against(found, bound="max_drop", **rule).status is PASS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from model_eval.metrics.cost import (
-    CONFIDENCE,
     PERCENTILES,
     Measured,
     cost_estimates,
@@ -20,12 +19,14 @@ from model_eval.metrics.cost import (
 from model_eval.spec.catalog import CATALOG, COST, TIMED
 from model_eval.types import Interval, MetricRef, Task
 
+CONFIDENCE = 0.95
 COUNTS = [1, 5, 6, 20, 71, 72, 73, 200, 367, 368, 1000, 100_000]
 
 
-def estimate(name, **measured):
+def estimate(name, *, confidence=CONFIDENCE, **measured):
     known = {"parameters": 1_234, "file_bytes": 2_500_000, "batch_size": 4, **measured}
-    return cost_estimates([MetricRef(name=name)], Measured(**known))[0]
+    refs = [MetricRef(name=name)]
+    return cost_estimates(refs, Measured(**known), confidence=confidence)[0]
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -89,6 +90,17 @@ def test_percentiles_of_a_hundred_times():
     )
     assert estimate("latency_p99_ms", seconds=seconds).no_interval == (
         "100 timed calls are too few: it needs 368 (cost.runs)"
+    )
+
+
+def test_intervals_have_the_confidence_that_is_asked_for():
+    seconds = tuple(i / 1000 for i in range(100, 0, -1))
+    # binomial(100, 0.5): P(K <= 36) is 0.0033 and P(K <= 37) 0.0060.
+    assert estimate("latency_p50_ms", seconds=seconds, confidence=0.99).interval == Interval(
+        low=pytest.approx(37), high=pytest.approx(64), confidence=0.99, method="order statistics"
+    )
+    assert estimate("latency_p95_ms", seconds=seconds, confidence=0.99).no_interval == (
+        "100 timed calls are too few: it needs 104 (cost.runs)"
     )
 
 

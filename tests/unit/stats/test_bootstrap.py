@@ -16,7 +16,7 @@ from model_eval.metrics import Resample
 from model_eval.spec.catalog import CATALOG
 from model_eval.stats.bootstrap import NoIntervalError, bca_interval
 from model_eval.stats.resample import plan_cells, plan_rows
-from model_eval.types import Task
+from model_eval.types import MetricRef, Task
 
 REGRESSION = ("mse", "rmse", "mae", "r2")
 CLASSES = ("accuracy", "f1_macro", "recall_macro", "log_loss", "auroc")
@@ -211,15 +211,83 @@ def test_a_regression_without_any_error_says_nothing_of_what_was_not_seen():
         interval_of(regression_ledger(exact, exact), "mae")
 
 
+UP_TO_HALF = MetricRef(name="auroc", params=(("max_fpr", 0.5),))
+RANKINGS = ["auroc", UP_TO_HALF, "average_precision"]
+OF_CLASSES = [
+    *("auroc", "auroc_macro", "auroc_weighted", "auroc_ovo"),
+    *("average_precision", "average_precision_macro", "average_precision_weighted"),
+]
+
+
+@pytest.mark.parametrize("metric", RANKINGS, ids=str)
 @pytest.mark.parametrize("positives", [1, 5])
-def test_a_ranking_of_many_rows_needs_some_of_each_side(positives):
+def test_a_ranking_of_many_rows_needs_some_of_each_side(positives, metric):
     """One positive among 6,000: its own spread is unknown, however many negatives there are."""
     target = np.zeros(6000, dtype=int)
     target[:positives] = 1
     score = np.linspace(0, 0.9, 6000)
     score[:positives] = 0.85
-    with pytest.raises(NoIntervalError, match=f"{positives} samples are of `yes`"):
-        interval_of(binary_ledger(target, score), "auroc")
+    for side, probability in ((target, score), (1 - target, 1 - score)):
+        with pytest.raises(NoIntervalError, match=f"{positives} independent samples are of `yes`"):
+            interval_of(binary_ledger(side, probability), metric)
+
+
+@pytest.mark.parametrize("metric", OF_CLASSES)
+def test_a_mean_over_classes_needs_some_of_each(metric):
+    ledger = of_classes(rare=5)
+    with pytest.raises(NoIntervalError, match="5 independent samples are of `c2`"):
+        interval_of(ledger, metric)
+    assert interval_of(of_classes(rare=20), metric) is not None
+
+
+def test_what_does_not_rank_a_rare_class_has_its_interval():
+    ledger = of_classes(rare=5)
+    assert interval_of(ledger, MetricRef(name="average_precision", of_class="c0")) is not None
+    assert interval_of(ledger, "ece_adaptive") is not None
+
+
+def of_classes(*, rare):
+    generator = np.random.default_rng(0)
+    target = generator.integers(0, 2, size=6000)
+    target[:rare] = 2
+    return multiclass_ledger(target, generator.dirichlet(np.ones(3), size=6000))
+
+
+@pytest.mark.parametrize("metric", RANKINGS, ids=str)
+def test_many_rows_of_few_clusters_are_few(metric):
+    """Three sick patients of 60 rows each are three."""
+    cluster = np.repeat(np.arange(100), 60)
+    score = np.random.default_rng(0).random(6000)
+    few, enough = (clustered(binary_ledger(cluster < sick, score), cluster) for sick in (3, 12))
+    with pytest.raises(NoIntervalError, match="3 independent samples are of `yes`"):
+        interval_of(few, metric)
+    assert interval_of(enough, metric) is not None
+
+
+@pytest.mark.parametrize("metric", RANKINGS, ids=str)
+def test_one_sample_with_nearly_all_the_weight_of_its_class_is_one(metric):
+    target = np.arange(6000) < 20
+    weights = np.ones(6000)
+    ledger = binary_ledger(target, np.random.default_rng(0).random(6000))
+    assert interval_of(weighted(ledger, weights), metric) is not None
+    weights[0] = 1000
+    with pytest.raises(NoIntervalError, match="1 independent samples are of `yes`"):
+        interval_of(weighted(ledger, weights), metric)
+
+
+def test_a_jackknife_of_few_clusters_is_as_wide_as_so_few_make_it():
+    """Of 12 clusters of 500 rows: Student's t at 11 degrees of freedom, and not at 49."""
+    ledger, cluster = numbers(6000), np.arange(6000) % 12
+    found = interval_of(clustered(ledger, cluster), "spearman")
+
+    def spearman(rows):
+        return sp.spearmanr(ledger["target"][rows, 0], ledger["prediction"][rows, 0]).statistic
+
+    without = np.array([spearman(cluster != one) for one in range(12)])
+    half = sp.t.ppf(0.975, 11) * np.sqrt(11 * without.var())
+    value = spearman(cluster >= 0)
+    assert found.method == "jackknife"
+    assert ends(found) == pytest.approx((value - half, value + half), rel=1e-9)
 
 
 # --- what never varies ----------------------------------------------------------------------

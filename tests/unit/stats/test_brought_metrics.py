@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from builders.ledgers import binary_ledger, multiclass_ledger, regression_ledger
+from builders.samples import weighted, with_columns
+from model_eval.errors import UserCodeError
 from model_eval.metrics import bring
 from model_eval.spec.eval_spec import CodeRef, CustomMetric, SliceFamily
 from model_eval.stats import Asked, assess
@@ -53,6 +55,60 @@ def test_rows_are_resampled_as_for_the_metric_of_our_own():
     for name in ("interval", "relative_interval"):
         one, other = getattr(custom, name), getattr(ours, name)
         assert (one.low, one.high) == pytest.approx((other.low, other.high), rel=1e-9)
+
+
+def profit(columns, weights, price=3.0):
+    """The example of docs/spec.md."""
+    right = columns["target"] == columns["prediction"]
+    return price * (weights * right).sum() - weights.sum()
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0, 0.1, 1e70])
+@pytest.mark.parametrize("n", [200, 6000])
+def test_weights_are_given_as_they_are_written(n, weight):
+    weights = np.where(np.arange(n) % 2, weight, 2 * weight)
+    ledger, before = (
+        binary_ledger(np.arange(n) % 3 == 0, np.random.default_rng(seed).random(n))
+        for seed in (0, 1)
+    )
+    seen = []
+
+    def counted(columns, given):
+        seen.append(given.max())
+        return profit(columns, given)
+
+    one, other = (weighted(each, weights) for each in (ledger, before))
+    found = assess(one, other, asked(PROFIT, brought=brought(counted)), identical=False)
+    [custom], [compared] = found.estimates, found.comparisons
+    assert custom.value == pytest.approx(profit(ledger.columns, weights), rel=1e-12)
+    assert compared.baseline == pytest.approx(profit(before.columns, weights), rel=1e-12)
+    assert custom.interval.low < custom.value < custom.interval.high
+    # Resamples are of the same weights, each so many times.
+    times = np.array(seen) / weight
+    np.testing.assert_allclose(times, times.round(), rtol=1e-12)
+
+
+def test_a_slice_has_the_weights_that_it_has_in_the_whole():
+    ledger = binary_ledger(np.ones(40), np.full(40, 0.9))
+    ledger = with_columns(ledger, weight=np.where(np.arange(40) < 20, 8.0, 1.0))
+    ledger = with_columns(ledger, slice_site=np.arange(40) // 20)
+    sites = SliceFamily(
+        name="site", columns=("site",), edges=(), where=None, labels=(), location=HERE
+    )
+    ask = asked(PROFIT, brought=brought(profit, rowwise=False), families=(sites,))
+    values = {one.slice: one.value for one in assess(ledger, None, ask, identical=False).estimates}
+    assert values == {None: 360, "site=0": 320, "site=1": 40}
+
+
+@pytest.mark.parametrize("weight", [1e300, 1e-300])
+def test_weights_that_cannot_be_computed_with_are_no_one_s_to_scale(weight):
+    ledger = weighted(binary_ledger([0, 1], [0.1, 0.9]), [weight, weight])
+    with pytest.raises(UserCodeError) as raised:
+        assess(ledger, None, asked(PROFIT, brought=brought(profit)), identical=False)
+    assert str(raised.value.faults[0]) == (
+        "spec.yaml:3:9: `metrics.py:f` is given the weights of the samples as they are, and the "
+        "largest is beyond 2^±256; multiply all of them by one number"
+    )
 
 
 def test_many_rows_are_left_out_in_groups_and_not_drawn_one_by_one():

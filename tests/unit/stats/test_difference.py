@@ -19,6 +19,7 @@ from builders.ledgers import (
 from builders.samples import asked, clustered, labels, weighted
 from model_eval import stats
 from model_eval.stats.difference import FLIPS_SHOWN
+from model_eval.types import MetricRef
 
 
 def compared(candidate, baseline, metric, *, identical=False, **options):
@@ -216,14 +217,31 @@ def test_clusters_are_drawn_whole_for_both():
     assert found.interval.method == "bca"
 
 
-def test_a_ranking_of_many_rows_needs_some_of_each_side():
+PART_OF_AUROC = MetricRef(name="auroc", params=(("max_fpr", 0.5),))
+
+
+@pytest.mark.parametrize("metric", ["auroc", PART_OF_AUROC, "average_precision"], ids=str)
+def test_a_ranking_of_many_rows_needs_some_of_each_side(metric):
     target = np.zeros(6000, dtype=int)
     target[:4] = 1
     one = binary_ledger(target, np.linspace(0, 1, 6000))
     other = binary_ledger(target, np.linspace(0, 1, 6000) ** 2 * 0.9 + 0.05 * target)
-    found = compared(one, other, "auroc")
-    assert found.interval is None
-    assert found.no_interval.startswith("4 samples are of `yes`")
+    found = compared(one, other, metric)
+    assert (found.interval, found.relative_interval) == (None, None)
+    assert found.no_interval.startswith("4 independent samples are of `yes`")
+
+
+@pytest.mark.parametrize("metric", ["auroc", "average_precision"])
+def test_many_rows_of_few_clusters_are_few(metric):
+    cluster, generator = np.repeat(np.arange(100), 60), np.random.default_rng(0)
+    for sick, known in ((3, False), (12, True)):
+        one, other = (
+            clustered(binary_ledger(cluster < sick, generator.random(6000)), cluster)
+            for _ in range(2)
+        )
+        found = compared(one, other, metric)
+        assert (found.interval is not None, found.relative_interval is not None) == (known, known)
+        assert known or found.no_interval.startswith("3 independent samples are of `yes`")
 
 
 def test_without_a_value_of_one_of_the_two_there_is_no_difference():
@@ -241,6 +259,14 @@ def test_no_share_of_a_baseline_of_nothing():
     found = compared(one, regression_ledger([0.0] * 20, [0.0] * 20), "mae")
     assert found.difference == pytest.approx(1.5)
     assert (found.relative, found.relative_interval) == (None, None)
+
+
+def test_a_share_of_nearly_nothing_says_why_it_has_no_interval():
+    """Of two errors in forty both are missing in 13 % of the resamples."""
+    one = regression_ledger([0.0] * 40, np.linspace(1, 2, 40))
+    found = compared(one, regression_ledger([0.0] * 40, [1.0, 1.0] + [0.0] * 38), "mae")
+    assert (found.interval is None, found.relative_interval) == (False, None)
+    assert found.no_interval.endswith("of the resamples leave the metric undefined")
 
 
 @settings(max_examples=30, deadline=None)
