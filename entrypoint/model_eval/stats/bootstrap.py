@@ -25,12 +25,20 @@ class NoIntervalError(ValueError):
     """There is a value and no interval; the message is the reason, as a clause."""
 
 
-def bca_interval(statistic: Statistic, plan: Plan, *, confidence: float) -> Interval:
+def bca_interval(
+    statistic: Statistic, plan: Plan, *, confidence: float, units: int | None = None
+) -> Interval:
     """The bias-corrected and accelerated bootstrap interval (Efron 1987).
 
     The levels are widened as in Efron & Tibshirani's "expanded percentile" (Hesterberg 2015, section
     5.2): Φ(-√(n / (n - 1)) t), with Student's t at n - 1 degrees of freedom. The acceleration is the
     jackknife's. The endpoints come from `plan.replicates` draws.
+
+    Args:
+        statistic: of the rows that the plan resamples.
+        plan: the draws.
+        confidence: of both sides together.
+        units: n, where the value rests on fewer independent samples than there are.
 
     Raises:
         NoIntervalError: too few units; too many resamples without a value; no resample differs.
@@ -47,7 +55,7 @@ def bca_interval(statistic: Statistic, plan: Plan, *, confidence: float) -> Inte
     jackknife = statistic(plan.left_out)
     weights = np.where(np.isfinite(jackknife), plan.size, 0)
     jackknife = np.where(np.isfinite(jackknife), jackknife, 0)
-    tail = expanded_tail(plan.units, confidence)
+    tail = expanded_tail(units or plan.units, confidence)
     low, high = np.quantile(defined, _levels(value, defined, jackknife, weights, tail))
     if not (isfinite(low) and isfinite(high)):
         raise NoIntervalError("its resamples are too far apart for a float64")

@@ -19,9 +19,9 @@ from model_eval.stats.interval import (
     influence_of,
     normal_interval,
     require_resampling,
-    require_sides,
     standard_error,
     statistic_interval,
+    units_behind,
     unseen_of,
 )
 from model_eval.stats.shares import mcnemar, share_difference
@@ -232,14 +232,14 @@ def _of_many_ranks(ref: MetricRef, paired: Paired, statistic: Statistic) -> Inte
     moves = [influence_of(metric, ref, side) for side in (paired.candidate, paired.baseline)]
     if moves[0] is None or moves[1] is None:
         return statistic_interval(statistic, ref, paired.candidate)
-    require_sides(ref, paired.candidate)
+    units = units_behind(ref, paired.candidate)
     error = standard_error(moves[0] - moves[1], paired.candidate)
     if not error > 0:
         raise NoVariationError("no sample differs")
     return normal_interval(
         float(statistic(None)[0]),
         error,
-        units=paired.candidate.rows.units,
+        units=units,
         confidence=paired.candidate.confidence,
         method=INFLUENCE,
     )

@@ -103,13 +103,6 @@ class Sampled:
             return None
         return plan_cells(self.ledger, seed=self.seed)
 
-    def require_units(self) -> None:
-        """Raises NoIntervalError where there are too few independent samples."""
-        if self.rows.units < MIN_UNITS:
-            raise NoIntervalError(
-                f"{self.rows.units} independent samples are fewer than {MIN_UNITS}"
-            )
-
     def units_of(self, some: BoolArray) -> int:
         """How many equal independent samples, clusters where there are any, some rows (N,) are worth."""
         base = self.sample.base
@@ -152,12 +145,14 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
     def statistic(resample: Resample | None) -> FloatArray:
         return sampled.values(ref, resample)
 
-    sampled.require_units()
+    units = units_behind(ref, sampled)
     try:
         if not sampled.affords(metric):
-            return _of_many_ranks(metric, ref, statistic, sampled)
+            return _of_many_ranks(metric, ref, statistic, sampled, units)
         counted = sampled.cells if metric.needs is Needs.COUNTS else None
-        found = bca_interval(statistic, counted or sampled.rows, confidence=sampled.confidence)
+        found = bca_interval(
+            statistic, counted or sampled.rows, confidence=sampled.confidence, units=units
+        )
         return _with_classes(ref, found, sampled)
     except NoVariationError:
         return unseen_of(ref, sampled)
@@ -206,17 +201,17 @@ def statistic_interval(statistic: Statistic, ref: MetricRef, sampled: Sampled) -
         NoIntervalError: it has none, for a reason.
     """
     metric = sampled.metric(ref)
-    sampled.require_units()
+    units = units_behind(ref, sampled)
     require_resampling(metric)
     if sampled.affords(metric):
-        return bca_interval(statistic, sampled.rows, confidence=sampled.confidence)
-    error, units = _jackknifed(statistic, ref, sampled)
+        return bca_interval(statistic, sampled.rows, confidence=sampled.confidence, units=units)
+    error, groups = _jackknifed(statistic, sampled)
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
     return normal_interval(
         float(statistic(None)[0]),
         error,
-        units=units,
+        units=min(units, groups),
         confidence=sampled.confidence,
         method=JACKKNIFE,
     )
@@ -257,16 +252,16 @@ def trials_of(metric: Metric, part: int | None, rows: Rows) -> tuple[float, floa
 
 
 def _of_many_ranks(
-    metric: Metric, ref: MetricRef, statistic: Statistic, sampled: Sampled
+    metric: Metric, ref: MetricRef, statistic: Statistic, sampled: Sampled, units: int
 ) -> Interval:
     """Of so many rows that the estimate is as good as normal, on the scale of its odds if it has one."""
     value = float(statistic(None)[0])
     influence = influence_of(metric, ref, sampled)
     if influence is not None:
-        require_sides(ref, sampled)
-        error, units, method = standard_error(influence, sampled), sampled.rows.units, INFLUENCE
+        error, method = standard_error(influence, sampled), INFLUENCE
     else:
-        (error, units), method = _jackknifed(statistic, ref, sampled), JACKKNIFE
+        (error, groups), method = _jackknifed(statistic, sampled), JACKKNIFE
+        units = min(units, groups)
     if not error > 0:
         raise NoVariationError("no group of samples differs from the others")
     info = info_of(ref.name, sampled.brought)
@@ -280,16 +275,20 @@ def _of_many_ranks(
     )
 
 
-def require_sides(ref: MetricRef, sampled: Sampled) -> None:
-    """Refuses a ranking of so few of a class, or of the others, that their spread is unknown.
+def units_behind(ref: MetricRef, sampled: Sampled) -> int:
+    """How many independent samples, clusters where there are any, an interval of a metric rests on.
 
-    Independent samples count: three patients are three, however many rows they have.
+    Of a ranking those of the rarer side of each class: three patients are three, however many rows they
+    have, and however many others there are.
 
     Raises:
-        NoIntervalError: there are fewer than `MIN_UNITS` on a side.
+        NoIntervalError: they are fewer than `MIN_UNITS`: their spread is unknown.
     """
+    units = sampled.rows.units
+    if units < MIN_UNITS:
+        raise NoIntervalError(f"{units} independent samples are fewer than {MIN_UNITS}")
     if not sampled.metric(ref).ranks_classes:
-        return
+        return units
     ledger = sampled.ledger
     part, target = part_of(ref, ledger), ledger["target"]
     every = [1] if ledger.task is Task.BINARY else range(len(ledger.classes))
@@ -301,6 +300,8 @@ def require_sides(ref: MetricRef, sampled: Sampled) -> None:
                 f"{least} independent samples are of `{ledger.classes[index]}` or of the others, "
                 f"fewer than {MIN_UNITS}"
             )
+        units = min(units, least)
+    return units
 
 
 def influence_of(metric: Metric, ref: MetricRef, sampled: Sampled) -> FloatArray | None:
@@ -325,15 +326,14 @@ def standard_error(influence: FloatArray, sampled: Sampled) -> float:
     return float(np.sqrt((influence**2).sum() * count / max(1, count - 1))) / total
 
 
-def _jackknifed(statistic: Statistic, ref: MetricRef, sampled: Sampled) -> tuple[float, int]:
-    """The standard error from a few groups of samples, and how many units it is of.
+def _jackknifed(statistic: Statistic, sampled: Sampled) -> tuple[float, int]:
+    """The standard error from a few groups of samples, and how many these are.
 
     Raises:
-        NoIntervalError: the metric is undefined without one of the groups, or a class is too rare.
+        NoIntervalError: the metric is undefined without one of the groups.
     """
-    require_sides(ref, sampled)
     plan = sampled.few_groups
-    return _delete_group_error(statistic, plan), min(len(plan.size), plan.units)
+    return _delete_group_error(statistic, plan), len(plan.size)
 
 
 def _delete_group_error(statistic: Statistic, plan: Plan) -> float:
