@@ -37,6 +37,7 @@ docker rm --force "$name" >/dev/null 2>&1 || true
 
 # A pass needs both: the evaluation said so, and its report was found to be valid and to say the same.
 if [[ ${MODEL_EVAL_EXIT_STATUS:-} != "$published" ]]; then
+    : >"$GITHUB_OUTPUT" # half of an output would take in what follows
     [[ -z ${MODEL_EVAL_EXIT_STATUS:-} ]] ||
         annotate error "no verdict: the evaluation ended with status \`$MODEL_EVAL_EXIT_STATUS\` and its publication with \`$published\`; see the log above"
     set_output verdict error
