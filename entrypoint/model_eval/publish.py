@@ -93,7 +93,8 @@ def step_outputs(report: Report, report_path: Path | None) -> dict[str, str]:
 
 def _footer(settings: Settings) -> str:
     """Which commit and which run this is of: an old comment must be recognisable as old."""
-    commit = f"Commit {settings.sha[:12]}" if settings.sha else ""
+    sha = settings.head_sha or settings.sha
+    commit = f"Commit {sha[:12]}" if sha else ""
     run = f"[the run that made this]({settings.run_url})" if settings.run_url else ""
     return " · ".join(part for part in (commit, run) if part)
 
@@ -102,7 +103,7 @@ def sticky_comment(settings: Settings, key: str, body: Callable[[int], str]) -> 
     """The `Comment` that GitHub takes; the client library is imported here and nowhere before."""
     from model_eval.github.comment import body_limit, upsert_comment
 
-    return upsert_comment(settings, key=key, body=body(body_limit(key)))
+    return upsert_comment(settings, key=key, body=body(body_limit(settings, key)))
 
 
 def _warn(error: ModelEvalError, settings: Settings, *, stdout: TextIO, stderr: TextIO) -> None:

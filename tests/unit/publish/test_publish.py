@@ -59,6 +59,11 @@ def test_in_a_pull_request(tmp_path):
     assert "verdict<<" in shown.outputs.read_text()
 
 
+def test_the_footer_names_the_commit_that_the_pull_request_shows(tmp_path):
+    shown = Shown(tmp_path, report(), pull_request=7, sha="0" * 40, head_sha="f" * 40)
+    assert shown.comments[0][1].endswith("\nCommit ffffffffffff\n")
+
+
 def test_outside_of_actions_nothing_is_annotated(tmp_path):
     shown = Shown(tmp_path, report([estimate(0.85)]), pull_request=7)
     assert shown.stdout.getvalue() == ""
