@@ -469,6 +469,7 @@ def _stamp(path: str) -> tuple[int, ...] | None:
         return None
     if not S_ISREG(found.st_mode):
         return None
+    # Without ctime, which `stamp_of` has: other modes and links change it, and do not count.
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
