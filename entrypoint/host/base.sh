@@ -15,17 +15,16 @@ fi
 
 # The path in the repository. A checkout may lie in a folder of the workspace (`path:` of
 # actions/checkout): the outermost git directory counts, because a submodule is the pull request's to add.
-path=$MODEL_EVAL_SPEC
-if [[ ! -e $GITHUB_WORKSPACE/.git ]]; then
-    rest=$path folder=
-    while [[ $rest == */* ]]; do
-        folder=$folder/${rest%%/*} rest=${rest#*/}
-        if [[ -e $GITHUB_WORKSPACE$folder/.git ]]; then
-            path=$rest
-            break
-        fi
-    done
-fi
+path=$MODEL_EVAL_SPEC rest=$MODEL_EVAL_SPEC folder=$GITHUB_WORKSPACE checkouts=0
+while true; do
+    while [[ $rest == ./* ]]; do rest=${rest#./}; done
+    if [[ -e $folder/.git ]]; then
+        ((checkouts)) || path=$rest
+        checkouts=$((checkouts + 1))
+    fi
+    [[ $rest == */* ]] || break
+    folder=$folder/${rest%%/*} rest=${rest#*/}
+done
 
 folder=$MODEL_EVAL_OUTPUT_DIR-base
 mkdir -m 0700 -- "$folder"
@@ -46,3 +45,12 @@ case $status in
     2 | 4) exit "$status" ;; # and said why
     *) fail 4 "the base branch's spec could not be had (status $status); see the log above" ;;
 esac
+
+# That the base branch has no such spec lets a pull request bring its own gates. It says nothing where the
+# path may be another one there: below two git directories, or where actions/checkout found no git and left none.
+if [[ ! -e $folder/spec.yaml ]] && ((checkouts != 1)); then
+    unknown="it is not known where the repository begins, so that the base branch may have the spec by another path than \`$path\`:"
+    ((checkouts)) ||
+        fail 4 "$unknown no folder on the way to \`$MODEL_EVAL_SPEC\` holds .git; install git 2.18 or newer on the runner, without which actions/checkout leaves none"
+    fail 4 "$unknown $checkouts folders on the way to \`$MODEL_EVAL_SPEC\` hold .git; check out each repository into a folder of its own (\`path:\` of actions/checkout), none inside another"
+fi

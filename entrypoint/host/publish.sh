@@ -15,7 +15,7 @@ arguments=(--mount "$(bind "$GITHUB_OUTPUT" "$GITHUB_OUTPUT")"
 for variable in \
     GITHUB_ACTIONS GITHUB_API_URL GITHUB_EVENT_NAME GITHUB_OUTPUT GITHUB_REPOSITORY GITHUB_RUN_ATTEMPT \
     GITHUB_RUN_ID GITHUB_SERVER_URL GITHUB_SHA GITHUB_STEP_SUMMARY \
-    MODEL_EVAL_PULL_REQUEST MODEL_EVAL_TOKEN; do
+    MODEL_EVAL_HEAD_SHA MODEL_EVAL_PULL_REQUEST MODEL_EVAL_TOKEN; do
     arguments+=(--env "$variable")
 done
 speak_to_github
@@ -37,6 +37,7 @@ docker rm --force "$name" >/dev/null 2>&1 || true
 
 # A pass needs both: the evaluation said so, and its report was found to be valid and to say the same.
 if [[ ${MODEL_EVAL_EXIT_STATUS:-} != "$published" ]]; then
+    : >"$GITHUB_OUTPUT" # half of an output would take in what follows
     [[ -z ${MODEL_EVAL_EXIT_STATUS:-} ]] ||
         annotate error "no verdict: the evaluation ended with status \`$MODEL_EVAL_EXIT_STATUS\` and its publication with \`$published\`; see the log above"
     set_output verdict error

@@ -21,7 +21,6 @@ from model_eval.errors import (
     Interrupted,
     ModelEvalError,
     OutputError,
-    PublishError,
     ReportError,
     SpecError,
     UsageError,
@@ -551,7 +550,7 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str], stdout: TextIO) -
         from model_eval.report import render_terminal
 
         stdout.write(render_terminal(report))
-        publish(
+        report = publish(
             report,
             settings,
             report_path=output / REPORT,
@@ -652,7 +651,7 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
         settings = replace(settings, comment_key=args.comment_key)
     if args.quiet:
         settings = replace(settings, in_actions=False)
-    publish(
+    shown = publish(
         report,
         settings,
         report_path=report_path,
@@ -661,13 +660,13 @@ def _publish(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: Te
         stderr=sys.stderr,
     )
     stdout.flush()
-    return report.exit_code
+    return shown.exit_code
 
 
 def _base_spec(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: TextIO) -> int:
     """Says `found` or `absent`, also as the step's output `state`; anything else is an error."""
     from model_eval.github.base_file import read_base_file
-    from model_eval.github.commands import Annotation, Level, annotate
+    from model_eval.github.commands import Annotation, Level, annotate, set_outputs
     from model_eval.output import whole
     from model_eval.settings import read_settings
 
@@ -679,7 +678,7 @@ def _base_spec(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: 
                 part.write_bytes(data)
         state = "absent" if data is None else "found"
         if settings.output is not None:
-            _say(settings.output, state)
+            set_outputs(settings.output, {"state": state})
     except ModelEvalError as error:
         if settings.in_actions:
             message = f"{error.message}; {error.remedy}"
@@ -688,15 +687,6 @@ def _base_spec(args: argparse.Namespace, *, environ: Mapping[str, str], stdout: 
     stdout.write(f"{args.path} in the base branch: {state}\n")
     stdout.flush()
     return 0
-
-
-def _say(path: Path, state: str) -> None:
-    from model_eval.github.commands import set_outputs
-
-    try:
-        set_outputs(path, {"state": state})
-    except PublishError as error:  # whose exit status is 0
-        raise OutputError(error.message, remedy=error.remedy) from error
 
 
 def _roots(args: argparse.Namespace) -> list[Path]:

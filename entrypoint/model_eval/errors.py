@@ -15,7 +15,7 @@
      ├─ EvaluationError       4   evaluation       the evaluation did not finish
      │   ├─ OutOfMemoryError  4   out-of-memory    a batch does not fit
      │   └─ StoppedError      4   evaluation       the run was asked to stop
-     ├─ OutputError           4   output           the output folder cannot be written
+     ├─ OutputError           4   output           the output folder or file cannot be written
      ├─ BaseSpecError         4   base-spec        the base branch's spec cannot be had
      ├─ ReportError           4   report           a report is missing, broken or forged
      └─ PublishError          0   publish          GitHub refused; never changes a verdict
@@ -194,7 +194,7 @@ class StoppedError(EvaluationError):
 
 
 class OutputError(ModelEvalError):
-    """The output folder cannot be written."""
+    """The output folder, or the file of the step's outputs, cannot be written."""
 
     code = "output"
     exit_code = 4

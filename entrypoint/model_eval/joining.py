@@ -8,7 +8,6 @@ between each report and its ledgers, and then with what the run that joins them 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import file_digest
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from model_eval.errors import EvaluationError, PartsError, ReportError
 from model_eval.ledger import Array, Ledger, concatenate, open_ledger
 from model_eval.own_files import digest_of_own_files
 from model_eval.parts import MAX_SHARDS
+from model_eval.spec.digest import sha256_of
 from model_eval.types import (
     GOLDEN_HELDOUT,
     MAIN_HELDOUT,
@@ -109,7 +109,7 @@ def sealed(report: Report, name: str, ledger: Path) -> Report:
     """The report of a shard with the digest of the ledger's file of one of its sets."""
     if report.shard is None:
         raise ValueError("the report is of no shard")
-    digest = _digest(ledger)
+    digest = sha256_of(ledger)
     parts = tuple(
         replace(part, sha256=digest) if part.heldout == name else part
         for part in report.shard.parts
@@ -284,7 +284,7 @@ class _Opened:
         name = part.heldout
         file = output.LEDGER if name == MAIN_HELDOUT else output.ledger_name(name)
         rows = open_ledger(self.folder / file)
-        if _digest(self.folder / file) != part.sha256:
+        if sha256_of(self.folder / file) != part.sha256:
             raise ReportError(
                 f"`{file}` of {self.name} is not the file that its report is of",
                 remedy="run this shard again, and hand on what it leaves as it is",
@@ -435,11 +435,6 @@ def _joined(name: str, parts: Sequence[tuple[_Opened, PartInfo]]) -> Ledger:
 
 def _set_fact(name: str) -> str:
     return f"digest of {quote(name)}"
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as data:
-        return file_digest(data, "sha256").hexdigest()
 
 
 def _facts(report: Report) -> dict[str, str]:

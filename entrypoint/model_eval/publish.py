@@ -1,6 +1,7 @@
 """A report to where people look: annotations, job summary, outputs, one comment.
 
-Nothing that GitHub refuses changes the verdict: it becomes a warning, and the rest goes on.
+What GitHub refuses to show changes no verdict: it becomes a warning, and the rest goes on. Outputs that
+cannot be written do: who reads them finds an error, so that nothing may be shown that says `pass`.
 """
 
 import json
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from model_eval.errors import ModelEvalError, PublishError
+from model_eval.errors import ModelEvalError, OutputError, PublishError
 from model_eval.github.commands import (
     Annotation,
     Level,
@@ -18,7 +19,7 @@ from model_eval.github.commands import (
     set_outputs,
     summary_room,
 )
-from model_eval.report import render
+from model_eval.report import error_report, render
 from model_eval.settings import Settings
 from model_eval.types import Report
 
@@ -34,7 +35,7 @@ def publish(
     comment: Comment | None,
     stdout: TextIO,
     stderr: TextIO,
-) -> None:
+) -> Report:
     """Shows a report wherever the settings say there is somebody to show it to.
 
     Args:
@@ -43,8 +44,14 @@ def publish(
         report_path: what the output `report` says; None where there is no valid report.
         comment: leaves the comment; None where none is wanted.
         stdout: takes workflow commands.
-        stderr: takes warnings outside of GitHub Actions.
+        stderr: takes errors, and warnings outside of GitHub Actions.
+
+    Returns:
+        The report that was shown, whose exit code is the step's: an error, not the one that was given,
+        where the step's outputs cannot be written.
     """
+    # The spec's path, because it is known however the run ended, and two specs may share a name.
+    key = settings.comment_key or (report.spec.path if report.spec else report.name)
     footer = _footer(settings)
 
     if not (settings.in_actions or settings.step_summary or settings.output) and (
@@ -58,16 +65,19 @@ def publish(
         except PublishError as error:
             _warn(error, settings, stdout=stdout, stderr=stderr)
 
+    if settings.output is not None:  # first: all that follows shows what they say
+        try:
+            set_outputs(settings.output, step_outputs(report, report_path))
+        except OutputError as error:
+            report = error_report(report.name, error.faults, exit_code=error.exit_code)
+            stderr.write(f"{error}\n")
     if settings.in_actions:
         annotate(stdout, annotations(report))
     if (summary := settings.step_summary) is not None:
         attempt(lambda: append_summary(summary, render(report, limit=summary_room(summary))))
-    if (outputs := settings.output) is not None:
-        attempt(lambda: set_outputs(outputs, step_outputs(report, report_path)))
     if comment is not None and settings.pull_request is not None:
-        # The spec's path, because it is known however the run ended, and two specs may share a name.
-        key = settings.comment_key or (report.spec.path if report.spec else report.name)
         attempt(lambda: comment(settings, key, lambda n: render(report, limit=n, footer=footer)))
+    return report
 
 
 def step_outputs(report: Report, report_path: Path | None) -> dict[str, str]:
@@ -83,7 +93,8 @@ def step_outputs(report: Report, report_path: Path | None) -> dict[str, str]:
 
 def _footer(settings: Settings) -> str:
     """Which commit and which run this is of: an old comment must be recognisable as old."""
-    commit = f"Commit {settings.sha[:12]}" if settings.sha else ""
+    sha = settings.head_sha or settings.sha
+    commit = f"Commit {sha[:12]}" if sha else ""
     run = f"[the run that made this]({settings.run_url})" if settings.run_url else ""
     return " · ".join(part for part in (commit, run) if part)
 
@@ -92,7 +103,7 @@ def sticky_comment(settings: Settings, key: str, body: Callable[[int], str]) -> 
     """The `Comment` that GitHub takes; the client library is imported here and nowhere before."""
     from model_eval.github.comment import body_limit, upsert_comment
 
-    return upsert_comment(settings, key=key, body=body(body_limit(key)))
+    return upsert_comment(settings, key=key, body=body(body_limit(settings, key)))
 
 
 def _warn(error: ModelEvalError, settings: Settings, *, stdout: TextIO, stderr: TextIO) -> None:

@@ -36,6 +36,7 @@ class Settings:
         pull_request: the number of the pull request that this run belongs to.
         comment_key: what tells this comment from others of ours on the same pull request.
         base_sha: the commit that the pull request goes into, 40 or 64 hex digits.
+        head_sha: the pull request's own last commit; `sha` is its merge into the base branch, or of that branch.
     """
 
     in_actions: bool = False
@@ -51,6 +52,7 @@ class Settings:
     pull_request: int | None = None
     comment_key: str | None = None
     base_sha: str | None = None
+    head_sha: str | None = None
 
     @property
     def run_url(self) -> str | None:
@@ -65,7 +67,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Reads the variables that GitHub Actions sets, and our own `MODEL_EVAL_*`.
 
     A variable that is empty counts as not set. `MODEL_EVAL_PULL_REQUEST` names the pull request;
-    without it the event's payload does, and a payload that cannot be read names none.
+    without it the event's payload does, and its head; a payload that cannot be read names none.
 
     Raises:
         UsageError: a variable has a value that it cannot have.
@@ -73,8 +75,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     event_name = environment.get("GITHUB_EVENT_NAME") or None
     event_path = _path(environment, "GITHUB_EVENT_PATH")
     pull_request = _number(environment, "MODEL_EVAL_PULL_REQUEST")
+    head_sha = _matching(environment, "MODEL_EVAL_HEAD_SHA", _SHA, "40 or 64 hex digits")
     if pull_request is None and event_path is not None and event_name in PULL_REQUEST_EVENTS:
-        pull_request = _pull_request_of(event_path)
+        pull_request, head_sha = _pull_request_of(event_path)
     return Settings(
         in_actions=environment.get("GITHUB_ACTIONS") == "true",
         step_summary=_path(environment, "GITHUB_STEP_SUMMARY"),
@@ -89,6 +92,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         pull_request=pull_request,
         comment_key=environment.get("MODEL_EVAL_COMMENT_KEY") or None,
         base_sha=_matching(environment, "MODEL_EVAL_BASE_SHA", _SHA, "40 or 64 hex digits"),
+        head_sha=head_sha,
     )
 
 
@@ -146,18 +150,25 @@ def _token(environment: Mapping[str, str], name: str) -> str | None:
     return value or None
 
 
-def _pull_request_of(event_path: Path) -> int | None:
-    """The number in a webhook's payload; None where the payload is not what it should be."""
+def _pull_request_of(event_path: Path) -> tuple[int | None, str | None]:
+    """The number and the head in a webhook's payload; None for each that is not what it should be."""
     try:
         if not event_path.is_file() or event_path.stat().st_size > _EVENT_LIMIT:
-            return None
+            return None, None
         payload: Any = json.loads(event_path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return None
-    for key in ("pull_request", "number"):
+        return None, None
+    number = _inside(payload, "pull_request", "number")
+    head = _inside(payload, "pull_request", "head", "sha")
+    known = isinstance(number, int) and _NUMBER.fullmatch(str(number))  # True is no number
+    is_commit = isinstance(head, str) and _SHA.fullmatch(head)
+    return number if known else None, head if is_commit else None
+
+
+def _inside(payload: Any, *keys: str) -> Any:
+    for key in keys:
         payload = payload.get(key) if isinstance(payload, dict) else None
-    known = isinstance(payload, int) and _NUMBER.fullmatch(str(payload))  # True is no number
-    return payload if known else None
+    return payload
 
 
 def _shown(value: str) -> str:

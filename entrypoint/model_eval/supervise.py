@@ -80,13 +80,7 @@ def supervise(
         deadline: seconds after which the child is asked to stop; None for as long as it takes.
     """
     remove_stale(output)
-    ending = _run(
-        [sys.executable, "-I", "-m", "model_eval", *arguments, "--supervised"],
-        environ=child_environ(environ),
-        meanwhile=meanwhile,
-        judged=(output / REPORT).exists,
-        deadline=deadline,
-    )
+    ending = _child(arguments, output, environ, deadline, meanwhile)
     remove_scratch(output)
     try:
         report = read_report(output / REPORT, exit_status=ending.result)
@@ -124,13 +118,7 @@ def relay(
         environ: as for `supervise`.
         deadline: as for `supervise`.
     """
-    ending = _run(
-        [sys.executable, "-I", "-m", "model_eval", *arguments, "--supervised"],
-        environ=child_environ(environ),
-        meanwhile=lambda: None,
-        judged=(output / REPORT).exists,
-        deadline=deadline,
-    )
+    ending = _child(arguments, output, environ, deadline)
     try:
         read_report(output / REPORT)
     except ReportError as error:
@@ -140,6 +128,22 @@ def relay(
         sys.stderr.write(f"{_STOPPED}\n")
         return 4
     return ending.status if ending.status in _STATUSES else 4
+
+
+def _child(
+    arguments: Sequence[str],
+    output: Path,
+    environ: Mapping[str, str],
+    deadline: float | None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> _Ending:
+    return _run(
+        [sys.executable, "-I", "-m", "model_eval", *arguments, "--supervised"],
+        environ=child_environ(environ),
+        meanwhile=meanwhile,
+        judged=(output / REPORT).exists,
+        deadline=deadline,
+    )
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:

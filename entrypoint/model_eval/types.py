@@ -4,9 +4,10 @@ A `Report` is all that is known after a run. It is written as `report.json`, rea
 the publisher, and rendered; nothing else crosses from the evaluation to its readers.
 """
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 
 MAIN_HELDOUT = "heldout"
 """What the held-out set is called that a spec describes under `heldout`."""
@@ -495,6 +496,11 @@ class Stopped:
     of: int
 
 
+def sha256_of_digests(digests: Sequence[str]) -> str:
+    """One digest of several in their order; a single one is itself."""
+    return digests[0] if len(digests) == 1 else sha256(",".join(digests).encode()).hexdigest()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointInfo:
     """What was loaded, and how much of the model it filled.
@@ -528,10 +534,7 @@ class CheckpointInfo:
     @property
     def digest(self) -> str:
         """One digest of all files: the file's own where there is one."""
-        digests = [file.sha256 for file in self.files]
-        if len(digests) == 1:
-            return digests[0]
-        return hashlib.sha256(",".join(digests).encode()).hexdigest()
+        return sha256_of_digests([file.sha256 for file in self.files])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -163,6 +163,52 @@ def test_copies_from_runs_that_raced_are_removed(github_api, upsert):
     assert bodies(github_api) == [f"{marker('digits')}\nverdict: pass", f"{marker('digits')}\nmine"]
 
 
+def written_by(run: int, attempt: int, body: str) -> str:
+    return f"{marker('digits')}\n<!-- model-eval-run:{run}.{attempt} -->\n{body}"
+
+
+def test_an_older_run_that_ends_last_leaves_what_the_newer_one_has_said(
+    github_api, upsert, settings
+):
+    upsert("verdict: fail", settings=replace(settings, run_id=43))
+    github_api.requests.clear()
+    [only] = github_api.comments()
+    for attempt in (1, 2):
+        older = replace(settings, run_id=42, run_attempt=attempt)
+        assert str(refused(upsert, body="verdict: pass", settings=older)) == (
+            f"the comment on `octo/demo#{github_api.pull_request}` was left as it is: it is of a newer run"
+            f" ({only['html_url']}); the job summary has what this run found"
+        )
+    assert github_api.writes == []
+    assert bodies(github_api) == [written_by(43, 1, "verdict: fail")]
+
+
+@pytest.mark.parametrize(("run", "attempt"), [(43, 1), (43, 2), (44, 1), (100, 1), (None, 1)])
+def test_a_run_that_is_no_older_says_what_it_found(github_api, upsert, settings, run, attempt):
+    """Also another attempt of the same run, and other jobs of the same attempt."""
+    upsert("verdict: fail", settings=replace(settings, run_id=43))
+    upsert("verdict: pass", settings=replace(settings, run_id=run, run_attempt=attempt))
+    expected = (
+        written_by(run, attempt, "verdict: pass") if run else f"{marker('digits')}\nverdict: pass"
+    )
+    assert bodies(github_api) == [expected]
+
+
+def test_of_copies_the_one_of_the_newer_run_stays(github_api, upsert, settings):
+    for run, body in ((42, "verdict: pass"), (44, "verdict: fail"), (41, "verdict: pass")):
+        github_api.comment(written_by(run, 1, body), by="actions")
+    refused(upsert, body="verdict: pass", settings=replace(settings, run_id=43))
+    assert bodies(github_api) == [written_by(44, 1, "verdict: fail")]
+
+
+def test_a_comment_that_names_no_run_is_updated(github_api, upsert, settings):
+    """Of a version before, and what looks like a run further down."""
+    for body in ("verdict: fail", "verdict: fail\n<!-- model-eval-run:99.1 -->"):
+        github_api.comment(f"{marker('digits')}\n{body}", by="actions")
+    upsert("verdict: pass", settings=replace(settings, run_id=43))
+    assert bodies(github_api) == [written_by(43, 1, "verdict: pass")]
+
+
 def test_a_copy_that_another_run_has_just_removed_is_no_fault(github_api, upsert):
     for number in range(2):
         github_api.comment(f"{marker('digits')}\nrace {number}", by="actions")
@@ -345,14 +391,17 @@ class TestRefusals:
 
 
 class TestSize:
-    def test_the_longest_body(self, github_api, upsert):
-        upsert("x" * body_limit("digits"))
+    @pytest.mark.parametrize("run", [None, 1, 12_345_678_901])
+    def test_the_longest_body(self, github_api, upsert, settings, run):
+        settings = replace(settings, run_id=run)
+        upsert("x" * body_limit(settings, "digits"), settings=settings)
         assert len(bodies(github_api)[0]) == COMMENT_LIMIT
 
     @pytest.mark.parametrize("letter", ["x", "é", "😀"])
-    def test_a_longer_body_is_not_sent(self, github_api, upsert, letter):
-        body = letter * (body_limit("digits") // len(letter.encode()) + 1)
-        size = COMMENT_LIMIT - body_limit("digits") + len(body.encode())
+    def test_a_longer_body_is_not_sent(self, github_api, upsert, settings, letter):
+        limit = body_limit(settings, "digits")
+        body = letter * (limit // len(letter.encode()) + 1)
+        size = COMMENT_LIMIT - limit + len(body.encode())
         assert refused(upsert, body=body).message == (
             f"the comment has {size} bytes, more than the 65536 that GitHub takes"
         )

@@ -190,6 +190,21 @@ def test_publish_refuses_a_report_that_disagrees_with_the_exit_status(tmp_path):
     assert "the report says exit status 0, and the evaluation ended with 137" in done.stderr
 
 
+def test_outputs_that_cannot_be_written_are_the_exit_status(tmp_path):
+    """Of both doors: who reads the outputs finds none, and takes that for an error."""
+    outputs = {"GITHUB_OUTPUT": str(tmp_path)}
+    save_report(report(), tmp_path)
+    project = make_project(tmp_path / "project")
+    for done in (
+        cli("publish", "--report", tmp_path / REPORT, "--exit-status", 0, **outputs),
+        project.run(**outputs),
+    ):
+        assert done.returncode == 4
+        assert (
+            "the file that `GITHUB_OUTPUT` names cannot be written: Is a directory" in done.stderr
+        )
+
+
 def test_what_is_wrong_with_the_comment_does_not_change_the_verdict(tmp_path):
     save_report(report(), tmp_path)
     summary = tmp_path / "summary"

@@ -4,6 +4,7 @@ import ctypes
 import importlib
 import json
 import os
+import py_compile
 import re
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
 
 import numpy as np
@@ -539,6 +541,34 @@ def test_the_number_of_an_open_file_is_that_file(heard):
     with (root / "known.dat").open() as file, open(f"/dev/fd/{file.fileno()}"):
         pass
     assert [one.path for one in found(listening)] == ["known.dat"]
+
+
+def compiled(listening, source):
+    """Bytecode in the place where import looks for that of a source, as an earlier run leaves it."""
+    with listening.paused():
+        source.write_text("VALUE = 1")
+        return Path(py_compile.compile(str(source), doraise=True))
+
+
+def test_bytecode_that_import_holds_against_its_source_counts_as_that(heard):
+    root, listening = heard
+    cache = compiled(listening, root / "module.py")
+    assert SourceFileLoader("module", str(root / "module.py")).get_code("module")
+    [one] = found(listening)
+    assert (one.path, one.sha256) == ("module.py", sha256_of(root / "module.py"))
+    assert cache.exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_bytecode_that_is_held_against_no_source_counts(heard, there):
+    root, listening = heard
+    cache = compiled(listening, root / "module.py")
+    if not there:
+        (root / "module.py").unlink()
+    assert SourcelessFileLoader("module", str(cache)).get_code("module")
+    source, one = found(listening)
+    assert (source.path, source.sha256 is not None) == ("module.py", there)
+    assert (one.path, one.sha256) == (f"__pycache__/{cache.name}", sha256_of(cache))
 
 
 def test_a_library_is_heard(heard):

@@ -40,7 +40,8 @@ def test_outside_of_actions_there_are_defaults():
 
 
 def test_empty_variables_count_as_not_set():
-    assert read_settings(dict.fromkeys([*ACTIONS, "MODEL_EVAL_TOKEN"], "")) == Settings()
+    names = [*ACTIONS, "MODEL_EVAL_TOKEN", "MODEL_EVAL_HEAD_SHA"]
+    assert read_settings(dict.fromkeys(names, "")) == Settings()
 
 
 def test_in_actions():
@@ -77,6 +78,29 @@ def test_the_event_names_the_pull_request(tmp_path, name):
 def test_the_explicit_number_comes_first(tmp_path):
     environment = event(tmp_path, '{"pull_request": {"number": 7}}')
     assert read_settings({**environment, "MODEL_EVAL_PULL_REQUEST": "12"}).pull_request == 12
+
+
+HEAD = "0123456789abcdef" * 2 + "01234567"
+
+
+def test_the_event_names_the_pull_requests_own_commit(tmp_path):
+    """`GITHUB_SHA` is a merge that is nowhere on the pull request."""
+    payload = {"pull_request": {"number": 7, "head": {"sha": HEAD}}}
+    environment = event(tmp_path, json.dumps(payload))
+    assert read_settings(environment).head_sha == HEAD
+    for other in ("", HEAD[1:], HEAD.upper(), 7, None, {}):
+        payload["pull_request"]["head"]["sha"] = other
+        settings = read_settings(event(tmp_path, json.dumps(payload)))
+        assert (settings.pull_request, settings.head_sha) == (7, None)
+
+
+def test_the_explicit_commit_is_that_of_the_explicit_number(tmp_path):
+    payload = {"pull_request": {"number": 7, "head": {"sha": HEAD}}}
+    environment = event(tmp_path, json.dumps(payload)) | {"MODEL_EVAL_PULL_REQUEST": "12"}
+    assert read_settings(environment).head_sha is None
+    assert read_settings({**environment, "MODEL_EVAL_HEAD_SHA": "a" * 40}).head_sha == "a" * 40
+    with pytest.raises(UsageError, match="`MODEL_EVAL_HEAD_SHA` is `main`, which is not 40 or 64"):
+        read_settings({"MODEL_EVAL_HEAD_SHA": "main"})
 
 
 def test_other_events_name_none(tmp_path):

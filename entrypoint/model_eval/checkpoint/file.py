@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from model_eval.errors import CheckpointError
 from model_eval.spec.eval_spec import PathRef
-from model_eval.spec.files import explain, open_regular
+from model_eval.spec.files import explain, open_regular, stamp_of
 from model_eval.wording import quote
 
 
@@ -18,7 +18,7 @@ class CheckpointFile:
 
     Attributes:
         size: in bytes, when it was opened.
-        stamp: what the file system said of it then (device, inode, size, times).
+        stamp: what the file system said of its content then.
         parts: see `keep`.
         stack: closes them.
     """
@@ -53,7 +53,7 @@ class CheckpointFile:
         """Raises `CheckpointError` where it, or a part, was written since it was opened."""
         for part in self.parts:
             part.check_unchanged()
-        if _stamp(self.file) != self.stamp:
+        if stamp_of(os.fstat(self.file.fileno())) != self.stamp:
             raise self.error(
                 "changed while it was being used", "run again when nothing else writes it"
             )
@@ -75,8 +75,8 @@ def open_checkpoint(ref: PathRef) -> Iterator[CheckpointFile]:
             f"{quote(ref.display)} {what}", remedy=remedy, location=ref.location
         ) from error
     with file:
-        stamp = _stamp(file)
-        size = os.fstat(file.fileno()).st_size
+        found = os.fstat(file.fileno())
+        size, stamp = found.st_size, stamp_of(found)
         opened = CheckpointFile(ref=ref, file=file, size=size, stamp=stamp)
         if size == 0:
             raise opened.error("is empty", "save it again; an upload or a download may have failed")
@@ -93,8 +93,3 @@ def reading(opened: CheckpointFile) -> Iterator[None]:
         raise opened.error(
             f"cannot be read: {error.strerror or type(error).__name__}", "check the disk"
         ) from error
-
-
-def _stamp(file: BinaryIO) -> tuple[int, ...]:
-    found = os.fstat(file.fileno())
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
 
-from model_eval.errors import PublishError
+from model_eval.errors import OutputError, PublishError
 from model_eval.types import GateResult, GateStatus, Location, Report
 
 ANNOTATIONS_PER_LEVEL = 10
@@ -151,7 +151,7 @@ def append_summary(path: Path, text: str) -> bool:
         lines = data[: max(0, room - len(note))].rpartition(b"\n")
         data = b"".join(lines[:2]) + note
     if len(data) <= room:
-        _append(path, data, "GITHUB_STEP_SUMMARY")
+        _append(path, data, "GITHUB_STEP_SUMMARY", PublishError)
     return whole
 
 
@@ -170,7 +170,7 @@ def set_outputs(
 
     Raises:
         ValueError: a name is not one, or a value holds the delimiter; nothing is written.
-        PublishError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     parts = []
     for name, value in outputs.items():
@@ -180,7 +180,7 @@ def set_outputs(
         if delimiter in value:
             raise ValueError(f"the value of the output {name!r} holds the delimiter")
         parts.append(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
-    _append(path, _utf8("".join(parts)), "GITHUB_OUTPUT")
+    _append(path, _utf8("".join(parts)), "GITHUB_OUTPUT", OutputError)
 
 
 def escape_data(text: str) -> str:
@@ -221,7 +221,9 @@ def _summary_room(path: Path) -> int:
     return SUMMARY_LIMIT - used - 1
 
 
-def _append(path: Path, data: bytes, variable: str) -> None:
+def _append(
+    path: Path, data: bytes, variable: str, refusal: type[OutputError | PublishError]
+) -> None:
     """Appends, beginning on a line of its own."""
     if not data:
         return
@@ -233,9 +235,9 @@ def _append(path: Path, data: bytes, variable: str) -> None:
                     data = b"\n" + data
             file.write(data)
     except OSError as error:
-        raise PublishError(
+        raise refusal(
             f"the file that `{variable}` names cannot be written: {error.strerror}",
-            remedy="mount it writable, or unset the variable",
+            remedy="make it writable, with room on its disk, or unset the variable",
         ) from error
 
 

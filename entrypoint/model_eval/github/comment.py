@@ -40,6 +40,8 @@ _TIMEOUT = 15
 """Seconds for one answer."""
 _KEY_LIMIT = 80
 
+_RUN = re.compile(r"<!-- model-eval-run:([1-9][0-9]{0,17})\.([1-9][0-9]{0,17}) -->")
+
 _BROKEN_CONNECTIONS = (
     requests.ConnectionError,
     requests.Timeout,
@@ -62,9 +64,9 @@ def marker(key: str) -> str:
     return f"<!-- model-eval:{name} -->"
 
 
-def body_limit(key: str) -> int:
+def body_limit(settings: Settings, key: str) -> int:
     """How many UTF-8 bytes `upsert_comment` takes as the body under this key."""
-    return COMMENT_LIMIT - len(f"{marker(key)}\n")
+    return COMMENT_LIMIT - len(_hidden(settings, key))
 
 
 def connect(settings: Settings, *, pause: float = 1.0) -> Github:
@@ -98,12 +100,13 @@ def upsert_comment(
 ) -> str:
     """Creates our comment on the pull request, or updates it where it says something else.
 
-    Copies of ours, left by runs that raced, are deleted.
+    What a newer run has said stays: of two pushes the first may be evaluated longer. Copies of ours, left by
+    runs that raced, are deleted.
 
     Args:
-        settings: repository, pull request, address and token.
+        settings: repository, pull request, run, address and token.
         key: tells this comment from others of ours on the same pull request.
-        body: Markdown, at most `body_limit(key)` bytes; the marker is put before it.
+        body: Markdown, at most `body_limit(settings, key)` bytes; the marker and the run are put before it.
         connect: makes the client.
         sleep: waits so many seconds.
         clock: seconds since 1970.
@@ -112,9 +115,9 @@ def upsert_comment(
         The comment's page.
 
     Raises:
-        PublishError: there is no comment; the message never holds the token.
+        PublishError: there is no comment that says this; the message never holds the token.
     """
-    text = f"{marker(key)}\n{body}"
+    text = _hidden(settings, key) + body
     size = len(text.encode(errors="replace"))
     if size > COMMENT_LIMIT:
         raise PublishError(
@@ -153,12 +156,38 @@ def _upsert(client: Github, settings: Settings, *, text: str, mark: str) -> str:
         ours = _ours(client, issue, mark)
         if not ours:
             return _page(issue.create_comment(text))
-        first, *copies = ours
-        if _plain(first.body) != _plain(text):
-            first.edit(text)
-        for copy in copies:
-            _delete(copy)
-        return _page(first)
+        newest = max(ours, key=_run_of)
+        this = (settings.run_id or 0, settings.run_attempt)
+        overtaken = settings.run_id is not None and _run_of(newest) > this
+        kept = newest if overtaken else ours[0]
+        if not overtaken and _plain(kept.body) != _plain(text):
+            kept.edit(text)
+        for copy in ours:
+            if copy is not kept:
+                _delete(copy)
+        if overtaken:
+            raise PublishError(
+                f"the comment on `{settings.repository}#{settings.pull_request}` was left as it is: it is of a"
+                f" newer run ({_page(kept)})",
+                remedy="the job summary has what this run found",
+            )
+        return _page(kept)
+
+
+def _hidden(settings: Settings, key: str) -> str:
+    """The first lines of our comment: the marker, and the run that writes it where there is one."""
+    run = f"<!-- model-eval-run:{settings.run_id}.{settings.run_attempt} -->\n"
+    return f"{marker(key)}\n{run if settings.run_id is not None else ''}"
+
+
+def _run_of(comment: IssueComment) -> tuple[int, int]:
+    """The run that wrote a comment of ours, and its attempt; zeros where it does not say.
+
+    A newer run has a higher number, whatever started it, and an attempt keeps that of its run.
+    """
+    second = _plain(comment.body).split("\n", 2)[1:2]
+    found = _RUN.fullmatch(second[0]) if second else None
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _page(comment: IssueComment) -> str:

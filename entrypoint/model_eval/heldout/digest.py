@@ -8,9 +8,10 @@ import torch
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Column
-from model_eval.heldout.files import Stamp, stamp, unreadable
-from model_eval.spec.digest import sha256_of_all
+from model_eval.heldout.files import require_file, unreadable
+from model_eval.spec.digest import sha256_of, sha256_of_all
 from model_eval.spec.eval_spec import PathRef
+from model_eval.spec.files import stamp_of
 from model_eval.wording import quote
 
 
@@ -26,7 +27,7 @@ class Seal:
     """
 
     files: Mapping[str, PathRef]
-    stamps: Mapping[str, Stamp]
+    stamps: Mapping[str, tuple[int, ...]]
     contents: Mapping[str, str]
     sha256: str
     size: int
@@ -34,7 +35,7 @@ class Seal:
     def check_unchanged(self) -> None:
         """Raises `HeldOutError` where a file is not the one that was opened."""
         for name, ref in self.files.items():
-            if stamp(ref) != self.stamps[name]:
+            if stamp_of(require_file(ref)) != self.stamps[name]:
                 raise HeldOutError(
                     f"{quote(ref.display)} changed while it was being used",
                     remedy="run again when nothing else writes it",
@@ -56,14 +57,14 @@ def seal_file(ref: PathRef) -> Seal:
 
 def seal_files(files: Mapping[str, PathRef]) -> Seal:
     """Hashes several files; the digest covers the names, too, but not where the files are."""
-    stamps = {name: stamp(ref) for name, ref in files.items()}
+    found = {name: require_file(ref) for name, ref in files.items()}
     contents = {name: _digest(ref) for name, ref in files.items()}
     return Seal(
         files=files,
-        stamps=stamps,
+        stamps={name: stamp_of(one) for name, one in found.items()},
         contents=contents,
         sha256=sha256_of_all(contents),
-        size=sum(found.size for found in stamps.values()),
+        size=sum(one.st_size for one in found.values()),
     )
 
 
@@ -135,7 +136,6 @@ def _bytes(value: Column) -> bytes:
 
 def _digest(ref: PathRef) -> str:
     try:
-        with ref.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(ref.path)
     except OSError as error:
         raise unreadable(ref, error) from error

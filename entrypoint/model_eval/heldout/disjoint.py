@@ -21,7 +21,7 @@ from model_eval.errors import HeldOutError, LeakError
 from model_eval.heldout import readers
 from model_eval.heldout.batch import Array, Column
 from model_eval.heldout.digest import Seal, seal_file, seal_files
-from model_eval.heldout.files import check_kind, stamp
+from model_eval.heldout.files import check_kind, require_file
 from model_eval.heldout.heldout_set import HeldOut
 from model_eval.heldout.inputs import Input, convert
 from model_eval.heldout.labels import read_ids
@@ -178,7 +178,7 @@ def _open(ref: PathRef, heldout: Samples) -> _Training:
         contents = seal.contents
         reader = ImageFolderReader(ref, images, None)
     else:
-        stamp(ref)
+        require_file(ref)
         check_kind(ref, file_format)
         seal = seal_file(ref)
     if file_format == "npy" and len(columns) == 1:

@@ -1,8 +1,7 @@
-"""What is wrong with a file before anybody parses it, and whether it changed since."""
+"""What is wrong with a file before anybody parses it."""
 
 import os
 import stat
-from dataclasses import dataclass
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout.wording import one_line
@@ -51,18 +50,7 @@ _FOREIGN = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stamp:
-    """The identity of a file's content as the file system sees it, without reading it."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    changed: int
-
-
-def stamp(ref: PathRef) -> Stamp:
+def require_file(ref: PathRef) -> os.stat_result:
     """Looks at a file without opening it, so that a FIFO cannot block.
 
     Raises:
@@ -87,13 +75,7 @@ def stamp(ref: PathRef) -> Stamp:
             remedy="write the samples again; an upload or a download may have failed",
             location=ref.location,
         )
-    return Stamp(
-        device=found.st_dev,
-        inode=found.st_ino,
-        size=found.st_size,
-        modified=found.st_mtime_ns,
-        changed=found.st_ctime_ns,
-    )
+    return found
 
 
 def require_folder(ref: PathRef) -> None:

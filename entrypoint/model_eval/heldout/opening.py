@@ -7,7 +7,7 @@ from model_eval.errors import HeldOutError
 from model_eval.heldout import readers
 from model_eval.heldout.digest import Seal, seal_file, seal_files
 from model_eval.heldout.disjoint import check_disjoint
-from model_eval.heldout.files import check_kind, stamp
+from model_eval.heldout.files import check_kind, require_file
 from model_eval.heldout.heldout_set import HeldOut, require_pin, source_of
 from model_eval.heldout.readers.base import Reader
 from model_eval.heldout.readers.image_folder import ImageFolderReader, list_images
@@ -71,7 +71,7 @@ def _open(
 def _open_files(spec: HeldOutSpec, task: Task) -> tuple[Reader, Seal]:
     if spec.columns_from:
         for ref in spec.columns_from.values():
-            stamp(ref)
+            require_file(ref)
             check_kind(ref, "npy")
         seal = seal_files(spec.columns_from)
         require_pin(spec, seal.sha256)
@@ -86,7 +86,7 @@ def _open_files(spec: HeldOutSpec, task: Task) -> tuple[Reader, Seal]:
         if task is Task.BINARY and spec.classes is None:
             _require_two(spec, reader.classes)
         return reader, seal
-    stamp(spec.path)
+    require_file(spec.path)
     check_kind(spec.path, spec.format)
     seal = seal_file(spec.path)
     require_pin(spec, seal.sha256)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model_eval.errors import UserCodeError
+from model_eval.spec.digest import sha256_of
 from model_eval.spec.eval_spec import CodeRef, EvalSpec
 from model_eval.wording import quote
 
@@ -28,7 +29,7 @@ def digest_of_code(spec: EvalSpec) -> str:
 
 def _digest(path: Path, ref: CodeRef) -> str:
     try:
-        return sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise UserCodeError(
             f"{quote(ref.text)} cannot be read: {error.strerror}", location=ref.location

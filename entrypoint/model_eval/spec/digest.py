@@ -1,6 +1,6 @@
 """SHA-256 of files that a spec names; without torch and NumPy, so that a stored run needs neither."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -27,8 +27,3 @@ def sha256_of_all(contents: Mapping[str, str]) -> str:
         whole.update(len(part).to_bytes(8, "little") + part)
         whole.update(bytes.fromhex(contents[name]))
     return whole.hexdigest()
-
-
-def sha256_of_digests(digests: Sequence[str]) -> str:
-    """One digest of several in their order; a single one is itself."""
-    return digests[0] if len(digests) == 1 else sha256(",".join(digests).encode()).hexdigest()

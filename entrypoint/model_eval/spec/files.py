@@ -33,6 +33,11 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def stamp_of(found: os.stat_result) -> tuple[int, ...]:
+    """Which content a file has, as the file system sees it: device, inode, size, and both times in ns."""
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 def kind_of(mode: int) -> str:
     """What a path names, as a noun."""
     kinds = {

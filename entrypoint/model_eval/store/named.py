@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Any
 
-from model_eval.spec.digest import sha256_of, sha256_of_all, sha256_of_digests
+from model_eval.spec.digest import sha256_of, sha256_of_all
 from model_eval.spec.eval_spec import CheckpointSpec, EvalSpec, HeldOutSpec, PathRef
-from model_eval.spec.files import explain, open_regular
+from model_eval.spec.files import explain, open_regular, stamp_of
 from model_eval.store.unproved import UnprovedError
+from model_eval.types import sha256_of_digests
 from model_eval.wording import quote
 
 _LARGEST_INDEX = 64 << 20
@@ -30,10 +31,7 @@ class Digests:
             UnprovedError: it cannot be read.
         """
         try:
-            found = path.stat()
-            stamp = (
-                found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns,
-            )  # fmt: skip
+            stamp = stamp_of(path.stat())
             if stamp not in self._known:
                 self._known[stamp] = sha256_of(path)
             return self._known[stamp]

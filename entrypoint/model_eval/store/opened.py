@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from importlib.machinery import SourceFileLoader
 from importlib.util import source_from_cache
 from pathlib import Path
 from stat import S_ISCHR, S_ISDIR, S_ISREG
@@ -65,6 +66,9 @@ _SPAWNING = frozenset(
     }
 )
 """Modules that are imported by the first process that is started without an event."""
+
+_IMPORT = SourceFileLoader.get_code.__code__
+"""Reads bytecode only where there is a source, and believes it only where it was compiled from that."""
 
 _MOST = 100_000
 
@@ -240,8 +244,13 @@ class Opened:
             if not _is_of(frame, ("shutil.py", "os.py")):  # which remove folders by such numbers
                 self._odd = self._odd or os.fsdecode(args[0])
             return
-        if path.endswith(".pyc") and "__pycache__" in path:
-            path = source_from_cache(path)  # which Python has held against its source by itself
+        if path.endswith(".pyc") and ("__pycache__" in path or _is_import(frame)):
+            self._note(source_from_cache(path), os.O_RDONLY, frame)
+            if _is_import(frame):  # whoever else reads it has not held it against its source
+                return
+        self._note(path, flags, frame)
+
+    def _note(self, path: str, flags: int, frame: FrameType | None) -> None:
         if path in self._files or path.startswith((*self._installed, *_SYSTEM)):
             return
         was = _stamp(path)
@@ -421,6 +430,12 @@ def _is_of_nobody(frame: FrameType | None) -> bool:
     return frame is None
 
 
+def _is_import(frame: FrameType | None) -> bool:
+    """Whether Python's import of a module that has a source opens a file."""
+    caller = frame.f_back if frame is not None else None
+    return caller is not None and caller.f_code is _IMPORT
+
+
 def _is_of(frame: FrameType | None, names: tuple[str, ...]) -> bool:
     """Whether it is a line of the standard library's file of such a name."""
     if frame is None:
@@ -454,6 +469,7 @@ def _stamp(path: str) -> tuple[int, ...] | None:
         return None
     if not S_ISREG(found.st_mode):
         return None
+    # Without ctime, which `stamp_of` has: other modes and links change it, and do not count.
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 

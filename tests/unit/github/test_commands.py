@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_eval.errors import PublishError
+from model_eval.errors import OutputError, PublishError
 from model_eval.github.commands import (
     ANNOTATIONS_PER_LEVEL,
     MESSAGE_LIMIT,
@@ -311,11 +311,11 @@ class TestOutputs:
         assert len(first) == len("model_eval_") + 32
 
     def test_a_file_that_cannot_be_written(self, tmp_path):
-        with pytest.raises(PublishError) as raised:
+        with pytest.raises(OutputError) as raised:
             set_outputs(tmp_path / "missing" / "output", {"a": "b"})
         assert str(raised.value) == (
             "the file that `GITHUB_OUTPUT` names cannot be written: No such file or directory;"
-            " mount it writable, or unset the variable"
+            " make it writable, with room on its disk, or unset the variable"
         )
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_eval.github.comment import COMMENT_LIMIT, body_limit, marker
+from model_eval.settings import Settings
 
 
 @pytest.mark.parametrize("key", ["digits", "digits-cnn", "a.b_C-9", "x" * 80])
@@ -30,7 +31,7 @@ def test_another_key_gets_a_digest(key, written):
 def test_a_marker_is_one_short_comment_whatever_the_key(key):
     assert re.fullmatch(r"<!-- model-eval:[A-Za-z0-9._]+(-[A-Za-z0-9._]+)* -->", marker(key))
     assert len(marker(key)) < 120
-    assert body_limit(key) == COMMENT_LIMIT - len(marker(key)) - 1
+    assert body_limit(Settings(), key) == COMMENT_LIMIT - len(marker(key)) - 1
 
 
 @given(keys=st.lists(st.text("ab- ä", max_size=6), min_size=2, max_size=2, unique=True))

@@ -31,7 +31,7 @@ class Shown:
                 raise PublishError("GitHub refuses", remedy="ask it nicely")
             return "https://example.com/comment"
 
-        publish(
+        self.report = publish(
             shown_report,
             self.settings,
             report_path=tmp_path / "report.json",
@@ -57,6 +57,11 @@ def test_in_a_pull_request(tmp_path):
         "\nCommit 0123456789ab · [the run that made this](https://github.com/octo/demo/actions/runs/42/attempts/1)\n"
     )
     assert "verdict<<" in shown.outputs.read_text()
+
+
+def test_the_footer_names_the_commit_that_the_pull_request_shows(tmp_path):
+    shown = Shown(tmp_path, report(), pull_request=7, sha="0" * 40, head_sha="f" * 40)
+    assert shown.comments[0][1].endswith("\nCommit ffffffffffff\n")
 
 
 def test_outside_of_actions_nothing_is_annotated(tmp_path):
@@ -104,6 +109,20 @@ def test_a_summary_that_cannot_be_written_is_a_warning(tmp_path):
     assert shown.stderr.getvalue().startswith("warning: the file that `GITHUB_STEP_SUMMARY` names")
     assert shown.outputs.exists()
     assert shown.comments
+
+
+def test_outputs_that_cannot_be_written_are_an_error_wherever_it_is_shown(tmp_path):
+    """Whoever reads them finds none, and takes that for an error: a comment may not say `pass`."""
+    (tmp_path / "outputs").mkdir()
+    shown = Shown(tmp_path, report(), pull_request=7, in_actions=True)
+    assert (shown.report.verdict, shown.report.exit_code) == ("error", 4)
+    message = "the file that `GITHUB_OUTPUT` names cannot be written: Is a directory"
+    assert shown.stdout.getvalue().startswith(f"::error title=model-eval%3A output::{message}; ")
+    [(key, body)] = shown.comments
+    assert key == "model-eval.yaml"
+    for text in (body, shown.summary.read_text()):
+        assert message in text
+        assert "pass" not in text
 
 
 def test_outputs_are_the_verdict_and_numbers(tmp_path):
