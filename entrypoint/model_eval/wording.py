@@ -50,3 +50,8 @@ def first_few(names: Iterable[object], *, limit: int = _MAX_LISTED) -> str:
     known: Sequence[object] = tuple(names)
     text = ", ".join(quote(name) for name in known[:limit])
     return text if len(known) <= limit else f"{text} and {len(known) - limit} more"
+
+
+def dtype_name(dtype: object) -> str:
+    """`float32`, of torch's or of NumPy's dtype."""
+    return str(dtype).removeprefix("torch.")

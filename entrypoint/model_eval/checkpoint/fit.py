@@ -17,7 +17,7 @@ from model_eval.checkpoint.slots import Slot
 from model_eval.checkpoint.state_dict import missing_names
 from model_eval.errors import CheckpointError, FitError
 from model_eval.spec.suggest import closest
-from model_eval.wording import count, first_few, printable, quote
+from model_eval.wording import count, dtype_name, first_few, printable, quote
 
 _MAX_ROWS = 20
 _MAX_NEAREST = 100
@@ -64,7 +64,7 @@ def compare(tensors: Mapping[str, torch.Tensor], slots: Mapping[str, Slot]) -> F
 def casts(tensors: Mapping[str, torch.Tensor], slots: Mapping[str, Slot]) -> dict[str, int]:
     """`float16→float32` → how many tensors are converted to the model's dtype."""
     pairs = (
-        f"{_dtype(tensor.dtype)}→{_dtype(slots[name].dtype)}"
+        f"{dtype_name(tensor.dtype)}→{dtype_name(slots[name].dtype)}"
         for name, tensor in tensors.items()
         if name in slots and tensor.dtype != slots[name].dtype
     )
@@ -160,7 +160,7 @@ def _wrong_values(tensor: torch.Tensor, dtype: torch.dtype, *, finite: bool) -> 
         counts = ((nan, "NaN"), (infinite if finite else 0, "infinite"))
         return " and ".join(f"{number:,} {word}" for number, word in counts if number)
     if finite and (beyond := int((values.to(dtype).isinf()).sum())):
-        return f"{beyond:,} too large for {_dtype(dtype)}"
+        return f"{beyond:,} too large for {dtype_name(dtype)}"
     return None
 
 
@@ -209,8 +209,4 @@ def _nearest(
 
 
 def _described(dtype: torch.dtype, shape: tuple[int, ...] | None) -> str:
-    return f"{_dtype(dtype)} {'any' if shape is None else list(shape)}"
-
-
-def _dtype(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    return f"{dtype_name(dtype)} {'any' if shape is None else list(shape)}"

@@ -18,7 +18,7 @@ from model_eval.errors import (
     UserCodeError,
 )
 from model_eval.usercode import describe
-from model_eval.wording import count, kind_of, printable
+from model_eval.wording import count, dtype_name, kind_of, printable
 
 Predict = Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Tensor]
 """Positional and keyword inputs (CPU, batch first) → outputs (on the device, batch first)."""
@@ -213,11 +213,11 @@ def _explain(
         )
     floating = {t.dtype for t in tensors if t.is_floating_point()}
     if expected is not None and floating - {expected} and isinstance(error, RuntimeError):
-        names = ", ".join(sorted(_name(dtype) for dtype in floating))
+        names = ", ".join(sorted(dtype_name(dtype) for dtype in floating))
         return EvaluationError(
-            f"the model raised {describe(error)}; its weights are {_name(expected)}, "
+            f"the model raised {describe(error)}; its weights are {dtype_name(expected)}, "
             f"its inputs {names}",
-            remedy=f"state `dtype: {_name(expected)}` for the input in the spec",
+            remedy=f"state `dtype: {dtype_name(expected)}` for the input in the spec",
         )
     if "device meta" in str(error):
         return EvaluationError(
@@ -225,12 +225,8 @@ def _explain(
             remedy="something that model.factory made is kept between its calls, the first of which "
             "is on the meta device: name a function that calls it under `with torch.device('cpu'):`",
         )
-    shapes = ", ".join(f"{_name(t.dtype)}{tuple(t.shape)}" for t in tensors)
+    shapes = ", ".join(f"{dtype_name(t.dtype)}{tuple(t.shape)}" for t in tensors)
     return EvaluationError(
         f"the model raised {describe(error)} on inputs {shapes}",
         remedy="compare heldout.inputs with what the model's forward takes",
     )
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

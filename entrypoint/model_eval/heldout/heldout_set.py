@@ -18,7 +18,7 @@ from model_eval.heldout.wording import Rows, place_of, shape_of
 from model_eval.spec.eval_spec import HeldOutSpec
 from model_eval.spec.suggest import listed
 from model_eval.types import FileInfo, HeldOutInfo, Task
-from model_eval.wording import quote
+from model_eval.wording import dtype_name, quote
 
 _BLOCK_BYTES = 4 << 20
 _LABEL_ROWS = 1 << 16
@@ -276,7 +276,7 @@ def _unique(*names: str) -> tuple[str, ...]:
 def _described(source: Input, tensor: torch.Tensor) -> str:
     first, further = source.columns[0], len(source.columns) - 1
     name = f"{first} and {further} more" if further else first
-    return f"{name} as {str(tensor.dtype).removeprefix('torch.')} {shape_of(tensor.shape[1:])}"
+    return f"{name} as {dtype_name(tensor.dtype)} {shape_of(tensor.shape[1:])}"
 
 
 def _require_same(source: Input, first: torch.Tensor, tensor: torch.Tensor, rows: Rows) -> None:

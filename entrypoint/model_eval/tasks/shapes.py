@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from model_eval.errors import EvaluationError
+from model_eval.wording import dtype_name
 
 ELEMENTS_AT_ONCE = 1 << 24
 """Outputs that are large for one sample are scored in so many numbers at a time."""
@@ -26,7 +27,7 @@ def require_real(outputs: Tensor) -> None:
     """Raises EvaluationError unless the outputs are real floating point numbers."""
     if not outputs.is_floating_point():
         raise EvaluationError(
-            f"the model returned {str(outputs.dtype).removeprefix('torch.')} numbers",
+            f"the model returned {dtype_name(outputs.dtype)} numbers",
             remedy="return real floating point numbers; use model.postprocess",
         )
 
