@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model_eval.checkpoint.slots import parameters_of
 from model_eval.engine.memory import is_out_of_memory, remedy_for
 from model_eval.errors import (
     EvaluationError,
@@ -80,7 +81,7 @@ def make_predict(
         UserCodeError where the transform gives no tensors, and OutOfMemoryError where a batch
         does not fit.
     """
-    expected = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    expected = next((p.dtype for p in parameters_of(model).values() if p.is_floating_point()), None)
 
     moves = device.type != "cpu" or memory_format is not torch.contiguous_format
 
