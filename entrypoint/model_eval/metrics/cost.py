@@ -17,6 +17,7 @@ from math import ceil
 import numpy as np
 
 from model_eval.metrics.rows import FloatArray
+from model_eval.numerics import numpys_own
 from model_eval.spec.catalog import METRICS, TIMED
 from model_eval.types import CheckpointInfo, Estimate, Interval, MetricRef
 
@@ -61,6 +62,7 @@ def counted_costs(refs: Iterable[MetricRef], checkpoint: CheckpointInfo) -> tupl
     return cost_estimates(refs, Measured(parameters=checkpoint.parameters, file_bytes=size))
 
 
+@numpys_own
 def cost_estimates(refs: Iterable[MetricRef], measured: Measured) -> tuple[Estimate, ...]:
     """The costs, each with its value or the reason why it has none.
 
