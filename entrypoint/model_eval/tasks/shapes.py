@@ -48,7 +48,7 @@ def cut_of(threshold: float, outputs: Tensor) -> float:
     A model that answers 0.7 in float32 answers 0.69999999, which is 0.7 wherever it is compared in
     float32. No probability but this one changes sides. It stays above 0, where all are positive.
     """
-    cut = torch.tensor(threshold, dtype=outputs.dtype).item()
+    cut = torch.tensor(threshold, dtype=outputs.dtype, device="cpu").item()
     return cut if cut > 0 else threshold
 
 
