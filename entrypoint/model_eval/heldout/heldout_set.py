@@ -109,14 +109,15 @@ class HeldOut:
         # Large blocks are converted at once and cut into batches afterwards.
         rows = multiple * max(1, _BLOCK_BYTES // max(1, reader.row_bytes * multiple))
         unique = UniqueIds(place_of(self._spec, "id"))
-        shapes: dict[int, torch.Tensor] = {}
+        shapes: tuple[torch.Size, ...] = ()
         end = self.expected if stop is None else stop
         for chunk in reader.chunks(self._columns, rows, start=start, stop=stop):
             labels, named = self._labels.read(chunk, start)
             tensors = [convert(source, chunk, named) for source in self.inputs]
             self.shapes = tuple(map(_described, self.inputs, tensors))
-            for index, (source, tensor) in enumerate(zip(self.inputs, tensors, strict=True)):
-                _require_same(source, shapes.setdefault(index, tensor[:1]), tensor, named)
+            shapes = shapes or tuple(tensor.shape[1:] for tensor in tensors)
+            for source, first, tensor in zip(self.inputs, shapes, tensors, strict=True):
+                _require_same(source, first, tensor.shape[1:], named)
             if isinstance(reader, LoaderReader):
                 unique.add(labels.ids)
             start += len(labels)
@@ -279,12 +280,12 @@ def _described(source: Input, tensor: torch.Tensor) -> str:
     return f"{name} as {dtype_name(tensor.dtype)} {shape_of(tensor.shape[1:])}"
 
 
-def _require_same(source: Input, first: torch.Tensor, tensor: torch.Tensor, rows: Rows) -> None:
+def _require_same(source: Input, first: torch.Size, shape: torch.Size, rows: Rows) -> None:
     """Chunks of one file can differ only where the file allows it: in the lengths of lists."""
-    if tensor.shape[1:] != first.shape[1:]:
+    if shape != first:
         raise HeldOutError(
-            f"{quote(', '.join(source.columns))} has the shape {shape_of(first.shape[1:])} per "
-            f"sample in row 0 and {shape_of(tensor.shape[1:])} in {rows.name(0)}",
+            f"{quote(', '.join(source.columns))} has the shape {shape_of(first)} per "
+            f"sample in row 0 and {shape_of(shape)} in {rows.name(0)}",
             remedy="give every sample the same shape: resize, or pad",
             location=source.location,
         )
