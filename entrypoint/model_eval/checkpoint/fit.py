@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from model_eval.checkpoint.file import CheckpointFile
 from model_eval.checkpoint.slots import Slot
-from model_eval.checkpoint.state_dict import missing_names
+from model_eval.checkpoint.state_dict import NO_EXTRA_STATE, is_extra_state, missing_names
 from model_eval.errors import CheckpointError, FitError
 from model_eval.spec.suggest import closest
 from model_eval.wording import count, dtype_name, first_few, printable, quote
@@ -71,12 +71,6 @@ def casts(tensors: Mapping[str, torch.Tensor], slots: Mapping[str, Slot]) -> dic
     return dict(sorted(Counter(pairs).items()))
 
 
-_EXTRA_STATE = "_extra_state"
-_NO_EXTRA_STATE = (
-    "what a module keeps by `get_extra_state` cannot be compared with the model; keep it in buffers"
-)
-
-
 def fit_error(
     opened: CheckpointFile,
     fit: Fit,
@@ -102,10 +96,10 @@ def fit_error(
         tablefmt="simple",
         disable_numparse=True,
     )
-    extra = any(name.endswith(_EXTRA_STATE) for names in kinds.values() for name in names)
+    extra = any(is_extra_state(name) for names in kinds.values() for name in names)
     return FitError(
         f"{quote(opened.ref.display)} does not fit the model: {summary}\n{table}",
-        remedy=_NO_EXTRA_STATE if extra else None,
+        remedy=NO_EXTRA_STATE if extra else None,
         location=opened.ref.location,
     )
 
