@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from model_eval import engine, usercode
-from model_eval.checkpoint import load_model, unchanged
+from model_eval.checkpoint import forget_models, load_model, unchanged
 from model_eval.errors import EvaluationError, HeldOutError, ModelEvalError, UserCodeError
 from model_eval.heldout import HeldOut, open_heldout
 from model_eval.ledger import Ledger
@@ -247,6 +247,7 @@ class Evaluator:
         if wanted.checkpoint is None:
             raise ValueError("the baseline is no checkpoint")
         factory = wanted.factory or self.spec.model.factory
+        forget_models()  # that ran before: they are no part of this one
         loaded = self.load(wanted.checkpoint, factory)
         with loaded.unchanged():
             return self.ledgers(loaded, sets), loaded.checkpoint

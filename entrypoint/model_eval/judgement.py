@@ -10,6 +10,7 @@ from model_eval.gates import EXIT_CODES, evidence_of, judge
 from model_eval.ledger import Ledger
 from model_eval.loosening import held_gates, verdict_of
 from model_eval.measured import Measured
+from model_eval.numerics import numpys_own
 from model_eval.spec.catalog import CATALOG, CLASSIFICATION, CONFUSION_MATRIX, COST, LABELLED
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.types import (
@@ -49,6 +50,7 @@ class Evaluated:
     early: stats.Early | None
 
 
+@numpys_own
 def judged(
     known: Report, spec: EvalSpec, evaluated: Evaluated, *, base: EvalSpec | None = None
 ) -> Report:

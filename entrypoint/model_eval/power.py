@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from model_eval.gates import compare
 from model_eval.metrics.registry import metric_of
+from model_eval.numerics import numpys_own
 from model_eval.spec.catalog import CATALOG
 from model_eval.spec.early_stop import DIFFERENCES
 from model_eval.spec.eval_spec import EvalSpec
@@ -22,6 +23,7 @@ DISAGREEMENT = 0.05
 _HITS = DIFFERENCES | {"exact_match"}
 
 
+@numpys_own
 def power_of(
     spec: EvalSpec, expected: Mapping[str, int], *, early: bool = False
 ) -> tuple[PowerLine, ...]:

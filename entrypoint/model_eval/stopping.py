@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from model_eval.gates import Evidence, judge
 from model_eval.ledger import Array, Ledger
+from model_eval.numerics import numpys_own
 from model_eval.spec.early_stop import can_stop, watched
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.stats import (
@@ -92,6 +93,7 @@ class Watch:
     _tallies: dict[_Key, Tally] = field(default_factory=dict, init=False)
     _sound: bool = field(default=True, init=False)
 
+    @numpys_own
     def __call__(self, newest: Ledger) -> bool:
         """Whether all gates pass, or one has failed, on all rows so far."""
         self.seen += len(newest)

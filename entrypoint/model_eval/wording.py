@@ -54,6 +54,11 @@ def first_few(names: Iterable[object], *, limit: int = _MAX_LISTED) -> str:
     return text if len(known) <= limit else f"{text} and {len(known) - limit} more"
 
 
+def dtype_name(dtype: object) -> str:
+    """`float32`, of torch's or of NumPy's dtype."""
+    return str(dtype).removeprefix("torch.")
+
+
 def number(value: float, *, unlike: Iterable[float] = (), digits: int = 6) -> str:
     """Significant digits for people, and more where it would read like another number.
 

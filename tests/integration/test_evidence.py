@@ -118,6 +118,59 @@ def test_a_baselines_checkpoint(tmp_path, baseline, model, status, flips):
     assert comparison.interval.low < comparison.difference < comparison.interval.high
 
 
+CACHED = MODEL.replace(
+    "    def forward(self, x):\n        return self.layer(x)\n",
+    """
+    @lru_cache(maxsize=8)
+    def ones(self, n, m=1):
+        return torch.ones(n * m)
+
+    def forward(self, x):
+        return self.layer(x) * self.ones(1, m=1)
+""",
+)
+
+
+@pytest.mark.parametrize("cache", ["lru_cache(maxsize=8)", "cache"])
+def test_a_cached_method_that_was_called_on_the_candidate(tmp_path, cache):
+    """The cache is the class's, and holds every model that it was called on, untrained ones too."""
+    made = project(tmp_path, "baseline: {checkpoint: close.safetensors}\n", gates=DROP)
+    model = CACHED.replace("lru_cache(maxsize=8)", cache)
+    (tmp_path / "model.py").write_text(f"from functools import cache, lru_cache\n{model}")
+    report = judged(made)
+    assert report.verdict is Verdict.PASS, report.reason
+    assert report.control.worse
+
+
+@pytest.mark.parametrize(
+    ("more", "forward", "message"),
+    [
+        (
+            "    first = []\n",
+            "self.first.append(self); return self.first[0].layer(x)",
+            "`close.safetensors` does not hold all of the model's weights: a Linear in `first`",
+        ),
+        (
+            "    first = []\n    @lru_cache\n    def one(self, n):\n        return n\n",
+            "FIRST.append(self); FIRST[0].one(1); return FIRST[0].layer(x)",
+            "weights that are not the checkpoint's were made during the evaluation: a Linear in `one`",
+        ),
+        (
+            "    @lru_cache\n    def one(n):\n        return FIRST[0].layer\n",
+            "FIRST.append(self); return Net.one(1)(x)",
+            "`close.safetensors` does not hold all of the model's weights: a Linear in `one`",
+        ),
+    ],
+    ids=["attribute", "key", "value"],
+)
+def test_a_baseline_that_runs_the_candidates_layers_is_refused(tmp_path, more, forward, message):
+    made = project(tmp_path, "baseline: {checkpoint: close.safetensors}\n", gates=DROP)
+    model = MODEL.replace("    def forward", f"{more}\n    def forward")
+    model = model.replace("return self.layer(x)", forward)
+    (tmp_path / "model.py").write_text(f"from functools import lru_cache\nFIRST = []\n{model}")
+    assert error(made)[1].startswith(message)
+
+
 def with_ledger(tmp_path, change, **options):
     """Runs with a ledger as the baseline that an earlier run left, and somebody changed."""
     first = run(project(tmp_path / "before"))

@@ -12,7 +12,6 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from model_eval.checkpoint import cached
 from model_eval.checkpoint.own_code import Watch
 from model_eval.checkpoint.slots import Slot, modules_of, parameters_of, tensors_of
 from model_eval.checkpoint.state_dict import Metadata
@@ -29,8 +29,6 @@ from model_eval.usercode import describe
 from model_eval.wording import kind_of, quote
 
 Weights = Mapping[str, torch.Tensor]
-
-_CACHED = type(lru_cache(lambda: None))
 
 
 class MetaBuild:
@@ -376,11 +374,8 @@ def _forget_cached() -> None:
     Such a function is older than the build, and so is not listed while older objects are frozen.
     """
     gc.collect()
-    if not _meta_tensor_lives(()):
-        return
-    for thing in gc.get_objects():
-        if type(thing) is _CACHED and thing.cache_info().currsize:
-            thing.cache_clear()
+    if _meta_tensor_lives(()):
+        cached.forget_all()
 
 
 def _names_meta(value: object) -> bool:

@@ -14,10 +14,10 @@ from tabulate import tabulate
 
 from model_eval.checkpoint.file import CheckpointFile
 from model_eval.checkpoint.slots import Slot
-from model_eval.checkpoint.state_dict import missing_names
+from model_eval.checkpoint.state_dict import NO_EXTRA_STATE, is_extra_state, missing_names
 from model_eval.errors import CheckpointError, FitError
 from model_eval.spec.suggest import closest
-from model_eval.wording import count, first_few, printable, quote
+from model_eval.wording import count, dtype_name, first_few, printable, quote
 
 _MAX_ROWS = 20
 _MAX_NEAREST = 100
@@ -64,17 +64,11 @@ def compare(tensors: Mapping[str, torch.Tensor], slots: Mapping[str, Slot]) -> F
 def casts(tensors: Mapping[str, torch.Tensor], slots: Mapping[str, Slot]) -> dict[str, int]:
     """`float16→float32` → how many tensors are converted to the model's dtype."""
     pairs = (
-        f"{_dtype(tensor.dtype)}→{_dtype(slots[name].dtype)}"
+        f"{dtype_name(tensor.dtype)}→{dtype_name(slots[name].dtype)}"
         for name, tensor in tensors.items()
         if name in slots and tensor.dtype != slots[name].dtype
     )
     return dict(sorted(Counter(pairs).items()))
-
-
-_EXTRA_STATE = "_extra_state"
-_NO_EXTRA_STATE = (
-    "what a module keeps by `get_extra_state` cannot be compared with the model; keep it in buffers"
-)
 
 
 def fit_error(
@@ -102,10 +96,10 @@ def fit_error(
         tablefmt="simple",
         disable_numparse=True,
     )
-    extra = any(name.endswith(_EXTRA_STATE) for names in kinds.values() for name in names)
+    extra = any(is_extra_state(name) for names in kinds.values() for name in names)
     return FitError(
         f"{quote(opened.ref.display)} does not fit the model: {summary}\n{table}",
-        remedy=_NO_EXTRA_STATE if extra else None,
+        remedy=NO_EXTRA_STATE if extra else None,
         location=opened.ref.location,
     )
 
@@ -160,7 +154,7 @@ def _wrong_values(tensor: torch.Tensor, dtype: torch.dtype, *, finite: bool) -> 
         counts = ((nan, "NaN"), (infinite if finite else 0, "infinite"))
         return " and ".join(f"{number:,} {word}" for number, word in counts if number)
     if finite and (beyond := int((values.to(dtype).isinf()).sum())):
-        return f"{beyond:,} too large for {_dtype(dtype)}"
+        return f"{beyond:,} too large for {dtype_name(dtype)}"
     return None
 
 
@@ -209,8 +203,4 @@ def _nearest(
 
 
 def _described(dtype: torch.dtype, shape: tuple[int, ...] | None) -> str:
-    return f"{_dtype(dtype)} {'any' if shape is None else list(shape)}"
-
-
-def _dtype(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    return f"{dtype_name(dtype)} {'any' if shape is None else list(shape)}"

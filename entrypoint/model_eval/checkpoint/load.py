@@ -23,7 +23,7 @@ from model_eval.errors import CheckpointError, FitError, Interrupted
 from model_eval.spec.eval_spec import CheckpointSpec
 from model_eval.types import CheckpointInfo, FileInfo
 from model_eval.usercode import describe
-from model_eval.wording import quote
+from model_eval.wording import dtype_name, quote
 
 
 def load_model(
@@ -257,7 +257,7 @@ def _info(loaded: _Loaded, model: nn.Module, *, pinned: bool) -> CheckpointInfo:
     parameters = parameters_of(model)
     parameters_from_file = _numbers(t for name, t in parameters.items() if name in filled)
     from_file = _numbers(t for name, t in tensors_of(model).items() if name in filled)
-    dtypes = Counter(str(t.dtype).removeprefix("torch.") for t in state.tensors.values())
+    dtypes = Counter(dtype_name(t.dtype) for t in state.tensors.values())
     return CheckpointInfo(
         files=loaded.files,
         format=str(loaded.kind),

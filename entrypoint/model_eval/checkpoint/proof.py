@@ -14,6 +14,14 @@ from model_eval.wording import quote
 
 _CHUNK = 1 << 20
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
+_STAYS = (
+    "leave it as it is in eval mode; for a cache or a counter, "
+    "`register_buffer(..., persistent=False)`"
+)
+_SHORTENED = (
+    "an embedding shortens rows that are longer than its `max_norm` whenever it runs: renormalise "
+    "them to a little less before saving"
+)
 
 Print = tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int]
 
@@ -62,14 +70,27 @@ def _require_unchanged(model: nn.Module, before: Mapping[str, Print]) -> None:
     if (name := next((name for name in before if before[name] != after[name]), None)) is not None:
         raise EvaluationError(
             f"{quote(name)} changed during the evaluation: it is the checkpoint's no more",
-            remedy="leave it as it is in eval mode; for a cache or a counter, "
-            "`register_buffer(..., persistent=False)`",
+            remedy=_SHORTENED if _is_shortened(model, name) else _STAYS,
         )
     if (found := outside(model)) is not None:
         raise EvaluationError(
             f"weights that are not the checkpoint's were made during the evaluation: {found}",
             remedy="make them in `__init__`, so that they are saved and loaded",
         )
+
+
+def _is_shortened(model: nn.Module, name: str) -> bool:
+    """Whether torch itself changes it, under whatever name: long rows of an embedding."""
+    found, modules = tensors_of(model), modules_of(model)
+    owners = (
+        modules[other.rpartition(".")[0]]
+        for other, tensor in found.items()
+        if tensor is found[name]
+    )
+    return any(
+        isinstance(owner, nn.Embedding | nn.EmbeddingBag) and owner.max_norm is not None
+        for owner in owners
+    )
 
 
 def prints(model: nn.Module) -> dict[str, Print]:

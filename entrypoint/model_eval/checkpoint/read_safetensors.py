@@ -173,7 +173,7 @@ def _read(
 ) -> torch.Tensor:
     """Read and not mapped: a mapped file that is rewritten changes weights under the evaluation."""
     try:
-        tensor = torch.empty(place.shape, dtype=place.dtype)
+        tensor = torch.empty(place.shape, dtype=place.dtype, device="cpu")
         memory = tensor.reshape(-1).view(torch.uint8).numpy().data
         at = 0
         while at < len(memory):

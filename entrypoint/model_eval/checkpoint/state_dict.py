@@ -5,8 +5,9 @@ itself, and a list of 40 lists may stand for 2^40 entries.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -24,6 +25,15 @@ _WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)+")
 _SAVE = "save only the state dict: `torch.save(model.state_dict(), path)`"
 _STATE_KEY = "name the one to use under checkpoint.state_key"
 _ASSIGN = "assign_to_params_buffers"
+_PLAIN = "save plain, dense tensors, each with its own data (`tensor.contiguous()`)"
+_NOT_QUANTISED = (
+    "evaluate the float model: what `torch.ao.quantization` converts a model to is not supported"
+)
+
+NO_EXTRA_STATE = (
+    "what a module keeps by `get_extra_state` cannot be compared with the model; keep it in buffers"
+)
+"""The remedy where a file holds it."""
 
 Metadata = Mapping[str, Mapping[str, object]]
 """What torch saves beside a state dict: by module its version, for modules that migrate older files."""
@@ -146,26 +156,41 @@ def _at(opened: CheckpointFile, content: object, state_key: str) -> tuple[object
 
 
 def _candidates(content: object) -> dict[tuple[str, ...], dict[str, torch.Tensor]]:
-    """Dicts whose values are all tensors, by path; nothing inside of them, and no optimizer's."""
-    found: dict[tuple[str, ...], dict[str, torch.Tensor]] = {}
+    """Dicts whose values are all tensors, by path."""
+    found = ((path, value) for path, value in _dicts(content) if _is_state_dict(value))
+    return dict(islice(found, _MAX_CANDIDATES))
+
+
+def _dicts(content: object) -> Iterator[tuple[tuple[str, ...], dict[Any, Any]]]:
+    """Dicts by path: none inside of a state dict, no optimizer's, and nothing that a module keeps."""
     seen: set[int] = set()
     waiting: list[tuple[tuple[str, ...], object]] = [((), content)]
-    while waiting and len(seen) < _MAX_CONTAINERS and len(found) < _MAX_CANDIDATES:
+    while waiting and len(seen) < _MAX_CONTAINERS:
         path, value = waiting.pop(0)
         if not isinstance(value, dict) or id(value) in seen:
             continue
         seen.add(id(value))
-        if value and all(
-            isinstance(key, str) and isinstance(part, torch.Tensor) for key, part in value.items()
-        ):
-            found[path] = value
-        elif len(path) < _MAX_DEPTH:
+        yield path, value
+        if len(path) < _MAX_DEPTH and not _is_state_dict(value):
             waiting.extend(
                 ((*path, key), part)
                 for key, part in value.items()
-                if isinstance(key, str) and isinstance(part, dict) and "optim" not in key.lower()
+                if isinstance(key, str)
+                and isinstance(part, dict)
+                and "optim" not in key.lower()
+                and not is_extra_state(key)
             )
-    return found
+
+
+def _is_state_dict(value: Mapping[Any, Any]) -> bool:
+    return bool(value) and all(
+        isinstance(key, str) and isinstance(part, torch.Tensor) for key, part in value.items()
+    )
+
+
+def is_extra_state(name: str) -> bool:
+    """Whether a state dict has under this name what a module gives by `get_extra_state`."""
+    return name.rpartition(".")[2] == "_extra_state"
 
 
 def _no_candidate(
@@ -176,6 +201,8 @@ def _no_candidate(
         return opened.error(f"holds {kind_of(content)}{where}, not a state dict", _SAVE)
     if not content:
         return opened.error(f"holds an empty dict{where}", _SAVE)
+    if (error := _of_a_module(opened, content, state_key)) is not None:
+        return error
     for key, value in content.items():
         if not isinstance(key, str):
             if isinstance(value, torch.Tensor):
@@ -192,6 +219,30 @@ def _no_candidate(
         )
     keys = first_few(content, limit=6)
     return opened.error(f"holds no state dict{where}; its keys are {keys}", _SAVE)
+
+
+def _of_a_module(
+    opened: CheckpointFile, content: object, state_key: str | None
+) -> CheckpointError | None:
+    """Names what modules put beside their tensors: saving the state dict again does not help there."""
+    for path, part in _dicts(content):
+        at = ".".join(path if state_key is None else (state_key, *path))
+        where = f" at {quote(at)}" if at else ""
+        if not any(isinstance(value, torch.Tensor) for value in part.values()):
+            continue
+        for name, value in part.items():
+            if not isinstance(name, str) or isinstance(value, torch.Tensor):
+                continue
+            if is_extra_state(name):
+                return opened.error(
+                    f"holds {quote(name)} of type {type(value).__name__} among the tensors{where}",
+                    NO_EXTRA_STATE,
+                )
+            if "_packed_params" in name.split("."):
+                return opened.error(
+                    f"is of a quantised model: it holds {quote(name)}{where}", _NOT_QUANTISED
+                )
+    return None
 
 
 def _prefix(tensors: Collection[str], slots: Mapping[str, Slot]) -> tuple[str, bool]:
@@ -235,5 +286,5 @@ def _check_kind(opened: CheckpointFile, name: str, tensor: Any) -> None:
     if what:
         raise opened.error(
             f"cannot be used: {quote(name)} {what}",
-            "save plain, dense tensors, each with its own data (`tensor.contiguous()`)",
+            _NOT_QUANTISED if tensor.is_quantized else _PLAIN,
         )

@@ -80,7 +80,7 @@ def _changed(value: Tensor, last: int, length: int) -> Tensor:
     """With the values after `last` replaced by those up to it, backwards: as valid, and others."""
     if value.ndim < 2 or value.shape[1] != length:
         return value
-    position = torch.arange(length)
+    position = torch.arange(length, device=value.device)
     return value[:, torch.where(position <= last, position, (last - position) % (last + 1))]
 
 

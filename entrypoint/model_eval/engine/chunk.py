@@ -8,6 +8,7 @@ from model_eval.engine.memory import memory_for
 from model_eval.errors import EvaluationError
 from model_eval.ledger import Array
 from model_eval.tasks import Scorer, require_real, require_rows
+from model_eval.wording import dtype_name
 
 ELEMENTS_PER_CHUNK = 1 << 20
 """Outputs that are scored at once on a CPU: they are in its cache still."""
@@ -82,7 +83,7 @@ class Chunk:
         """The dtype and the shape per sample of the outputs; empty before there was one."""
         if self._first is None:
             return ""
-        return f"{str(self._dtype).removeprefix('torch.')} {tuple(self._first[1:])}"
+        return f"{dtype_name(self._dtype)} {tuple(self._first[1:])}"
 
     def has_room(self, rows: int) -> bool:
         """Whether so many samples can come before it is scored."""

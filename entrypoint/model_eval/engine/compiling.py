@@ -82,6 +82,15 @@ class Compiling:
             self.why = self._decide(args, kwargs, outputs, rows)
         return outputs
 
+    def leave_as_it_is(self, why: str) -> None:
+        """Decides that it is not compiled.
+
+        Args:
+            why: a clause.
+        """
+        self._compiled = None
+        self.why = f"not compiled: {why}"
+
     def _decide(
         self,
         args: tuple[Tensor, ...],

@@ -16,6 +16,7 @@ from model_eval.ledger import Ledger
 from model_eval.metrics import Sample as Weighted
 from model_eval.metrics import compute, estimates, weighted
 from model_eval.metrics.rows import FloatArray
+from model_eval.numerics import numpys_own
 from model_eval.tasks import Scorer
 from model_eval.types import ControlInfo, ControlMetric, ControlTrial, MetricRef
 
@@ -121,6 +122,7 @@ def _trial(
     return ControlTrial(seed=seed, metrics=tuple(compared))
 
 
+@numpys_own
 def _compared(checkpoint: Ledger, control: Ledger, ref: MetricRef, seed: int) -> ControlMetric:
     # Weighted alike, and as the report's estimates are.
     ours = weighted(checkpoint)

@@ -10,6 +10,7 @@ from torch import Tensor
 from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
 from model_eval.engine.chunk import BATCHES, Chunk, Kept
+from model_eval.engine.compiling import Compiling
 from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, memory_for, release
 from model_eval.engine.predict import Predict
@@ -182,6 +183,9 @@ class _Runner:
                     raise
             else:
                 if found.changes_inputs:
+                    if isinstance(self._predict, Compiling):
+                        # Where its code fails halfway, the model would be run on what that left.
+                        self._predict.leave_as_it_is("the model changes its inputs in place")
                     self._predict = on_copies(self._predict)
                 if rows == len(piece) and self._batch_size.measuring:
                     self._known = found.outputs

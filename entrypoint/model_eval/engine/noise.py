@@ -81,7 +81,7 @@ class _Ways:
     refs: tuple[MetricRef, ...]
     skipped: list[str] = field(default_factory=list)
     values: list[dict[MetricRef, float | None]] = field(default_factory=list)
-    reference: Tensor = field(default_factory=lambda: torch.empty(0))
+    reference: Tensor = field(default_factory=lambda: torch.empty(0, device="cpu"))
 
     def begin(self, predict: Predict) -> bool:
         """Runs the way that the others are compared with; False where that fails."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model_eval.checkpoint.slots import parameters_of
 from model_eval.engine.memory import is_out_of_memory, remedy_for
 from model_eval.errors import (
     EvaluationError,
@@ -18,7 +19,7 @@ from model_eval.errors import (
     UserCodeError,
 )
 from model_eval.usercode import describe
-from model_eval.wording import count, kind_of, printable
+from model_eval.wording import count, dtype_name, kind_of, printable
 
 Predict = Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Tensor]
 """Positional and keyword inputs (CPU, batch first) → outputs (on the device, batch first)."""
@@ -80,7 +81,7 @@ def make_predict(
         UserCodeError where the transform gives no tensors, and OutOfMemoryError where a batch
         does not fit.
     """
-    expected = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    expected = next((p.dtype for p in parameters_of(model).values() if p.is_floating_point()), None)
 
     moves = device.type != "cpu" or memory_format is not torch.contiguous_format
 
@@ -213,11 +214,11 @@ def _explain(
         )
     floating = {t.dtype for t in tensors if t.is_floating_point()}
     if expected is not None and floating - {expected} and isinstance(error, RuntimeError):
-        names = ", ".join(sorted(_name(dtype) for dtype in floating))
+        names = ", ".join(sorted(dtype_name(dtype) for dtype in floating))
         return EvaluationError(
-            f"the model raised {describe(error)}; its weights are {_name(expected)}, "
+            f"the model raised {describe(error)}; its weights are {dtype_name(expected)}, "
             f"its inputs {names}",
-            remedy=f"state `dtype: {_name(expected)}` for the input in the spec",
+            remedy=f"state `dtype: {dtype_name(expected)}` for the input in the spec",
         )
     if "device meta" in str(error):
         return EvaluationError(
@@ -225,12 +226,8 @@ def _explain(
             remedy="something that model.factory made is kept between its calls, the first of which "
             "is on the meta device: name a function that calls it under `with torch.device('cpu'):`",
         )
-    shapes = ", ".join(f"{_name(t.dtype)}{tuple(t.shape)}" for t in tensors)
+    shapes = ", ".join(f"{dtype_name(t.dtype)}{tuple(t.shape)}" for t in tensors)
     return EvaluationError(
         f"the model raised {describe(error)} on inputs {shapes}",
         remedy="compare heldout.inputs with what the model's forward takes",
     )
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -123,7 +123,7 @@ def _off(values: Array, reference: Array, *, each: bool) -> npt.NDArray[np.float
     if values.shape != reference.shape:
         return np.full((rows, 1), np.inf)
     one, other = (part.astype(np.float64).reshape(rows, -1) for part in (values, reference))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         apart = np.abs(one - other)
         if reference.dtype.kind == "i":
             apart = np.maximum(apart - 1, 0)

@@ -12,7 +12,7 @@ from model_eval.heldout.files import require_file, unreadable
 from model_eval.spec.digest import sha256_of, sha256_of_all
 from model_eval.spec.eval_spec import PathRef
 from model_eval.spec.files import stamp_of
-from model_eval.wording import quote
+from model_eval.wording import dtype_name, quote
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +82,7 @@ class SampleDigest:
                 _update(self._hash, b"str")
                 _update(self._hash, value.encode("utf-8", "surrogatepass"))
                 continue
-            dtype = str(value.dtype).removeprefix("torch.")
+            dtype = dtype_name(value.dtype)
             _update(self._hash, f"{dtype} {tuple(value.shape)}".encode())
             _update(self._hash, _bytes(value))
 

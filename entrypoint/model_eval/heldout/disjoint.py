@@ -29,6 +29,7 @@ from model_eval.heldout.readers.base import Reader
 from model_eval.heldout.readers.image_folder import ImageFolderReader, list_images
 from model_eval.heldout.readers.numpy_files import open_npy
 from model_eval.heldout.wording import Rows, place_of
+from model_eval.numerics import numpys_own
 from model_eval.spec.eval_spec import HeldOutSpec, PathRef
 from model_eval.spec.suggest import listed
 from model_eval.types import FileInfo, Location
@@ -255,6 +256,7 @@ def _keys(samples: Samples, *, inputs: bool) -> Iterator[_Keys]:
         start += n
 
 
+@numpys_own
 def _digests(inputs: Sequence[Input], chunk: Mapping[str, Column], rows: Rows) -> list[bytes]:
     """One digest for each sample, over all inputs; equal for equal values."""
     parts = []

@@ -18,7 +18,7 @@ from model_eval.heldout.wording import Rows, place_of, shape_of
 from model_eval.spec.eval_spec import HeldOutSpec
 from model_eval.spec.suggest import listed
 from model_eval.types import FileInfo, HeldOutInfo, Task
-from model_eval.wording import quote
+from model_eval.wording import dtype_name, quote
 
 _BLOCK_BYTES = 4 << 20
 _LABEL_ROWS = 1 << 16
@@ -109,14 +109,15 @@ class HeldOut:
         # Large blocks are converted at once and cut into batches afterwards.
         rows = multiple * max(1, _BLOCK_BYTES // max(1, reader.row_bytes * multiple))
         unique = UniqueIds(place_of(self._spec, "id"))
-        shapes: dict[int, torch.Tensor] = {}
+        shapes: tuple[torch.Size, ...] = ()
         end = self.expected if stop is None else stop
         for chunk in reader.chunks(self._columns, rows, start=start, stop=stop):
             labels, named = self._labels.read(chunk, start)
             tensors = [convert(source, chunk, named) for source in self.inputs]
             self.shapes = tuple(map(_described, self.inputs, tensors))
-            for index, (source, tensor) in enumerate(zip(self.inputs, tensors, strict=True)):
-                _require_same(source, shapes.setdefault(index, tensor[:1]), tensor, named)
+            shapes = shapes or tuple(tensor.shape[1:] for tensor in tensors)
+            for source, first, tensor in zip(self.inputs, shapes, tensors, strict=True):
+                _require_same(source, first, tensor.shape[1:], named)
             if isinstance(reader, LoaderReader):
                 unique.add(labels.ids)
             start += len(labels)
@@ -276,15 +277,15 @@ def _unique(*names: str) -> tuple[str, ...]:
 def _described(source: Input, tensor: torch.Tensor) -> str:
     first, further = source.columns[0], len(source.columns) - 1
     name = f"{first} and {further} more" if further else first
-    return f"{name} as {str(tensor.dtype).removeprefix('torch.')} {shape_of(tensor.shape[1:])}"
+    return f"{name} as {dtype_name(tensor.dtype)} {shape_of(tensor.shape[1:])}"
 
 
-def _require_same(source: Input, first: torch.Tensor, tensor: torch.Tensor, rows: Rows) -> None:
+def _require_same(source: Input, first: torch.Size, shape: torch.Size, rows: Rows) -> None:
     """Chunks of one file can differ only where the file allows it: in the lengths of lists."""
-    if tensor.shape[1:] != first.shape[1:]:
+    if shape != first:
         raise HeldOutError(
-            f"{quote(', '.join(source.columns))} has the shape {shape_of(first.shape[1:])} per "
-            f"sample in row 0 and {shape_of(tensor.shape[1:])} in {rows.name(0)}",
+            f"{quote(', '.join(source.columns))} has the shape {shape_of(first)} per "
+            f"sample in row 0 and {shape_of(shape)} in {rows.name(0)}",
             remedy="give every sample the same shape: resize, or pad",
             location=source.location,
         )

@@ -14,10 +14,10 @@ from model_eval.heldout.wording import Rows, nearest, shape_of
 from model_eval.spec.eval_spec import InputSpec
 from model_eval.spec.suggest import listed
 from model_eval.types import Location
-from model_eval.wording import quote
+from model_eval.wording import dtype_name, quote
 
 _DTYPES = {
-    str(dtype).removeprefix("torch."): dtype
+    dtype_name(dtype): dtype
     for dtype in (
         torch.float32, torch.float64, torch.float16, torch.bfloat16,
         torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
@@ -128,7 +128,7 @@ def convert(source: Input, chunk: Mapping[str, Column], rows: Rows) -> torch.Ten
     if source.scale is not None:
         if not tensor.dtype.is_floating_point:
             raise HeldOutError(
-                f"`scale` on {listed(source.columns)}, which is {_dtype_name(tensor.dtype)}",
+                f"`scale` on {listed(source.columns)}, which is {dtype_name(tensor.dtype)}",
                 remedy="state the `dtype` to convert to, e.g. float32",
                 location=source.location,
             )
@@ -140,7 +140,7 @@ def convert(source: Input, chunk: Mapping[str, Column], rows: Rows) -> torch.Ten
 def _stacked(source: Input, chunk: Mapping[str, Column], rows: Rows) -> torch.Tensor:
     values = [_flat(chunk[name], name, source) for name in source.columns]
     dtypes = {
-        _dtype_name(value.dtype): name for value, name in zip(values, source.columns, strict=True)
+        dtype_name(value.dtype): name for value, name in zip(values, source.columns, strict=True)
     }
     if len(dtypes) == 1:
         whole: Column = (
@@ -201,7 +201,7 @@ def _cast(value: Column, names: tuple[str, ...], source: Input, rows: Rows) -> t
         number = tensor[row].reshape(-1)[int(lost[row].reshape(-1).int().argmax())].item()
         raise HeldOutError(
             f"column {quote(name)} holds {number!r} in {rows.name(row)}, "
-            f"which {_dtype_name(dtype)} cannot hold",
+            f"which {dtype_name(dtype)} cannot hold",
             remedy="state a dtype that holds every value, or convert the column in the file",
             location=source.location,
         )
@@ -215,7 +215,7 @@ def _tensor(value: Column, names: tuple[str, ...], source: Input, rows: Rows) ->
         text = value.dtype.kind in "OUS"
         example = f", e.g. {_first_text(value, rows)}" if text and value.size else ""
         raise HeldOutError(
-            f"column {quote(names[0])} is {'text' if text else _dtype_name(value.dtype)}{example}; "
+            f"column {quote(names[0])} is {'text' if text else dtype_name(value.dtype)}{example}; "
             "a model takes numbers",
             remedy="tokenise or encode it first, in the file or with `loader:`",
             location=source.location,
@@ -280,7 +280,3 @@ def _first(lost: torch.Tensor, names: tuple[str, ...]) -> tuple[int, str]:
     row = int(flat.any(dim=1).int().argmax())
     column = int(flat[row].int().argmax())
     return row, names[column] if len(names) > 1 else names[0]
-
-
-def _dtype_name(dtype: object) -> str:
-    return str(dtype).removeprefix("torch.")

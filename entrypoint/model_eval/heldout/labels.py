@@ -15,7 +15,7 @@ from model_eval.heldout.wording import Rows, is_utf8, nearest, place_of, shape_o
 from model_eval.spec.eval_spec import HeldOutSpec
 from model_eval.spec.suggest import listed
 from model_eval.types import Location, Task
-from model_eval.wording import quote
+from model_eval.wording import dtype_name, quote
 
 _EXACT = 2**53
 _INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
@@ -445,8 +445,7 @@ def _numpy(column: Column, name: str, location: Location) -> Array:
         return (column.float() if column.dtype == torch.bfloat16 else column).numpy()
     except TypeError as error:
         raise HeldOutError(
-            f"column {quote(name)} is {str(column.dtype).removeprefix('torch.')}, which is no type "
-            "for labels",
+            f"column {quote(name)} is {dtype_name(column.dtype)}, which is no type for labels",
             remedy="write it as integers, text or float32",
             location=location,
         ) from error

@@ -86,7 +86,7 @@ class Shuffled:
         return Batch(args=tuple(args), kwargs=kwargs, labels=join(bare).labels)
 
     def _whole(self, first: torch.Tensor) -> torch.Tensor:
-        return torch.empty((self.expected, *first.shape[1:]), dtype=first.dtype)
+        return first.new_empty((self.expected, *first.shape[1:]))
 
     def _require_room(self, first: Batch) -> None:
         inputs = (*first.args, *first.kwargs.values())

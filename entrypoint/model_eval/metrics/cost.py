@@ -17,6 +17,7 @@ from math import ceil, nan
 import numpy as np
 
 from model_eval.metrics.rows import FloatArray
+from model_eval.numerics import numpys_own
 from model_eval.spec.catalog import METRICS, TIMED
 from model_eval.types import CheckpointInfo, Estimate, Interval, MetricRef
 
@@ -60,6 +61,7 @@ def counted_costs(refs: Iterable[MetricRef], checkpoint: CheckpointInfo) -> tupl
     return cost_estimates(refs, measured, confidence=nan)  # nothing was timed: no interval
 
 
+@numpys_own
 def cost_estimates(
     refs: Iterable[MetricRef], measured: Measured, *, confidence: float
 ) -> tuple[Estimate, ...]:

@@ -174,32 +174,78 @@ def _classification() -> list[MetricInfo]:
     return found
 
 
+_NO_SAMPLES = "there are no samples"
+_CONSTANT = "the targets are constant or there are fewer than two samples"
+
+
 def _regression() -> list[MetricInfo]:
     return [
-        MetricInfo(
-            name=name,
-            tasks=REGRESSION,
-            low=low,
-            high=high,
-            higher_is_better=better,
-            undefined_when=lacking,
-            part="output",
-            summary=f"{what}, mean over outputs",
-        )
-        for name, low, high, better, lacking, what in [
-            ("mse", 0, inf, False, "there are no samples", "mean squared error"),
-            ("rmse", 0, inf, False, "there are no samples", "root of the mean squared error"),
-            ("mae", 0, inf, False, "there are no samples", "mean absolute error"),
-            (
-                "r2",
-                -inf,
-                1,
-                True,
-                "the targets are constant or there are fewer than two samples",
-                "coefficient of determination",
-            ),
-        ]
+        _error("mse", "mean squared error"),
+        _error("rmse", "root of the mean squared error"),
+        _error("mae", "mean absolute error"),
+        _fit("r2", -inf, _CONSTANT, "coefficient of determination"),
     ]
+
+
+def _more_regression() -> list[MetricInfo]:
+    uncorrelated = "the targets or the predictions are constant"
+    return [
+        _error(
+            "mape",
+            "mean of the absolute error divided by the absolute target",
+            undefined_when="a target is 0",
+        ),
+        _fit(
+            "explained_variance",
+            -inf,
+            _CONSTANT,
+            "1 - variance of the errors / variance of the targets",
+        ),
+        _fit("pearson", -1, uncorrelated, "Pearson's correlation"),
+        _fit("spearman", -1, uncorrelated, "Spearman's rank correlation"),
+        _error("max_error", "largest absolute error"),
+        _error(
+            "quantile_loss",
+            "mean pinball loss of predictions of a quantile",
+            params=(QUANTILE,),
+        ),
+        _error("median_absolute_error", "median of the absolute errors"),
+    ]
+
+
+def _error(
+    name: str,
+    what: str,
+    *,
+    undefined_when: str = _NO_SAMPLES,
+    params: tuple[Param, ...] = (),
+) -> MetricInfo:
+    """Of each output of a regression: 0 where every prediction is right."""
+    return MetricInfo(
+        name=name,
+        tasks=REGRESSION,
+        low=0,
+        high=inf,
+        higher_is_better=False,
+        undefined_when=undefined_when,
+        part="output",
+        params=params,
+        summary=f"{what}, mean over outputs",
+    )
+
+
+def _fit(name: str, low: float, undefined_when: str, what: str) -> MetricInfo:
+    """Of each output of a regression: 1 where every prediction is right."""
+    return MetricInfo(
+        name=name,
+        tasks=REGRESSION,
+        low=low,
+        high=1,
+        higher_is_better=True,
+        undefined_when=undefined_when,
+        part="output",
+        summary=f"{what}, mean over outputs",
+    )
 
 
 def _agreement() -> list[MetricInfo]:
@@ -317,65 +363,6 @@ def _probabilities() -> list[MetricInfo]:
             )
             for name, kind in {"ece": "width", "ece_adaptive": "weight"}.items()
         ),
-    ]
-
-
-def _more_regression() -> list[MetricInfo]:
-    constant = "the targets are constant or there are fewer than two samples"
-    uncorrelated = "the targets or the predictions are constant"
-    return [
-        MetricInfo(
-            name=name,
-            tasks=REGRESSION,
-            low=low,
-            high=high,
-            higher_is_better=better,
-            undefined_when=lacking,
-            part="output",
-            params=params,
-            summary=f"{what}, mean over outputs",
-        )
-        for name, low, high, better, lacking, params, what in [
-            (
-                "mape",
-                0,
-                inf,
-                False,
-                "a target is 0",
-                (),
-                "mean of the absolute error divided by the absolute target",
-            ),
-            (
-                "explained_variance",
-                -inf,
-                1,
-                True,
-                constant,
-                (),
-                "1 - variance of the errors / variance of the targets",
-            ),
-            ("pearson", -1, 1, True, uncorrelated, (), "Pearson's correlation"),
-            ("spearman", -1, 1, True, uncorrelated, (), "Spearman's rank correlation"),
-            ("max_error", 0, inf, False, "there are no samples", (), "largest absolute error"),
-            (
-                "quantile_loss",
-                0,
-                inf,
-                False,
-                "there are no samples",
-                (QUANTILE,),
-                "mean pinball loss of predictions of a quantile",
-            ),
-            (
-                "median_absolute_error",
-                0,
-                inf,
-                False,
-                "there are no samples",
-                (),
-                "median of the absolute errors",
-            ),
-        ]
     ]
 
 

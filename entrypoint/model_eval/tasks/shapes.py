@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from model_eval.errors import EvaluationError
+from model_eval.wording import dtype_name
 
 ELEMENTS_AT_ONCE = 1 << 24
 """Outputs that are large for one sample are scored in so many numbers at a time."""
@@ -26,7 +27,7 @@ def require_real(outputs: Tensor) -> None:
     """Raises EvaluationError unless the outputs are real floating point numbers."""
     if not outputs.is_floating_point():
         raise EvaluationError(
-            f"the model returned {str(outputs.dtype).removeprefix('torch.')} numbers",
+            f"the model returned {dtype_name(outputs.dtype)} numbers",
             remedy="return real floating point numbers; use model.postprocess",
         )
 
@@ -47,7 +48,7 @@ def cut_of(threshold: float, outputs: Tensor) -> float:
     A model that answers 0.7 in float32 answers 0.69999999, which is 0.7 wherever it is compared in
     float32. No probability but this one changes sides. It stays above 0, where all are positive.
     """
-    cut = torch.tensor(threshold, dtype=outputs.dtype).item()
+    cut = torch.tensor(threshold, dtype=outputs.dtype, device="cpu").item()
     return cut if cut > 0 else threshold
 
 

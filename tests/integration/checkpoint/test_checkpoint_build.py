@@ -820,11 +820,50 @@ class ExtraState(Net):
         pass
 
 
+BESIDE = (
+    "what a module keeps by `get_extra_state` cannot be compared with the model; keep it in buffers"
+)
+
+
 def test_extra_state_is_refused_in_words(tmp_path):
     path = saved(tmp_path / "model.pt", ExtraState().state_dict())
-    assert refusal(path, ExtraState).endswith(
-        "what a module keeps by `get_extra_state` cannot be compared with the model; "
-        "keep it in buffers"
+    assert refusal(path, ExtraState).endswith(BESIDE)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"), [({"amax": torch.ones(1)}, "dict"), (3, "int"), (None, "NoneType")]
+)
+@pytest.mark.parametrize(
+    ("nest", "options", "where"),
+    [
+        (lambda state: state, {}, ""),
+        (lambda state: {"model": state, "epoch": 3}, {}, " at `model`"),
+        (lambda state: {"model": state, "epoch": 3}, {"state_key": "model"}, " at `model`"),
+    ],
+    ids=["whole", "nested", "named"],
+)
+def test_extra_state_that_is_no_tensor_is_refused_in_words(
+    tmp_path, state, kind, nest, options, where
+):
+    class Extra(ExtraState):
+        def get_extra_state(self):
+            return state
+
+    path = saved(tmp_path / "model.pt", nest(Extra().state_dict()))
+    assert refusal(path, Extra, **options) == (
+        f"`model.pt` holds `_extra_state` of type {kind} among the tensors{where}; {BESIDE}"
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantised_model_is_refused_in_words(tmp_path):
+    def build():
+        return nn.Sequential(nn.Linear(2, 3))
+
+    state = torch.ao.quantization.quantize_dynamic(build(), {nn.Linear}).state_dict()
+    assert refusal(saved(tmp_path / "model.pt", state), build) == (
+        "`model.pt` is of a quantised model: it holds `0._packed_params.dtype`; evaluate the float "
+        "model: what `torch.ao.quantization` converts a model to is not supported"
     )
 
 

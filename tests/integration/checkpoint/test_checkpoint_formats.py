@@ -173,6 +173,15 @@ def test_safetensors_are_read_in_parts_of_any_size(tmp_path, monkeypatch, part):
     assert torch.equal(model.layer.weight, a_state()["layer.weight"])
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_the_default_device_of_the_repositorys_code_changes_nothing(tmp_path, mapped):
+    save_file(a_state(), tmp_path / "model.safetensors")
+    with open_checkpoint(a_ref(tmp_path / "model.safetensors")) as opened, torch.device("meta"):
+        found, _ = read_safetensors(opened, device=torch.device("cpu"), mapped=mapped)
+    for name, tensor in a_state().items():
+        assert torch.equal(found[name], tensor)
+
+
 def test_safetensors(tmp_path):
     save_file(a_state(), tmp_path / "model.safetensors", metadata={"format": "pt"})
     model, info = loaded(tmp_path / "model.safetensors")

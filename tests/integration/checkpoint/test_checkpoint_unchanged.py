@@ -72,6 +72,31 @@ def test_a_weight_that_changes(model, change):
     )
 
 
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+def test_an_embedding_that_shortens_its_rows(kind):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out = nn.Linear(3, 4, bias=False)
+            self.table = kind(4, 3, max_norm=1.0)
+            self.table.weight = self.out.weight
+
+        def forward(self, x):
+            return self.out(self.table(x))
+
+    model = Tied().eval()
+    model.out.weight.data.fill_(2.0)
+    x = torch.arange(4)[:, None]
+    assert refusal(model, lambda model: model(x)) == (
+        "`out.weight` changed during the evaluation: it is the checkpoint's no more; an embedding "
+        "shortens rows that are longer than its `max_norm` whenever it runs: renormalise them to a "
+        "little less before saving"
+    )
+    model.out.weight.data.fill_(2.0).renorm_(2, 0, 0.999)
+    with unchanged(model), torch.inference_mode():
+        model(x)
+
+
 def test_a_square_weight_that_is_transposed_without_a_copy():
     def transpose(model):
         model[0].weight.data = model[0].weight.data.t()

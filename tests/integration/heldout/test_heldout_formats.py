@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from builders.heldout import TABLES, TENSORS, a_spec, an_input, everything, opened, written
 from model_eval.heldout import open_heldout
@@ -85,6 +86,24 @@ def test_chunks_of_any_size_are_the_same_samples(tmp_path, monkeypatch, chunk):
         ),
         DEEP,
     )
+
+
+@pytest.mark.parametrize("file_format", ["parquet", *TENSORS])
+def test_the_default_device_of_the_repositorys_code_changes_nothing(tmp_path, file_format):
+    source = written(tmp_path, file_format, DEEP)
+    with torch.device("meta"):
+        found = everything(opened(source, args=(an_input("x", dtype="float32"),), id="key"), 5)
+    assert_same(found, DEEP)
+
+
+def test_a_pass_holds_no_block_that_it_has_given(tmp_path, monkeypatch):
+    monkeypatch.setattr("model_eval.heldout.heldout_set._BLOCK_BYTES", 1)
+    blocks = opened(written(tmp_path, "parquet", FLAT), id="key").blocks(5)
+    block = next(blocks)
+    inputs = StorageWeakRef(block.args[0].untyped_storage())
+    block = next(blocks)
+    assert len(block) == 5
+    assert inputs.expired()
 
 
 def test_a_csv_row_larger_than_a_block_comes_back(tmp_path, monkeypatch):

@@ -164,3 +164,10 @@ def test_no_counted_token_is_the_scorings_to_explain():
     seen = []
     require_causal(lambda *given: seen.append(given), batch([0] * N), ignore_index=IGNORED)
     assert seen == []
+
+
+def test_the_default_device_of_the_repositorys_code_changes_nothing():
+    with torch.device("meta"):
+        require_causal(bigram, batch(), ignore_index=IGNORED)
+        with pytest.raises(EvaluationError, match="the model looks ahead"):
+            require_causal(ahead_by(1), batch(), ignore_index=IGNORED)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_eval.engine import BatchSize, evaluate
+from model_eval.engine import BatchSize, Compiling, evaluate
 from model_eval.engine import chunk as chunks
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
@@ -178,6 +178,30 @@ def test_a_model_that_changes_its_inputs_in_place(batch_size):
     expected, _ = run(batch_size, predict=lambda args, _: args[0] * 0.5)
     assert rows["score"].tolist() == expected["score"].tolist()
     assert torch.equal(source.x, Memory().x)
+
+
+def test_a_model_that_changes_its_inputs_is_not_compiled():
+    """Compiled code that fails halfway has written its inputs, on which the model would be run again."""
+    now = 0.0
+
+    def predict(args, _):
+        nonlocal now
+        now += 1000.0
+        return args[0].mul_(0.5)
+
+    compiling = Compiling(
+        predict,
+        lambda: pytest.fail("it was compiled"),
+        expected=1000,
+        device=torch.device("cpu"),
+        clock=lambda: now,
+    )
+    rows, _ = run(2, predict=compiling)
+    assert (
+        rows["score"].tolist() == run(2, predict=lambda args, _: args[0] * 0.5)[0]["score"].tolist()
+    )
+    assert not compiling.used
+    assert compiling.why == "not compiled: the model changes its inputs in place"
 
 
 @pytest.mark.parametrize("changes", [False, True])

@@ -195,6 +195,19 @@ def test_a_dtype_that_does_not_match_has_its_own_remedy():
     assert caught.value.remedy == "state `dtype: float32` for the input in the spec"
 
 
+class Grouped(nn.Linear):
+    """Its own method gives an optimizer's groups, and needs to know more for that."""
+
+    def parameters(self, lr):
+        return [{"params": [self.weight, self.bias], "lr": lr}]
+
+
+def test_a_method_of_the_models_is_not_asked_for_its_dtype():
+    assert predict(Grouped(2, 1), X).shape == (3, 1)
+    with pytest.raises(EvaluationError, match=r"its weights are float32, its inputs float64"):
+        predict(Grouped(2, 1), X.double())
+
+
 @pytest.mark.parametrize(
     "error",
     [

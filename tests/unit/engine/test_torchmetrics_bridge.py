@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as sk
 
 from builders.ledgers import (
@@ -157,3 +158,10 @@ def test_labels_are_given_side_by_side():
     kwargs = {"task": "multilabel", "num_labels": 3}
     found = value(ledger, "torchmetrics.AUROC", **kwargs)
     np.testing.assert_allclose(found, [sk.roc_auc_score(there, sure, average="macro")], rtol=1e-6)
+
+
+def test_the_default_device_of_the_repositorys_code_changes_nothing():
+    name = "torchmetrics.MeanAbsoluteError"
+    expected = value(ONE, name)
+    with torch.device("meta"):
+        assert value(ONE, name) == expected

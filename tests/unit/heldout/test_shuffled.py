@@ -58,6 +58,14 @@ def test_every_row_is_there_once_and_whole(n, batch_size):
     assert [c.tolist() for c in columns] == [c.tolist() for c in expected]
 
 
+def test_the_default_device_of_the_repositorys_code_changes_nothing():
+    expected = whole(23)
+    with torch.device("meta"):
+        found = whole(23)
+    assert torch.equal(found.args[0], expected.args[0])
+    assert torch.equal(found.kwargs["b"], expected.kwargs["b"])
+
+
 def test_the_order_hangs_on_the_seed_and_on_nothing_else():
     first = whole(50).labels.ids.tolist()
     assert first == whole(50, batch_size=9, step=50).labels.ids.tolist()

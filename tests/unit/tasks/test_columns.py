@@ -71,6 +71,13 @@ def test_binary_threshold_itself_is_positive(threshold, dtype):
     assert got["prediction"].tolist() == (outputs >= threshold).long().tolist() == [0, 1]
 
 
+def test_the_default_device_of_the_repositorys_code_changes_no_threshold():
+    outputs = torch.tensor([0.6, 0.7])
+    with torch.device("meta"):
+        found = scorer(Task.BINARY, PROBABILITIES, threshold=0.7).columns(outputs, np.array([0, 1]))
+    assert found["prediction"].tolist() == [0, 1]
+
+
 def test_a_threshold_that_a_dtype_does_not_hold_is_not_0():
     outputs = torch.tensor([0.0, 1e-7], dtype=torch.float16)
     got = columns(Task.BINARY, outputs, [0, 1], kind=PROBABILITIES, threshold=1e-9)

@@ -20,7 +20,7 @@ from model_eval.heldout.readers.base import within
 from model_eval.heldout.readers.trim import trimming
 from model_eval.heldout.wording import Rows, shape_of
 from model_eval.spec.eval_spec import CodeRef
-from model_eval.wording import kind_of, quote
+from model_eval.wording import dtype_name, kind_of, quote
 
 _END = object()
 Value = Array | torch.Tensor | str
@@ -345,4 +345,4 @@ def _kind(value: Value) -> str:
     if isinstance(value, str):
         return "text"
     library = "a tensor" if isinstance(value, torch.Tensor) else "an array"
-    return f"{library} of {str(value.dtype).removeprefix('torch.')}"
+    return f"{library} of {dtype_name(value.dtype)}"

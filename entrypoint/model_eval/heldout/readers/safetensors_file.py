@@ -42,7 +42,8 @@ class SafetensorsReader:
 
     def _read(self, name: str, source: Any, piece: slice) -> torch.Tensor:
         try:
-            tensor: torch.Tensor = source[piece]
+            with torch.device("cpu"):  # whatever the repository's code made the default
+                tensor: torch.Tensor = source[piece]
         except (
             SafetensorError,
             OSError,

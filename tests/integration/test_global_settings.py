@@ -1,0 +1,50 @@
+"""What the repository's code sets for the whole process is its own: nothing of ours follows it."""
+
+import numpy as np
+import pytest
+
+from builders.projects import MODEL, SPEC, make_project
+from model_eval.output import REPORT, read_report
+
+ON_INTERVALS = SPEC.replace("decisions: {decide_on: point}\n", "").replace("min: 0.9", "min: 0.5")
+ROWS = 3_000
+
+
+def report_of(folder, model, spec):
+    """Of a run with some wrong labels, so that intervals are no matter of course."""
+    project = make_project(folder, model=model, spec=spec, rows=ROWS)
+    file = folder / "heldout.csv"
+    header, *lines = file.read_text().splitlines()
+    wrong = np.random.default_rng(2).random(ROWS) < 0.2
+    turned = [
+        f"{line[:-1]}{1 - int(line[-1])}" if bad else line
+        for line, bad in zip(lines, wrong, strict=True)
+    ]
+    file.write_text("\n".join([header, *turned]) + "\n")
+    done = project.run("--no-cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return read_report(project.output / REPORT)
+
+
+@pytest.mark.parametrize(
+    ("setting", "also"),
+    [
+        ("import numpy\nnumpy.seterr(all='raise')\n", "metrics: [accuracy, latency_p50_ms]\n"),
+        # As `cuda` would on a machine that has it; no untrained model can be built there.
+        ("import torch\ntorch.set_default_device('meta')\n", "control: false\n"),
+    ],
+    ids=["numpy", "device"],
+)
+@pytest.mark.parametrize("early", [False, True], ids=["whole", "early"])
+def test_a_run_is_the_same(tmp_path, setting, also, early):
+    spec = ON_INTERVALS.replace("metrics: [accuracy]\n", also)
+    if early:
+        spec = spec.replace("batch_size: 8", "batch_size: 8, stop_early: true")
+    usual, changed = (
+        report_of(tmp_path / name, first + MODEL, spec)
+        for name, first in (("usual", ""), ("changed", setting))
+    )
+    assert (usual.stopped is not None) is early
+    assert changed.gates == usual.gates
+    assert changed.stopped == usual.stopped
+    assert changed.completion == usual.completion
