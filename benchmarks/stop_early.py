@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
+from model_eval.early_stop import LEAST, rows_between_looks
 from model_eval.stats.early import ON_LOOKS, Early
 from model_eval.stats.sequence import binned_tally, log_stake
 from model_eval.stats.shares import share_difference, share_interval
-from model_eval.stopping import LEAST, rows_between_looks
 from model_eval.types import Gate, MetricRef, Severity
 
 CONFIDENCE = 0.95

@@ -21,7 +21,7 @@ from model_eval.errors import EvaluationError
 from model_eval.heldout import Batch, Labels
 from model_eval.ledger import Ledger
 from model_eval.ledger.columns import described
-from model_eval.metrics import Sample, estimates
+from model_eval.metrics import Weighted, estimates
 from model_eval.stats.interval import Sampled, with_interval
 from model_eval.stats.resample import Plan, plan_cells, plan_rows
 from model_eval.tasks import Scorer
@@ -192,7 +192,7 @@ def _laid_out(model: torch.nn.Module, memory_format: str) -> torch.nn.Module:
 
 def values(rows: Ledger, names: Sequence[str]) -> dict[str, float]:
     """Metric → value, NaN where there is none."""
-    found = estimates(Sample(ledger=rows), [MetricRef(name=name) for name in names])
+    found = estimates(Weighted(ledger=rows), [MetricRef(name=name) for name in names])
     return {one.metric.name: np.nan if one.value is None else one.value for one in found}
 
 
@@ -202,7 +202,7 @@ def with_intervals(rows: Ledger, names: Sequence[str]) -> dict[str, float]:
     Raises:
         RuntimeError: a metric has no interval, so that nothing would be timed.
     """
-    sampled = Sampled(sample=Sample(ledger=rows), seed=0, confidence=CONFIDENCE)
+    sampled = Sampled(sample=Weighted(ledger=rows), seed=0, confidence=CONFIDENCE)
     found = _intervals(sampled, names)
     return {one.metric.name: float(one.value) for one in found}
 
@@ -234,7 +234,7 @@ class _Replicated(Sampled):
 def interval(rows: Ledger, name: str, replicates: int) -> tuple[float, float, str]:
     """Low, high and method, by the method that a run chooses; from the bare ledger."""
     sampled = _Replicated(
-        sample=Sample(ledger=rows), seed=0, confidence=CONFIDENCE, replicates=replicates
+        sample=Weighted(ledger=rows), seed=0, confidence=CONFIDENCE, replicates=replicates
     )
     found = _intervals(sampled, (name,))[0].interval
     return found.low, found.high, found.method
@@ -242,7 +242,7 @@ def interval(rows: Ledger, name: str, replicates: int) -> tuple[float, float, st
 
 def bootstrap(rows: Ledger, name: str, replicates: int) -> tuple[float, float, str]:
     """The percentiles of so many replicates, where a run might choose a closed form."""
-    sample = Sampled(sample=Sample(ledger=rows), seed=0, confidence=CONFIDENCE)
+    sample = Sampled(sample=Weighted(ledger=rows), seed=0, confidence=CONFIDENCE)
     counted = name in {"accuracy", "f1_macro"}
     plan = (plan_cells if counted else plan_rows)(rows, seed=0, replicates=replicates)
     found = sample.values(MetricRef(name=name), plan.draws)

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.stats.ledgers import regression_ledger
 from benchmarks.stats.population import Population, ref_of
 from model_eval.ledger import Ledger
-from model_eval.metrics import Sample, estimates, values_of
+from model_eval.metrics import Weighted, estimates, values_of
 from model_eval.spec.catalog import CATALOG
 from model_eval.spec.eval_spec import SliceFamily
 from model_eval.stats.assess import Asked, assess
@@ -54,7 +54,7 @@ def _rows_plan(n: int, seed: int) -> Plan:
 def sampled_of(ledger: Ledger, seed: int) -> Sampled:
     """The ledger's sample, with its weights; of weighted or clustered rows with draws of its own."""
     base = ledger["weight"] if "weight" in ledger.columns else None
-    sample = Sample(ledger=ledger, base=base)
+    sample = Weighted(ledger=ledger, base=base)
     kind = Sampled if base is not None or "cluster" in ledger.columns else Pooled
     return kind(sample=sample, seed=seed % SEEDS, confidence=CONFIDENCE)
 

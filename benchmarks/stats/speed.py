@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.stats import scores
 from benchmarks.stats.population import ref_of
 from model_eval.ledger import Ledger
-from model_eval.metrics import Sample, estimates
+from model_eval.metrics import Weighted, estimates
 from model_eval.stats.interval import Sampled, with_interval
 
 FOUR = ("accuracy", "f1_macro", "auroc", "log_loss")
@@ -82,10 +82,10 @@ def timed(ledger: Ledger, metrics: Sequence[str], runs: int) -> dict[str, float]
     alone, both, processor = [], [], []
     for run in range(runs):
         started = time.perf_counter()
-        estimates(Sample(ledger=ledger), refs)
+        estimates(Weighted(ledger=ledger), refs)
         alone.append(time.perf_counter() - started)
         started, used = time.perf_counter(), time.process_time()
-        sampled = Sampled(sample=Sample(ledger=ledger), seed=run, confidence=0.95)
+        sampled = Sampled(sample=Weighted(ledger=ledger), seed=run, confidence=0.95)
         found = [with_interval(estimate, sampled) for estimate in estimates(sampled.sample, refs)]
         both.append(time.perf_counter() - started)
         processor.append(time.process_time() - used)
@@ -111,7 +111,7 @@ def agreement(ledger: Ledger, metrics: Sequence[str], replicates: int) -> list[d
     for number in range(replicates):
         drawn = generator.integers(0, len(ledger), len(ledger))
         values[number] = [functions[name](drawn) for name in metrics]
-    sampled = Sampled(sample=Sample(ledger=ledger), seed=0, confidence=0.95)
+    sampled = Sampled(sample=Weighted(ledger=ledger), seed=0, confidence=0.95)
     found = []
     for name, column in zip(metrics, values.T, strict=True):
         (plain,) = estimates(sampled.sample, (ref_of(name),))

@@ -15,6 +15,7 @@ from model_eval import ledger, lookups, output, usercode
 from model_eval.baseline import EvaluateCheckpoint, find_baseline, saved_ledger
 from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
+from model_eval.early_stop import EarlyWatch, early_of, first_end
 from model_eval.errors import (
     DeadlineReached,
     Interrupted,
@@ -40,7 +41,6 @@ from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.spec.source import read
 from model_eval.stats import right_by_id
 from model_eval.stop import Stop
-from model_eval.stopping import Watch, early_of, first_end
 from model_eval.store.place import Store
 from model_eval.store.recall import recalled
 from model_eval.store.reuse import Reuse, begin
@@ -446,7 +446,7 @@ def _watch(
     expected: int,
     draft: Draft,
     parts: Parts,
-) -> Watch | None:
+) -> EarlyWatch | None:
     """What ends a run early that asks for it; None where it goes to its end, which the report says."""
     if parts.several:
         draft.note(_NOT_EARLY_IN_PARTS)
@@ -465,10 +465,10 @@ def _watch(
         return None
     saved = None if spec.baseline is None else saved_ledger(spec.baseline)
     if saved is None or spec.task not in CLASSIFICATION or saved.task is not spec.task:
-        return Watch(early)
+        return EarlyWatch(early)
     if len(saved) != expected:  # what ended early itself has the same samples by luck alone
-        return Watch(early)
-    return Watch(early, before=right_by_id(saved))
+        return EarlyWatch(early)
+    return EarlyWatch(early, before=right_by_id(saved))
 
 
 def _baseline(

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 
 from model_eval import after, engine, usercode
 from model_eval.draft import Draft
+from model_eval.early_stop import EarlyWatch, rows_between_looks
 from model_eval.engine import spot_check
 from model_eval.errors import PartsError, UserCodeError
 from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets, placed
@@ -32,7 +33,6 @@ from model_eval.parts import BATCH_SIZE, Range, Shard, range_of
 from model_eval.progress import Progress
 from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
-from model_eval.stopping import Watch, rows_between_looks
 from model_eval.tasks import COUNTED_UP
 from model_eval.types import (
     GOLDEN_HELDOUT,
@@ -124,7 +124,7 @@ class Session:
         self._draft.ready = self._clock()
         return loaded
 
-    def measure(self, watch: Watch | None = None, joined: Joined | None = None) -> Measured:
+    def measure(self, watch: EarlyWatch | None = None, joined: Joined | None = None) -> Measured:
         """Runs the checkpoint on every set, and then what is measured after that.
 
         Args:

@@ -13,8 +13,7 @@ from model_eval.engine.rescore import ledger_of, outputs_of, rows_of
 from model_eval.engine.sample import Sample
 from model_eval.errors import ModelEvalError
 from model_eval.ledger import Ledger
-from model_eval.metrics import Sample as Weighted
-from model_eval.metrics import compute, estimates, weighted
+from model_eval.metrics import Weighted, compute, estimates, weighted
 from model_eval.metrics.rows import FloatArray
 from model_eval.numerics import numpys_own
 from model_eval.tasks import Scorer

@@ -15,14 +15,14 @@ from model_eval.ledger import Ledger
 from model_eval.metrics.classification import f1, precision, recall
 from model_eval.metrics.custom import bring
 from model_eval.metrics.registry import NONE_BROUGHT, Brought, info_of, metric_of
-from model_eval.metrics.rows import FloatArray, Resample, Rows, Sample, weighted
+from model_eval.metrics.rows import FloatArray, Resample, Rows, Weighted, weighted
 from model_eval.spec.catalog import CLASSIFICATION, LABELLED, MetricInfo
 from model_eval.types import ClassRow, ConfusionMatrix, Estimate, MetricRef, Task
 
 __all__ = [
     "Brought",
     "Resample",
-    "Sample",
+    "Weighted",
     "bring",
     "class_rows",
     "compute",
@@ -82,11 +82,11 @@ def estimate(ledger: Ledger, ref: MetricRef) -> Estimate:
     Raises:
         ValueError: the ledger's task has no such metric.
     """
-    return estimates(Sample(ledger=ledger), (ref,))[0]
+    return estimates(Weighted(ledger=ledger), (ref,))[0]
 
 
 def estimates(
-    sample: Sample, refs: Iterable[MetricRef], *, brought: Mapping[str, Brought] = NONE_BROUGHT
+    sample: Weighted, refs: Iterable[MetricRef], *, brought: Mapping[str, Brought] = NONE_BROUGHT
 ) -> tuple[Estimate, ...]:
     """`estimate` of several metrics, which share the counts and rankings that they need."""
     rows = sample.rows()
@@ -147,7 +147,7 @@ def class_rows(ledger: Ledger) -> tuple[ClassRow, ...]:
 
 
 def _estimate(
-    rows: Rows, sample: Sample, ref: MetricRef, brought: Mapping[str, Brought]
+    rows: Rows, sample: Weighted, ref: MetricRef, brought: Mapping[str, Brought]
 ) -> Estimate:
     ledger = sample.ledger
     undefined = _missing_part(ledger, ref, brought) or _unusable(ledger)

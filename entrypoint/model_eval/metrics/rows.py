@@ -415,7 +415,7 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Sample:
+class Weighted:
     """A ledger and the weights of its samples, from which rows are taken again and again.
 
     Attributes:
@@ -441,12 +441,12 @@ class Sample:
         return rows
 
 
-def weighted(ledger: Ledger) -> Sample:
+def weighted(ledger: Ledger) -> Weighted:
     """The ledger's rows with the weights of its samples, where it has any."""
     if "weight" not in ledger.columns:
-        return Sample(ledger=ledger)
+        return Weighted(ledger=ledger)
     weights, scaled = _tamed(ledger["weight"][None])
-    return Sample(ledger=ledger, base=weights[0], scaled=scaled)
+    return Weighted(ledger=ledger, base=weights[0], scaled=scaled)
 
 
 def counts_of_rows(rows: Rows) -> tuple[Array, Array, Array]:

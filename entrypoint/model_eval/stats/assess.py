@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Brought, Sample, estimates, weighted
+from model_eval.metrics import Brought, Weighted, estimates, weighted
 from model_eval.slicing import Slice, divide, take
 from model_eval.spec.eval_spec import SliceFamily
 from model_eval.stats.difference import Paired, compare_metric
@@ -108,7 +108,7 @@ def _part(
         # Weighted alike: the same samples, whatever weights the baseline's ledger was saved with.
         same = sampled.sample
         before = replace(
-            sampled, sample=Sample(ledger=baseline, base=same.base, scaled=same.scaled)
+            sampled, sample=Weighted(ledger=baseline, base=same.base, scaled=same.scaled)
         )
         paired = Paired(candidate=sampled, baseline=before, identical=identical)
         compared = [

@@ -6,7 +6,7 @@ a macro recall takes five of five for certain. Each class's own interval does no
 
 import numpy as np
 
-from model_eval.metrics import Sample
+from model_eval.metrics import Weighted
 from model_eval.stats.gap import MOVER
 from model_eval.stats.shares import share_interval
 from model_eval.types import Interval
@@ -15,7 +15,7 @@ OF_SUPPORT = frozenset({"recall_macro", "balanced_accuracy"})
 OF_PREDICTED = frozenset({"precision_macro"})
 
 
-def average_interval(name: str, sample: Sample, *, confidence: float) -> Interval | None:
+def average_interval(name: str, sample: Weighted, *, confidence: float) -> Interval | None:
     """The interval of a mean of K independent shares, each Jeffreys'.
 
     Its distance from the mean is the root of the sum of squares of the shares' distances to their own

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from model_eval.ledger import Array, Ledger
-from model_eval.metrics import Sample, part_of
+from model_eval.metrics import Weighted, part_of
 from model_eval.metrics.registry import info_of, metric_of
 from model_eval.spec.catalog import CLASSIFICATION, narrowed
 from model_eval.spec.early_stop import DIFFERENCES, MEANS
@@ -94,7 +94,7 @@ def tally_of(ref: MetricRef, ledger: Ledger) -> Tally | None:
         return None
     if ref.of_class is not None and ref.of_class not in ledger.classes:
         return None
-    metric, rows = metric_of(ref, ledger.task), Sample(ledger=ledger).rows()
+    metric, rows = metric_of(ref, ledger.task), Weighted(ledger=ledger).rows()
     if metric.of_row is not None:
         info = info_of(ref.name)
         if info is None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Brought, Resample, Sample, part_of, values_of
+from model_eval.metrics import Brought, Resample, Weighted, part_of, values_of
 from model_eval.metrics.registry import Metric, Needs, info_of, metric_of
 from model_eval.metrics.rows import BoolArray, FloatArray, Rows
 from model_eval.spec.catalog import CLASSIFICATION
@@ -46,7 +46,7 @@ class Sampled:
         brought: the metrics that are not in the catalogue.
     """
 
-    sample: Sample
+    sample: Weighted
     seed: int
     confidence: float
     brought: Mapping[str, Brought] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 
 from model_eval.ledger import Ledger
-from model_eval.metrics import Resample, Sample, values_of
+from model_eval.metrics import Resample, Weighted, values_of
 from model_eval.spec.catalog import MetricInfo
 from model_eval.stats.bootstrap import NoIntervalError
 from model_eval.types import Interval, MetricRef, Task
@@ -20,7 +20,7 @@ _MAX_CLASSES = 100
 
 
 def unseen_interval(
-    ref: MetricRef, info: MetricInfo, sample: Sample, *, units: int, confidence: float
+    ref: MetricRef, info: MetricInfo, sample: Weighted, *, units: int, confidence: float
 ) -> Interval:
     """The interval of a bounded metric of a classifier where no resample differs.
 
@@ -52,7 +52,7 @@ def unseen_interval(
     base = np.ones(len(ledger)) if sample.base is None else sample.base
     base = base / base.max()
     np.fill_diagonal(multiplicity[1:, 1:], share / (1 - share) * base.sum())
-    weighted = Sample(ledger=extended, base=np.concatenate([base, np.ones(count)]))
+    weighted = Weighted(ledger=extended, base=np.concatenate([base, np.ones(count)]))
     rows = weighted.rows(Resample(group=group, multiplicity=multiplicity))
     values = values_of(rows, ref)
     values = values[np.isfinite(values)]

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.stats import coverage, ours
 from benchmarks.stats.population import ref_of
 from benchmarks.stats.populations import populations
-from model_eval.metrics import Sample, values_of
+from model_eval.metrics import Weighted, values_of
 
 ROUNDS, ROWS = 10, 20_000
 POPULATIONS = populations()
@@ -15,15 +15,15 @@ POPULATIONS = populations()
 def value(population, drawn, label):
     ref = ref_of(label)
     if population.kind == "difference":
-        now, then = (values_of(Sample(ledger=side).rows(), ref)[0] for side in drawn)
+        now, then = (values_of(Weighted(ledger=side).rows(), ref)[0] for side in drawn)
         return now - then
     if population.kind == "gap":
         parts = drawn["slice:part"]
         weights = (parts == np.unique(parts)[:, None]).astype(float)
-        values = [values_of(Sample(ledger=drawn, base=part).rows(), ref)[0] for part in weights]
+        values = [values_of(Weighted(ledger=drawn, base=part).rows(), ref)[0] for part in weights]
         return max(values) - min(values)
     base = drawn["weight"] if "weight" in drawn.columns else None
-    return values_of(Sample(ledger=drawn, base=base).rows(), ref)[0]
+    return values_of(Weighted(ledger=drawn, base=base).rows(), ref)[0]
 
 
 @pytest.mark.parametrize("population", POPULATIONS, ids=lambda one: one.name)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks import stop_early
+from model_eval.early_stop import LEAST
 from model_eval.stats.sequence import ends, trials_tally
-from model_eval.stopping import LEAST
 
 TAIL = 0.025
 

@@ -6,7 +6,7 @@ from sklearn import metrics as sk
 
 from builders.ledgers import binary_ledger, multiclass_ledger, regression_ledger
 from model_eval.errors import UserCodeError
-from model_eval.metrics import Sample, bring, compute, estimates
+from model_eval.metrics import Weighted, bring, compute, estimates
 from model_eval.metrics.registry import Needs, metric_of
 from model_eval.spec.eval_spec import CodeRef, CustomMetric
 from model_eval.types import Location, MetricRef, Task
@@ -47,7 +47,7 @@ def test_a_function_of_rows_is_like_the_metric_of_our_own():
 
 def test_it_is_reported_beside_the_others():
     refs = (MetricRef(name="accuracy"), REF)
-    found = estimates(Sample(ledger=LEDGER), refs, brought=brought(f1))
+    found = estimates(Weighted(ledger=LEDGER), refs, brought=brought(f1))
     assert [estimate.value for estimate in found] == [0.5, 0.5]
     assert [estimate.undefined for estimate in found] == [None, None]
 
@@ -83,7 +83,7 @@ def test_rows_without_finite_outputs_are_not_given():
 
     np.testing.assert_array_equal(value(function, [[1, 0, 1], [1, 1, 1]], ledger), [2, np.nan])
     assert lengths[0] == {2}
-    [found] = estimates(Sample(ledger=ledger), (REF,), brought=brought(function))
+    [found] = estimates(Weighted(ledger=ledger), (REF,), brought=brought(function))
     assert found.value is None
     assert found.undefined == "1 of 3 samples have outputs that are not finite (first id: 1)"
 
@@ -133,7 +133,7 @@ def test_a_function_that_changes_its_mind_is_an_error():
     ],
 )
 def test_what_is_not_finite_is_no_value(given, reason):
-    [found] = estimates(Sample(ledger=LEDGER), (REF,), brought=brought(lambda *_: given))
+    [found] = estimates(Weighted(ledger=LEDGER), (REF,), brought=brought(lambda *_: given))
     assert (found.value, found.undefined) == (None, reason)
 
 
@@ -165,5 +165,5 @@ def test_it_is_for_every_task_and_has_no_parts():
 
 def test_no_samples_have_no_value_and_no_call():
     empty = binary_ledger([], [])
-    [found] = estimates(Sample(ledger=empty), (REF,), brought=brought(None))
+    [found] = estimates(Weighted(ledger=empty), (REF,), brought=brought(None))
     assert (found.value, found.undefined) == (None, "there are no samples")

@@ -16,7 +16,7 @@ from builders.ledgers import (
     take,
 )
 from model_eval.ledger import concatenate
-from model_eval.metrics import Sample, compute, confusion_matrix, estimates
+from model_eval.metrics import Weighted, compute, confusion_matrix, estimates
 from model_eval.metrics.registry import metric_of
 from model_eval.metrics.rows import Resample, Rows
 from model_eval.spec.catalog import CATALOG, CLASSIFICATION, narrowed
@@ -64,7 +64,7 @@ def test_weighted_values_lie_in_the_catalogues_range(drawn):
 
 @given(ledgers())
 def test_an_estimate_has_a_finite_value_or_a_reason(ledger):
-    for found in estimates(Sample(ledger=ledger), refs(ledger.task)):
+    for found in estimates(Weighted(ledger=ledger), refs(ledger.task)):
         if found.value is None:
             assert found.undefined
         else:
@@ -209,7 +209,7 @@ def test_ledgers_behind_one_another_are_one_ledger(data):
 @given(ledgers())
 @settings(max_examples=50)
 def test_metrics_that_share_rows_are_as_by_themselves(ledger):
-    together = [found.value for found in estimates(Sample(ledger=ledger), refs(ledger.task))]
+    together = [found.value for found in estimates(Weighted(ledger=ledger), refs(ledger.task))]
     alone = [None if np.isnan(value) else value for value in values(ledger)[:, 0]]
     assert together == alone
 

@@ -12,7 +12,7 @@ from builders.ledgers import (
     segmentation_ledger,
 )
 from model_eval.metrics import (
-    Sample,
+    Weighted,
     class_rows,
     compute,
     confusion,
@@ -289,6 +289,6 @@ def test_the_value_of_counts_is_the_float_nearest_to_their_ratio():
 @pytest.mark.parametrize("name", ["mse", "mape", "r2"])
 def test_where_no_sample_has_a_weight_that_is_the_reason(name):
     ledger = regression_ledger(np.ones((3, 1)), np.zeros((3, 1)))
-    nothing = Sample(ledger=ledger, base=np.zeros(3))
+    nothing = Weighted(ledger=ledger, base=np.zeros(3))
     [found] = estimates(nothing, [MetricRef(name=name)])
     assert (found.value, found.undefined) == (None, "every sample has the weight 0")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from builders.ledgers import binary_ledger, multiclass_ledger, multilabel_ledger
-from model_eval.metrics import Sample, compute, ranking
+from model_eval.metrics import Weighted, compute, ranking
 from model_eval.metrics.rows import Rows
 from model_eval.types import MetricRef
 
@@ -105,7 +105,7 @@ def test_threads_are_as_quiet_as_the_rest(monkeypatch):
 
 
 def test_what_is_sorted_once_is_shared():
-    sample = Sample(ledger=LEDGERS["multiclass"])
+    sample = Weighted(ledger=LEDGERS["multiclass"])
     compute_once = sample.rows()
     ranking.auroc_influence(compute_once, 1)
     assert ("points", 1) in sample.memory

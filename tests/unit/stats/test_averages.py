@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from builders.ledgers import binary_ledger, multiclass_ledger
-from model_eval.metrics import Sample
+from model_eval.metrics import Weighted
 from model_eval.stats import share_interval
 from model_eval.stats.averages import average_interval
 from model_eval.stats.interval import Sampled, metric_interval
@@ -21,7 +21,7 @@ def labels(*counts):
 
 
 def interval(name, ledger, base=None):
-    sample = Sample(ledger=ledger, base=base)
+    sample = Weighted(ledger=ledger, base=base)
     return metric_interval(MetricRef(name=name), Sampled(sample=sample, seed=0, confidence=0.95))
 
 
@@ -46,10 +46,10 @@ def test_with_many_samples_it_is_the_normal_one():
 
 def test_it_is_of_nothing_else():
     ledger = labels((8, 10), (10, 10))
-    assert average_interval("f1_macro", Sample(ledger=ledger), confidence=0.95) is None
+    assert average_interval("f1_macro", Weighted(ledger=ledger), confidence=0.95) is None
     no_samples = multiclass_ledger([0, 0, 1], np.eye(3)[[0, 2, 1]])
-    assert average_interval("recall_macro", Sample(ledger=no_samples), confidence=0.95) is None
-    assert average_interval("balanced_accuracy", Sample(ledger=no_samples), confidence=0.95)
+    assert average_interval("recall_macro", Weighted(ledger=no_samples), confidence=0.95) is None
+    assert average_interval("balanced_accuracy", Weighted(ledger=no_samples), confidence=0.95)
 
 
 def shares(n, share):

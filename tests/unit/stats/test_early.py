@@ -5,7 +5,7 @@ import pytest
 
 from builders.ledgers import binary_ledger, multiclass_ledger, multilabel_ledger, take
 from builders.reports import gate
-from model_eval.metrics import Sample, estimate
+from model_eval.metrics import Weighted, estimate
 from model_eval.metrics.registry import metric_of
 from model_eval.spec.catalog import CATALOG
 from model_eval.spec.early_stop import MEANS
@@ -28,7 +28,7 @@ def a_ledger(n=400, seed=1):
 
 
 def sampled(ledger, confidence=0.95):
-    return Sampled(sample=Sample(ledger=ledger), seed=0, confidence=confidence)
+    return Sampled(sample=Weighted(ledger=ledger), seed=0, confidence=confidence)
 
 
 def early(*gates, planned=1000):

@@ -5,7 +5,7 @@ import pytest
 
 from builders.ledgers import binary_ledger, take
 from builders.samples import with_columns
-from model_eval.metrics import Sample
+from model_eval.metrics import Weighted
 from model_eval.stats.interval import Sampled, metric_interval
 from model_eval.stats.resample import MANY, MAX_GROUPS, plan_rows
 from model_eval.types import MetricRef
@@ -17,7 +17,7 @@ def test_groups_of_many_rows_are_as_wide_as_the_rows():
     rng = np.random.default_rng(3)
     loss = rng.exponential(size=rows)
     ledger = with_columns(binary_ledger(np.zeros(rows), np.full(rows, 0.1)), log_loss=loss)
-    sampled = Sampled(sample=Sample(ledger=ledger), seed=0, confidence=0.95)
+    sampled = Sampled(sample=Weighted(ledger=ledger), seed=0, confidence=0.95)
     found = metric_interval(MetricRef(name="log_loss"), sampled)
     half = 1.96 * loss.std() / np.sqrt(rows)
     assert found.high - found.low == pytest.approx(2 * half, rel=0.06)

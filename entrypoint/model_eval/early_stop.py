@@ -76,7 +76,7 @@ _Key = tuple[MetricRef, bool]
 
 
 @dataclass(slots=True)
-class Watch:
+class EarlyWatch:
     """Is given the newest rows, again and again.
 
     Attributes:

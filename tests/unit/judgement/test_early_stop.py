@@ -7,14 +7,14 @@ import pytest
 
 from builders.ledgers import binary_ledger, multiclass_ledger, take
 from builders.reports import ACCURACY, evidence, gate
+from model_eval.early_stop import LEAST, EarlyWatch, early_of, first_end, rows_between_looks
 from model_eval.gates import judge
-from model_eval.metrics import Sample, estimate
+from model_eval.metrics import Weighted, estimate
 from model_eval.spec.eval_spec import Decisions
 from model_eval.stats.assess import Asked, assess
 from model_eval.stats.difference import in_order_of, right_by_id, rows_of
 from model_eval.stats.early import with_early_interval
 from model_eval.stats.interval import Sampled
-from model_eval.stopping import LEAST, Watch, early_of, first_end, rows_between_looks
 from model_eval.types import DecideOn, GateStatus, MetricRef, OnUndecided, Severity, Task
 
 RECALL = MetricRef(name="recall")
@@ -48,7 +48,7 @@ def a_ledger(share, n=4_000, seed=0):
 def watched(ledger, *gates, step=100, baseline=None, **spec):
     """Gives the ledger out in steps until that is enough."""
     early = early_of(Spec(gates=gates, **spec), (), len(ledger))
-    watch = Watch(early, before=None if baseline is None else right_by_id(baseline))
+    watch = EarlyWatch(early, before=None if baseline is None else right_by_id(baseline))
     for start in range(0, len(ledger), step):
         if watch(take(ledger, np.arange(start, min(start + step, len(ledger))))):
             break
@@ -68,7 +68,7 @@ def test_it_ends_at_the_first_look_that_decides(share):
 def statuses(ledger, watch, n):
     """What the report would say after n rows."""
     rows = take(ledger, np.arange(n))
-    sampled = Sampled(sample=Sample(ledger=rows), seed=0, confidence=0.95)
+    sampled = Sampled(sample=Weighted(ledger=rows), seed=0, confidence=0.95)
     early = replace(watch.early, ended=True)
     found = with_early_interval(estimate(rows, ACCURACY), sampled, early)
     return judge([rule()], evidence(found))[0].status
