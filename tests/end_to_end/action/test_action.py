@@ -586,7 +586,7 @@ def test_what_cannot_work_is_said_in_one_line(runner, image, inputs, environment
 def test_a_gpu_that_docker_cannot_use_is_named(runner, image, gpus, warned):
     put_gpu(runner)
     result = run(runner, image, gpus=gpus, comment="false")
-    assert result.outputs["verdict"] == "pass"
+    assert result.outputs["verdict"] == "pass", result.log
     warnings = [warning.data for warning in result.annotations("warning")]
     expected = "this runner has a GPU that Docker cannot use, so the evaluation runs on the CPU; install the NVIDIA Container Toolkit, or say `gpus: none`"
     assert warnings == ([expected] if warned else [])
