@@ -32,8 +32,12 @@ done
 # by an empty folder; a search that cannot see everything is an error. -H, because a folder that is itself
 # a link would be searched as the link, and nothing found.
 hide_git_directories() {
-    local folder=$1 found
+    local folder=$1 found list
     shift
+    # Not from a process substitution: bash does not always know how one has ended.
+    list="$(mktemp "$MODEL_EVAL_OUTPUT_DIR.XXXXXXXXXX")"
+    find -H "$folder" "$@" \( -type d -name .git -prune -o -name HEAD \) -print0 >"$list" ||
+        fail 4 "\`$folder\` cannot be searched for git credentials; give the runner's user access to all of it"
     while IFS= read -r -d '' found; do
         case $found in
             */HEAD)
@@ -42,9 +46,8 @@ hide_git_directories() {
                 ;;
         esac
         arguments+=(--mount "type=tmpfs,\"target=${found//\"/\"\"}\",tmpfs-size=4096,tmpfs-mode=0555")
-    done < <(find -H "$folder" "$@" \( -type d -name .git -prune -o -name HEAD \) -print0)
-    wait $! ||
-        fail 4 "\`$folder\` cannot be searched for git credentials; give the runner's user access to all of it"
+    done <"$list"
+    rm -f -- "$list"
 }
 hide_git_directories "$GITHUB_WORKSPACE"
 
