@@ -1,6 +1,7 @@
 """A checkpoint of two gigabytes, from the file to a model: time and memory, beside what people write.
 
     python -m benchmarks.loading.checkpoint
+    python -m benchmarks.loading.checkpoint --device cuda
 
 Every way runs in a process of its own, in turn; what is quoted are medians, as ratios to the floor of
 the same run: reading the file once and its SHA-256, nothing else. Peak memory is what the process took
@@ -20,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,51 +92,58 @@ def copy(path: Path) -> None:
         part.copy_(source[: len(part)])
 
 
-def ours(path: Path, model: Callable[[], nn.Module]) -> nn.Module:
+def ours(path: Path, model: Callable[[], nn.Module], device: torch.device) -> nn.Module:
     at = Location(file="benchmark", line=1, column=1)
     ref = PathRef(path=path, display=path.name, location=at)
     spec = CheckpointSpec(path=ref, sha256=None, state_key=None)
-    return load_model(spec, build=model, device=torch.device("cpu"))[0]
+    return load_model(spec, build=model, device=device)[0]
 
 
-def with_torch(path: Path, model: Callable[[], nn.Module], *, mmap: bool) -> nn.Module:
-    built = model()
-    built.load_state_dict(torch.load(path, weights_only=True, mmap=mmap))
+def with_torch(
+    path: Path, model: Callable[[], nn.Module], device: torch.device, *, mmap: bool
+) -> nn.Module:
+    built = model().to(device)
+    at = None if mmap else device  # what is mapped is on the CPU
+    built.load_state_dict(torch.load(path, weights_only=True, mmap=mmap, map_location=at))
     return built
 
 
-def with_safetensors(path: Path, model: Callable[[], nn.Module]) -> nn.Module:
-    built = model()
-    built.load_state_dict(load_file(path))
+def with_safetensors(path: Path, model: Callable[[], nn.Module], device: torch.device) -> nn.Module:
+    built = model().to(device)
+    built.load_state_dict(load_file(path, device=str(device)))
     return built
 
 
-WAYS: dict[str, tuple[str, Callable[[Path, Callable[[], nn.Module]], Any]]] = {
-    "floor: read and sha256": ("model.safetensors", lambda path, _: read_and_hash(path)),
-    "memory to memory": ("model.safetensors", lambda path, _: copy(path)),
-    "building the model alone": ("model.safetensors", lambda _, model: model()),
+Way = Callable[[Path, Callable[[], nn.Module], torch.device], Any]
+
+WAYS: dict[str, tuple[str, Way]] = {
+    "floor: read and sha256": ("model.safetensors", lambda path, *_: read_and_hash(path)),
+    "memory to memory": ("model.safetensors", lambda path, *_: copy(path)),
+    "building the model alone": ("model.safetensors", lambda _, model, at: model().to(at)),
     "model-eval, safetensors": ("model.safetensors", ours),
     "model-eval, safetensors in 4 shards": (INDEX, ours),
     "model-eval, .pt": ("model.pt", ours),
     "model-eval, safetensors, no meta device": ("model.safetensors", ours),
     "model-eval, .pt, no meta device": ("model.pt", ours),
-    "torch.load + load_state_dict": ("model.pt", lambda p, m: with_torch(p, m, mmap=False)),
-    "torch.load(mmap) + load_state_dict": ("model.pt", lambda p, m: with_torch(p, m, mmap=True)),
+    "torch.load + load_state_dict": ("model.pt", partial(with_torch, mmap=False)),
+    "torch.load(mmap) + load_state_dict": ("model.pt", partial(with_torch, mmap=True)),
     "safetensors + load_state_dict": ("model.safetensors", with_safetensors),
 }
 
 
-def measure(folder: Path, way: str, layers: int) -> dict[str, float]:
+def measure(folder: Path, way: str, layers: int, device: torch.device) -> dict[str, float]:
     """In this process: wall seconds, seconds of all its threads, and peak memory in MiB."""
     name, run = WAYS[way]
     kind = Eager if "no meta" in way else Net
     # Everything is loaded and imported once before memory is looked at.
-    torch.aminmax(torch.zeros(1))
+    torch.aminmax(torch.zeros(1, device=device)).max.item()
     Path("/proc/self/clear_refs").write_text("5")
     before, own = _status("VmRSS"), _status("RssAnon")
     with _largest("RssAnon") as largest:
         began, worked = time.perf_counter(), time.process_time()
-        result = run(folder / name, lambda: kind(layers))
+        result = run(folder / name, lambda: kind(layers), device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds, worked = time.perf_counter() - began, time.process_time() - worked
     del result
     return {
@@ -142,6 +151,7 @@ def measure(folder: Path, way: str, layers: int) -> dict[str, float]:
         "cpu_seconds": worked,
         "peak_mib": max(largest) - own,
         "with_file_mib": _status("VmHWM") - before,
+        "device_mib": torch.cuda.max_memory_allocated(device) / MIB if device.type == "cuda" else 0,
     }
 
 
@@ -174,11 +184,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="where the weights are to be")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/checkpoint.json"))
     parser.add_argument("--one", nargs=2, metavar=("FOLDER", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(Path(args.one[0]), args.one[1], args.layers)))
+        device = torch.device(args.device)
+        print(json.dumps(measure(Path(args.one[0]), args.one[1], args.layers, device)))
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_FOLDER")) as name:
         folder = Path(name)
@@ -188,12 +200,13 @@ def main() -> None:
         found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for _ in range(args.runs):
             for way in WAYS:
-                found[way].append(_in_process(folder, way, args.layers))
+                found[way].append(_in_process(folder, way, args.layers, args.device))
     floors = [one["seconds"] for one in found["floor: read and sha256"]]
     result = {
         "what": "a checkpoint from the file to a model; medians, ratios to the floor of their round",
         "model_mib": round(model_mib),
         "runs": args.runs,
+        "device": _name(args.device),
         **about,
         "ways": {
             way: {
@@ -204,6 +217,7 @@ def main() -> None:
                 "cpu_seconds": _median(one["cpu_seconds"] for one in many),
                 "peak_over_model": _median(one["peak_mib"] / model_mib for one in many),
                 "with_file_over_model": _median(one["with_file_mib"] / model_mib for one in many),
+                "device_over_model": _median(one["device_mib"] / model_mib for one in many),
             }
             for way, many in found.items()
         },
@@ -212,10 +226,17 @@ def main() -> None:
     print(json.dumps(result, indent=2))
 
 
-def _in_process(folder: Path, way: str, layers: int) -> dict[str, float]:
+def _name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def _in_process(folder: Path, way: str, layers: int, device: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.loading.checkpoint", "--layers", str(layers)]
     done = subprocess.run(
-        [*command, "--one", str(folder), way], capture_output=True, text=True, check=True
+        [*command, "--device", device, "--one", str(folder), way],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     measured: dict[str, float] = json.loads(done.stdout)
     return measured

@@ -49,8 +49,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("case", nargs="?", default="all", choices=["all", "render", *CASES])
     parser.add_argument("--quick", action="store_true", help="small sizes, one round")
-    here = [count for count in (1, 2) if count <= len(os.sched_getaffinity(0))]
-    parser.add_argument("--threads", type=int, nargs="+", default=here, help="each in turn")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", help="each in turn; 1 and 2, of accelerator all there are"
+    )
     parser.add_argument("--runs", type=int, help="rounds; every case has its own number")
     parser.add_argument("--rows", type=int, help="of mlp, memory and intervals")
     parser.add_argument(
@@ -71,6 +72,9 @@ def _arguments() -> argparse.Namespace:
         "--output", type=Path, help="benchmarks/results; with --quick out/bench, plot and all"
     )
     args = parser.parse_args()
+    here = len(os.sched_getaffinity(0))
+    args.all_threads = max(args.threads) if args.threads else here
+    args.threads = args.threads or [count for count in (1, 2) if count <= here]
     args.output = args.output or (QUICK if args.quick else RESULTS)
     args.plot = PLOT if args.output == RESULTS else args.output / PLOT.name
     return args
@@ -149,7 +153,7 @@ def _accelerator(args: argparse.Namespace) -> Any:
         "images": _size(args, "images", full=0, quick=64),  # 0: each model's own number
         "runs": _size(args, "runs", full=5, quick=1),
     }
-    return in_child("benchmarks.speed.accelerator", settings, threads=max(args.threads))
+    return in_child("benchmarks.speed.accelerator", settings, threads=args.all_threads)
 
 
 def _start(args: argparse.Namespace) -> Any:

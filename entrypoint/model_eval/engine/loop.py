@@ -16,7 +16,7 @@ from model_eval.engine.memory import Peak, memory_for, release
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import ROWS, on_copies, require_repeatable
 from model_eval.engine.sample import Source
-from model_eval.engine.staging import staged
+from model_eval.engine.staging import Staging
 from model_eval.engine.table import Table
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
@@ -124,7 +124,7 @@ def evaluate(
         most = 0 if batch_size.measuring else min(chunk.rows, BATCHES * batch_size.size)
         size = min(batch_size.size, looks.left)
         with memory_for(size, "inputs"):
-            return staged(feed.take(size, min(most, looks.left)), device)
+            return feed.take(size, min(most, looks.left))
 
     piece = following()
     if piece is not None:
@@ -162,6 +162,7 @@ class _Runner:
         self._batch_size = batch_size
         self._device = device
         self._progress = progress
+        self._staging = Staging(device)
         self._peak = Peak(device)
         self._known: Tensor | None = None
 
@@ -210,13 +211,13 @@ class _Runner:
             if names:
                 kwargs = dict(zip(names, parts[count:], strict=True))
             rows = min(size, left)
-            self._fill(chunk, parts[:count], kwargs, rows)
+            self._fill(chunk, *self._staging.send(parts[:count], kwargs), rows)
             self._progress(rows)
             left -= rows
 
     def _measured(self, batch: Batch, chunk: Chunk) -> None:
         if not self._batch_size.measuring:
-            self._fill(chunk, batch.args, batch.kwargs, len(batch))
+            self._fill(chunk, *self._staging.send(batch.args, batch.kwargs), len(batch))
             self._progress(len(batch))
             return
         known, self._known = self._known, None
@@ -225,13 +226,18 @@ class _Runner:
             self._progress(len(batch))
             return
         self._peak.begin()
+        args, kwargs = self._staging.send(batch.args, batch.kwargs)
+        self._wait()  # copies are not timed: afterwards the work hides them
         started = perf_counter()
-        self._fill(chunk, batch.args, batch.kwargs, len(batch))
-        if self._device.type != "cpu":
-            torch.accelerator.synchronize(self._device)
+        self._fill(chunk, args, kwargs, len(batch))
+        self._wait()
         seconds = perf_counter() - started
         self._batch_size.record(len(batch), seconds, self._peak.taken())
         self._progress(len(batch))
+
+    def _wait(self) -> None:
+        if self._device.type != "cpu":
+            torch.accelerator.synchronize(self._device)
 
     def _fill(
         self,

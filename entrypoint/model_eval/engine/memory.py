@@ -25,7 +25,8 @@ _WORDS = (
 def free(device: torch.device) -> int | None:
     """Bytes that the process could still take on the device; None where nobody says."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     if device.type != "cpu":
         return None
     known = [_host(), _cgroup()]
