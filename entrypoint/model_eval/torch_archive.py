@@ -29,12 +29,18 @@ def unlike_torch(archive: zipfile.ZipFile, path: str) -> str | None:
         return str(extra)
     folded: set[str] = set()
     for name, entry in names.items():
-        place = theirs.get_record_offset(name), theirs.get_record_size(name)
+        place = theirs.get_record_offset(name), _size(theirs, name)
         # torch finds names whatever their case is.
         if name.casefold() in folded or place != (_data(archive, entry), entry.file_size):
             return name
         folded.add(name.casefold())
     return None
+
+
+def _size(theirs: Any, name: str) -> int:
+    """How many bytes torch finds in an entry; before 2.13 it tells no other way than by reading them."""
+    told = getattr(theirs, "get_record_size", None)
+    return int(told(name)) if told is not None else len(theirs.get_record(name))
 
 
 def _data(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:

@@ -64,6 +64,7 @@ def test_the_host_does_not_wait_for_the_work_on_a_batch_to_send_the_next(device,
     stage = Staging(device)
     done = torch.cuda.Event()
     (first,), _ = stage.send((torch.ones(ROWS),), {})
+    assert first.sum().item() == ROWS  # a kernel that is loaded when it is first used waits for all
     for _ in range(20):
         slow()
     first.add_(1)

@@ -7,7 +7,7 @@ import torch
 from model_eval.engine.memory import Peak, peak_resident
 
 BLOCK = 256 << 20
-SLACK = 1 << 20
+SLACK = 8 << 20
 """The kernel counts pages for each processor apart, and adds them up later."""
 
 
