@@ -18,7 +18,7 @@ ENVIRON = {
     name: value
     for name, value in os.environ.items()
     if name in {"PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "HOME"}
-}
+} | {"OMP_NUM_THREADS": "2"}  # several tests at once must not each take every core
 
 
 def run(spec, output, *arguments, **environ):
@@ -68,7 +68,7 @@ def on_cpu(tmp_path_factory):
     return report
 
 
-@pytest.mark.parametrize("requested", ["auto", "cuda", "cuda:0"])
+@pytest.mark.parametrize("requested", ["auto", "cuda:0"])
 def test_the_verdict_is_that_of_a_cpu(device, tmp_path, on_cpu, requested):
     spec = on(tmp_path / "project", requested, "{metric: peak_device_memory_mb, max: 2000}")
     done, report = run(spec, tmp_path / "out")
@@ -92,8 +92,8 @@ def test_the_verdict_is_that_of_a_cpu(device, tmp_path, on_cpu, requested):
 
 @pytest.mark.parametrize(
     "settings",
-    ["{precision: bf16}", "{precision: fp16}", "{precision: tf32}", "{memory_format: channels_last}",
-     "{compile: true}", "{batch_size: 1000}"],
+    ["{precision: bf16}", "{precision: fp16, memory_format: channels_last}",
+     "{precision: tf32, batch_size: 1000}", "{compile: true}"],
 )  # fmt: skip
 def test_what_a_run_can_ask_for(device, tmp_path, settings):
     done, report = run(plain(tmp_path / "project", settings), tmp_path / "out")
@@ -164,7 +164,7 @@ def test_a_kernel_that_fails_is_an_error_with_a_report(device, tmp_path):
     assert done.returncode == 4
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2])
 def test_processes_that_share_a_gpu_count_every_sample_once(device, tmp_path, on_cpu, processes):
     spec = on(tmp_path / "project", "cuda")
     command = [
@@ -184,10 +184,10 @@ def test_processes_that_share_a_gpu_count_every_sample_once(device, tmp_path, on
 def test_a_deadline_leaves_a_report(device, tmp_path):
     model = MODEL.replace(
         "return self.layer(x)",
-        "torch.cuda._sleep(2_000_000_000)\n        return self.layer(x)",
+        "torch.cuda._sleep(1_000_000_000)\n        return self.layer(x)",
     )
     project = make_project(tmp_path / "project", model=model, spec=SPEC, rows=4_000)
-    done, report = run(project.spec, tmp_path / "out", "--deadline", "20")
+    done, report = run(project.spec, tmp_path / "out", "--deadline", "15")
     assert report.verdict is Verdict.ERROR
     assert done.returncode == 4, done.stdout + done.stderr
     assert "deadline" in report.faults[0].message
