@@ -5,13 +5,15 @@
     make bench BENCH="mlp --rows 100000 --threads 1"
     make bench BENCH=render                        nothing but table and plot, of the results that there are
 
-Cases that are not asked for stay as they are in the results.
+Cases that are not asked for stay as they are in the results. What is asked for is written part by part,
+so that what was measured is there when the rest is broken off.
 """
 
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,15 @@ def main() -> None:
     for case in () if args.case == "render" else cases:
         print(f"==> {case}", flush=True)
         described = machine.described()  # before: the load is that of others
+        measured: list[Any] = []
         try:
-            measured = CASES[case](args)
+            for part in CASES[case](args):
+                measured.append(part)
+                found = {"case": case, **described, "quick": args.quick, "found": measured}
+                (args.output / f"speed-{case}.json").write_text(json.dumps(found, indent=1) + "\n")
         except UnavailableError as error:
             print(f"SKIPPED: {error}", flush=True)
             continue
-        found = {"case": case, **described, "quick": args.quick, "found": measured}
-        (args.output / f"speed-{case}.json").write_text(json.dumps(found, indent=1) + "\n")
         _render(args)
     if args.case == "render":
         _render(args)
@@ -84,7 +88,7 @@ def _size(args: argparse.Namespace, name: str, *, full: int, quick: int) -> int:
     return getattr(args, name) or (quick if args.quick else full)
 
 
-def _mlp(args: argparse.Namespace) -> Any:
+def _mlp(args: argparse.Namespace) -> Iterator[Any]:
     from benchmarks.speed.child import in_child
 
     settings = {
@@ -92,14 +96,11 @@ def _mlp(args: argparse.Namespace) -> Any:
         "runs": _size(args, "runs", full=5, quick=1),
         "parts": args.parts or ["classification", "auroc", "regression"],
     }
-    return [
-        one
-        for threads in args.threads
-        for one in in_child("benchmarks.speed.mlp", settings, threads=threads)
-    ]
+    for threads in args.threads:
+        yield from in_child("benchmarks.speed.mlp", settings, threads=threads)
 
 
-def _memory(args: argparse.Namespace) -> Any:
+def _memory(args: argparse.Namespace) -> Iterable[Any]:
     from benchmarks.speed import growth
 
     return growth.compare(
@@ -107,7 +108,7 @@ def _memory(args: argparse.Namespace) -> Any:
     )
 
 
-def _resnet(args: argparse.Namespace) -> Any:
+def _resnet(args: argparse.Namespace) -> Iterable[Any]:
     from benchmarks.speed.child import in_child
 
     settings = {
@@ -118,17 +119,17 @@ def _resnet(args: argparse.Namespace) -> Any:
     return in_child("benchmarks.speed.resnet", settings, threads=max(args.threads))
 
 
-def _auroc(args: argparse.Namespace) -> Any:
+def _auroc(args: argparse.Namespace) -> Iterable[Any]:
     from benchmarks.speed import auroc
 
     settings = {
         "scores": _size(args, "scores", full=10_000_000, quick=200_000),
         "runs": _size(args, "runs", full=3, quick=1),
     }
-    return [auroc.compare(settings, threads=threads) for threads in args.threads]
+    return (auroc.compare(settings, threads=threads) for threads in args.threads)
 
 
-def _intervals(args: argparse.Namespace) -> Any:
+def _intervals(args: argparse.Namespace) -> Iterable[Any]:
     from benchmarks.speed.child import in_child
 
     settings = {
@@ -140,9 +141,10 @@ def _intervals(args: argparse.Namespace) -> Any:
     return in_child("benchmarks.speed.intervals", settings, threads=max(args.threads))
 
 
-def _accelerator(args: argparse.Namespace) -> Any:
+def _accelerator(args: argparse.Namespace) -> Iterator[Any]:
     import torch
 
+    from benchmarks.speed.accelerator import CASES, PRECISIONS
     from benchmarks.speed.child import in_child
 
     found = torch.accelerator.current_accelerator(check_available=True)
@@ -153,17 +155,19 @@ def _accelerator(args: argparse.Namespace) -> Any:
         "images": _size(args, "images", full=0, quick=64),  # 0: each model's own number
         "runs": _size(args, "runs", full=5, quick=1),
     }
-    return in_child("benchmarks.speed.accelerator", settings, threads=args.all_threads)
+    for part in product(CASES, PRECISIONS):
+        asked = settings | {"parts": [part]}
+        yield from in_child("benchmarks.speed.accelerator", asked, threads=args.all_threads)
 
 
-def _start(args: argparse.Namespace) -> Any:
+def _start(args: argparse.Namespace) -> Iterable[Any]:
     from benchmarks.speed import start
 
     settings = {"runs": _size(args, "runs", full=9, quick=1), "program": args.program}
     return [start.compare(settings)]
 
 
-CASES: dict[str, Callable[[argparse.Namespace], Any]] = {
+CASES: dict[str, Callable[[argparse.Namespace], Iterable[Any]]] = {
     "mlp": _mlp,
     "memory": _memory,
     "resnet": _resnet,

@@ -52,12 +52,11 @@ CASES: Mapping[str, Case] = {
 
 
 def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry for each model and precision."""
+    """One entry for each of the parts that `settings` names, a model and a precision each."""
     device = torch.device(settings["device"])
     return [
-        _part(name, case, precision, device, settings)
-        for name, case in CASES.items()
-        for precision in PRECISIONS
+        _part(name, CASES[name], precision, device, settings)
+        for name, precision in settings["parts"]
     ]
 
 

@@ -128,8 +128,13 @@ class Team:
             said = int(self._wait("status", of=0))
             self._set(f"bye/{self.rank.index}", b"1")
             self._linger(said)
-        except (EvaluationError, Interrupted):
+        except Interrupted:
             return status or EvaluationError.exit_code
+        except EvaluationError:
+            failed = status or EvaluationError.exit_code
+            if not self.rank.first:
+                self._linger(failed)  # what is wrong here may be wrong there, and is said there
+            return failed
         else:
             return said
         finally:

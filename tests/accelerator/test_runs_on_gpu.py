@@ -1,7 +1,7 @@
 """Runs as users have them: the report names the device, and its numbers are those of a CPU."""
 
-import json
 import os
+import re
 import subprocess
 import sys
 
@@ -114,22 +114,16 @@ def test_a_run_that_ends_early(device, tmp_path):
 
 
 def test_a_second_run_is_from_the_store(device, tmp_path):
-    spec = on(tmp_path / "project", "cuda")
+    spec = plain(tmp_path / "project", "{device: cuda}")
     store = ("--cache", str(tmp_path / "store"))
     done, first = run(spec, tmp_path / "1", *store)
     assert "not kept" not in done.stderr, done.stderr
     _, second = run(spec, tmp_path / "2", *store)
     assert first.reused is None
-    assert second.reused is not None
     assert second.reused.checkpoint is not None
-    assert values(second) == values(first)
-    # Of another device it is not.
-    _, hidden = run(
-        tmp_path / "project/model-eval-evidence.yaml",
-        tmp_path / "3",
-        *store,
-        CUDA_VISIBLE_DEVICES="",
-    )
+    assert second.estimates == first.estimates
+    # Of a device that it may not see, nothing is told.
+    _, hidden = run(spec, tmp_path / "3", *store, CUDA_VISIBLE_DEVICES="")
     assert hidden.verdict is Verdict.ERROR
 
 
@@ -190,8 +184,9 @@ def test_a_deadline_leaves_a_report(device, tmp_path):
     done, report = run(project.spec, tmp_path / "out", "--deadline", "15")
     assert report.verdict is Verdict.ERROR
     assert done.returncode == 4, done.stdout + done.stderr
-    assert "deadline" in report.faults[0].message
-    assert json.loads((tmp_path / "out" / REPORT).read_text())["completion"] is not None
+    [fault] = report.faults
+    counted = re.fullmatch(r"the deadline came after (\d+) of 4000 samples", fault.message)
+    assert 0 < int(counted[1]) < 4_000
 
 
 def test_the_newcomers_example(device, tmp_path):

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -26,7 +27,7 @@ from model_eval.run import evaluate, keep
 from model_eval.spec import load_spec
 from model_eval.stop import Stop
 from model_eval.store import here
-from model_eval.store.entry import FACTS, GOLDEN, KEY, MANIFEST, read, write
+from model_eval.store.entry import FACTS, GOLDEN, KEY, MANIFEST, Manifest, read, sealed, write
 from model_eval.store.reuse import Reuse, prune
 from model_eval.types import ControlInfo, NoiseInfo, Verdict
 
@@ -368,12 +369,32 @@ def test_a_file_that_is_gone_misses(project, store, name):
     assert is_refused(project, store)
 
 
-def resealed(folder):
-    """Makes the manifest agree with the files again, as somebody who knows the format can."""
+@pytest.mark.parametrize("share", [number / 23 for number in range(23)])
+def test_a_bit_that_fell_over_anywhere_in_the_manifest_misses(project, store, share):
+    """Also in the name of a file that was looked for in vain: there is none of the new name, either."""
+    path = entry_of(store) / MANIFEST
+    data = bytearray(path.read_bytes())
+    data[int(share * len(data))] ^= 1
+    path.write_bytes(data)
+    assert is_refused(project, store)
+
+
+def rewrite(folder, change):
+    """Changes the manifest, as somebody who knows the format can."""
     manifest = json.loads((folder / MANIFEST).read_text())
-    for name in manifest["files"]:
-        manifest["files"][name] = sha256((folder / name).read_bytes()).hexdigest()
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    change(manifest)
+    known = sealed(msgspec.convert(manifest, Manifest))
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(known))
+
+
+def resealed(folder):
+    """Makes the manifest agree with the files again."""
+
+    def agree(manifest):
+        for name in manifest["files"]:
+            manifest["files"][name] = sha256((folder / name).read_bytes()).hexdigest()
+
+    rewrite(folder, agree)
 
 
 def test_half_of_a_ledger_misses(project, store):
@@ -428,11 +449,12 @@ def test_a_ledger_that_is_no_whole_one_misses(project, store, change, why):
 
 
 def test_files_that_are_not_those_of_the_key_miss(project, store):
-    path = entry_of(store) / MANIFEST
-    manifest = json.loads(path.read_text())
     shutil.copy(entry_of(store) / LEDGER, entry_of(store) / "ledger-more.parquet")
-    manifest["files"]["ledger-more.parquet"] = manifest["files"][LEDGER]
-    path.write_text(json.dumps(manifest))
+
+    def add(manifest):
+        manifest["files"]["ledger-more.parquet"] = manifest["files"][LEDGER]
+
+    rewrite(entry_of(store), add)
     assert is_refused(project, store) == "it is damaged: its files are not those of its key"
 
 
@@ -455,10 +477,7 @@ def test_facts_of_other_training_files_miss(project, store):
 
 @pytest.mark.parametrize("root", [1, -1])
 def test_a_root_that_is_not_there_misses(project, store, root):
-    path = entry_of(store) / MANIFEST
-    manifest = json.loads(path.read_text())
-    manifest["opened"][0]["root"] = root
-    path.write_text(json.dumps(manifest))
+    rewrite(entry_of(store), lambda manifest: manifest["opened"][0].update(root=root))
     assert is_refused(project, store) == "it is of another number of roots"
 
 
@@ -925,5 +944,5 @@ def test_another_revisions_ledger_is_computed_once(project, store):
         done = measured(project, store.folder)
         assert "not kept" not in done.stderr
     report = read_report(project.output / REPORT)
-    assert report.reused.checkpoint not in {None, before}
+    assert report.reused.checkpoint not in {None, before}, done.stderr
     assert report.reused.baseline == before

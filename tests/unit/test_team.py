@@ -239,6 +239,15 @@ def test_a_store_that_is_gone_is_an_error(tmp_path):
     assert team(0, 2, Broken()).end(0, None) == 4
 
 
+@pytest.mark.parametrize(("index", "waits"), [(0, False), (1, True)])
+def test_what_is_wrong_with_the_store_is_for_the_first_process_to_say(monkeypatch, index, waits):
+    """torchrun stops all when one fails: the first must come to its report."""
+    slept = []
+    monkeypatch.setattr(teams, "sleep", slept.append)
+    assert team(index, 2, Broken()).end(0, "it failed") == 4
+    assert slept == [teams._LAST_SECONDS] * waits
+
+
 @pytest.mark.parametrize(("kind", "named"), [(Interrupted, True), (DeadlineReached, False)])
 def test_a_stop_names_whom_it_waited_for(tmp_path, monkeypatch, kind, named):
     def stop(_seconds):

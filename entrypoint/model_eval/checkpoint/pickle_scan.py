@@ -38,7 +38,7 @@ _ALLOWED = re.compile(
     | torch\.(cuda\.)?[A-Z]\w*Storage
     | torch\.storage\.(Untyped|Typed)Storage
     | torch\.per_(tensor|channel)_\w+
-    | torch\.(u?int|b?float|complex|qu?int|bits)\d\w*
+    | torch\.(u?int|b?float|b?complex|qu?int|bits)\d\w*
     | torch\.(bool|half|double|float|long|short|int)""",
     re.VERBOSE,
 )

@@ -1,6 +1,6 @@
 """An entry of the store: a folder with what was measured, written whole or not at all, and doubted on reading.
 
-KEY/manifest.json   the key, a digest of each other file, and what the model's code opened
+KEY/manifest.json   the key, a digest of each other file, what the model's code opened, and a digest of that
 KEY/key.json        what the key is the digest of, for people who ask why it is another
 KEY/measured.json   the facts: a report with the verdict `error`, because nothing in it was judged
 KEY/ledger.parquet, KEY/ledger-NAME.parquet, KEY/golden.parquet
@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -50,12 +51,20 @@ class Manifest:
         key: the entry's own name.
         files: digest of each other file of the entry.
         opened: what the model's code opened, which must be unchanged.
+        digest: of all the rest; see `sealed`.
     """
 
     format: int
     key: str
     files: dict[str, str]
     opened: tuple[Dependency, ...]
+    digest: str = ""
+
+
+def sealed(manifest: Manifest) -> Manifest:
+    """With its digest: a bit that fell over in the name of what was looked for in vain shows nowhere else."""
+    rest = msgspec.json.encode(replace(manifest, digest=""))
+    return replace(manifest, digest=sha256(rest).hexdigest())
 
 
 def write(measured: Measured, key: Key, opened: tuple[Dependency, ...], store: Path) -> Path:
@@ -76,11 +85,13 @@ def write(measured: Measured, key: Key, opened: tuple[Dependency, ...], store: P
             digest = key.sets[GOLDEN_HELDOUT].sha256
             golden = replace(measured.golden, heldout=digest, checkpoint=key.checkpoint)
             ledger.save(golden, part / GOLDEN)
-        manifest = Manifest(
-            format=FORMAT_VERSION,
-            key=key.name,
-            files={file.name: sha256_of(file) for file in sorted(part.iterdir())},
-            opened=opened,
+        manifest = sealed(
+            Manifest(
+                format=FORMAT_VERSION,
+                key=key.name,
+                files={file.name: sha256_of(file) for file in sorted(part.iterdir())},
+                opened=opened,
+            )
         )
         (part / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         part.chmod(0o755)  # as other folders; a temporary one is its owner's alone
@@ -163,6 +174,8 @@ def _facts(report: Report) -> Report:
 
 def _manifest(folder: Path, key: Key) -> Manifest:
     manifest = msgspec.json.decode(_bytes(folder / MANIFEST), type=Manifest)
+    if manifest != sealed(manifest):
+        raise ValueError("its manifest is not what was written")
     if (manifest.format, manifest.key) != (FORMAT_VERSION, key.name):
         raise ValueError("its manifest is of another entry")
     expected = {KEY, FACTS, *(_file_of(name) for name in key.sets)}

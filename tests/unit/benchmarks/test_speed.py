@@ -222,7 +222,10 @@ def test_the_vision_transformer_is_the_known_one():
 def test_an_accelerators_contenders_agree_wherever_it_is(monkeypatch):
     few = accelerator.Case(build=resnet18, shape=(3, 8, 8), images=40, batch=16)
     monkeypatch.setattr(accelerator, "CASES", {"ResNet-18": few})
-    parts = accelerator.measure({"device": "cpu", "images": None, "runs": 1, "threads": 1})
+    asked = [("ResNet-18", precision) for precision in accelerator.PRECISIONS]
+    parts = accelerator.measure(
+        {"device": "cpu", "images": None, "runs": 1, "threads": 1, "parts": asked}
+    )
     assert [(part["precision"], part["rows"]) for part in parts] == [("fp32", 40), ("bf16", 40)]
     for part in parts:
         floor_, copied, *others = part["contenders"]
