@@ -28,6 +28,8 @@ from typing import ClassVar
 
 from model_eval.types import Fault, Location
 
+BUG = "this is a bug in model-eval; please report it with the lines above\n"
+
 
 class Interrupted(KeyboardInterrupt):
     """The run was asked to stop: raised by our own signal handler, and by nothing else.

@@ -258,13 +258,14 @@ def test_a_run_that_undoes_the_handler_is_no_pass_either(tmp_path):
 
 SIGNALLED = """
 import os, signal, sys
-from model_eval import cli, run
+from model_eval import run
+from model_eval.cli import child, main
 old = {where}
 def first(*arguments, **named):
     os.kill(os.getpid(), signal.{name})
     return old(*arguments, **named)
 {where} = first
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -281,7 +282,7 @@ def signalled(project, where, name, *options):
 )
 def test_a_stop_before_the_run_has_a_report_and_is_no_bug(tmp_path, name, said, mode):
     project = make_project(tmp_path)
-    done = signalled(project, "cli._evaluate", name, mode)
+    done = signalled(project, "child._evaluate", name, mode)
     assert (done.returncode, done.stderr) == (4, "")
     [fault] = read_report(project.output / REPORT).faults
     assert fault.message == f"{said} before the samples were opened"

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from builders.projects import Project, make_project
 from builders.stored import MODEL, look_up, make_stored, store_at
 from model_eval.checks import CONTROL_FAILED
-from model_eval.cli import _no_progress
+from model_eval.cli.child import _no_progress
 from model_eval.errors import DeadlineReached, ReportError
 from model_eval.ledger import open_ledger, save
 from model_eval.output import LEDGER, REPORT, read_report

@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 from builders import checkpoints
 from builders.heldout import a_spec, an_input, opened
 from builders.reports import HERE
-from model_eval.cli import _store, parser
+from model_eval.cli.arguments import parser
+from model_eval.cli.surroundings import store_of
 from model_eval.errors import UsageError
 from model_eval.ledger import Ledger, save
 from model_eval.spec.digest import sha256_of
@@ -736,7 +737,7 @@ def test_the_action_sees_an_entry_that_is_replaced_under_its_name(tmp_path):
 
 
 def chosen(*arguments, **environ):
-    return _store(parser().parse_args(["run", "spec.yaml", *arguments]), environ)
+    return store_of(parser().parse_args(["run", "spec.yaml", *arguments]), environ)
 
 
 def test_there_is_no_store_unless_one_is_named():

@@ -321,7 +321,7 @@ def test_the_others_hear_that_the_result_cannot_be_saved(tmp_path, monkeypatch, 
     def save(*_):
         raise OutputError("there is no room")
 
-    monkeypatch.setattr("model_eval.cli._team", lambda _: team)
+    monkeypatch.setattr("model_eval.cli.child._team", lambda _: team)
     monkeypatch.setattr("model_eval.run.save", save)
     assert main([*made.command()[4:], "--in-process"]) == 4
     assert said == [(4, "there is no room")]

@@ -1,7 +1,7 @@
 """Inputs on their way to the device: copied while it still works on those before."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ class Staging:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        stream: Callable[[torch.device], torch.cuda.Stream] = torch.cuda.Stream  # has no types
+        self._copies = stream(device) if device.type == "cuda" else None
         self._begun: deque[torch.cuda.Event] = deque()
 
     def send(
