@@ -36,6 +36,7 @@ from model_eval.types import Location
 
 WIDTH = 4096
 SHARDS = 4
+RESULTS = Path("benchmarks/results")
 MIB = 1 << 20
 INDEX = "model.safetensors.index.json"
 
@@ -185,9 +186,13 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--device", default="cpu", help="where the weights are to be")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/checkpoint.json"))
+    parser.add_argument(
+        "--output", type=Path, help="benchmarks/results/checkpoint.json, or checkpoint-DEVICE.json"
+    )
     parser.add_argument("--one", nargs=2, metavar=("FOLDER", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    suffix = "" if args.device == "cpu" else f"-{args.device.partition(':')[0]}"
+    output = args.output or RESULTS / f"checkpoint{suffix}.json"
     if args.one:
         device = torch.device(args.device)
         print(json.dumps(measure(Path(args.one[0]), args.one[1], args.layers, device)))
@@ -222,7 +227,7 @@ def main() -> None:
             for way, many in found.items()
         },
     }
-    args.output.write_text(json.dumps(result, indent=2) + "\n")
+    output.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 

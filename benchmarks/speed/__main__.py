@@ -5,8 +5,8 @@
     make bench BENCH="mlp --rows 100000 --threads 1"
     make bench BENCH=render                        nothing but table and plot, of the results that there are
 
-Cases that are not asked for stay as they are in the results. What is asked for is written part by part,
-so that what was measured is there when the rest is broken off.
+Cases that are not asked for stay as they are in the results. What is asked for is written part by part, into
+`speed-CASE.json.part` until all of it is there.
 """
 
 import argparse
@@ -34,14 +34,16 @@ def main() -> None:
         print(f"==> {case}", flush=True)
         described = machine.described()  # before: the load is that of others
         measured: list[Any] = []
+        part = args.output / f"speed-{case}.json.part"
         try:
-            for part in CASES[case](args):
-                measured.append(part)
+            for one in CASES[case](args):
+                measured.append(one)
                 found = {"case": case, **described, "quick": args.quick, "found": measured}
-                (args.output / f"speed-{case}.json").write_text(json.dumps(found, indent=1) + "\n")
+                part.write_text(json.dumps(found, indent=1) + "\n")
         except UnavailableError as error:
             print(f"SKIPPED: {error}", flush=True)
             continue
+        part.replace(args.output / f"speed-{case}.json")
         _render(args)
     if args.case == "render":
         _render(args)

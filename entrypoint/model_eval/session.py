@@ -86,6 +86,7 @@ class Session:
         run = spec.run
         self._resolve = partial(usercode.resolve, base=spec.source.path.parent)
         self.device = engine.resolve_device(run.device, location=run.device_location, local=local)
+        engine.make_current(self.device, location=run.device_location)
         engine.prepare(seed=run.seed, precision=run.precision)
         draft.learn(environment=engine.environment_of(self.device, requested=run.device))
 

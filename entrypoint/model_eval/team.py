@@ -128,7 +128,7 @@ class Team:
             said = int(self._wait("status", of=0))
             self._set(f"bye/{self.rank.index}", b"1")
             self._linger(said)
-        except Interrupted:
+        except (Interrupted, StoppedError):
             return status or EvaluationError.exit_code
         except EvaluationError:
             failed = status or EvaluationError.exit_code

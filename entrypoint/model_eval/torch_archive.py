@@ -20,7 +20,7 @@ def unlike_torch(archive: zipfile.ZipFile, path: str) -> str | None:
         path: the same file.
 
     Raises:
-        RuntimeError: torch cannot read it.
+        RuntimeError: torch cannot read it, or (before 2.13) has no memory for an entry.
         OSError, struct.error: the file is damaged.
     """
     theirs: Any = torch._C.PyTorchFileReader(path)  # noqa: SLF001 - what torch.load itself uses
@@ -29,9 +29,10 @@ def unlike_torch(archive: zipfile.ZipFile, path: str) -> str | None:
         return str(extra)
     folded: set[str] = set()
     for name, entry in names.items():
-        place = theirs.get_record_offset(name), _size(theirs, name)
         # torch finds names whatever their case is.
-        if name.casefold() in folded or place != (_data(archive, entry), entry.file_size):
+        if name.casefold() in folded or theirs.get_record_offset(name) != _data(archive, entry):
+            return name
+        if _size(theirs, name) != entry.file_size:
             return name
         folded.add(name.casefold())
     return None

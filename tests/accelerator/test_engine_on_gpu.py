@@ -128,10 +128,9 @@ def test_one_sample_that_does_not_fit_is_an_error(device, little_memory):
         ledger(model, device, engine.BatchSize(64))
 
 
-def test_the_measured_size_knows_the_devices_memory(device, expected, little_memory):
+def test_no_size_is_tried_that_takes_more_than_half_of_what_is_free(device, expected):
+    """The peak of a batch is the device's: 250 KiB a sample, of 64 MiB."""
     model = net(blow_up=1_000).to(device)
-    free = engine.free(device)
-    assert 0 < free <= torch.cuda.get_device_properties(device).total_memory
     size = MeasuredBatchSize(free=lambda: 64 << 20, most=engine.most_tried(N))
     assert_close(ledger(model, device, size), expected, 1e-5)
     assert size.size * 250 * 1024 <= 32 << 20
@@ -139,23 +138,30 @@ def test_the_measured_size_knows_the_devices_memory(device, expected, little_mem
 
 
 def test_memory_that_torch_keeps_is_free(device):
+    def beyond_the_drivers():  # other processes take memory of the same device
+        return engine.free(device) - torch.cuda.mem_get_info(device)[0]
+
     torch.cuda.empty_cache()
-    before = engine.free(device)
     block = torch.empty(1 << 30, dtype=torch.uint8, device=device)
-    assert before - engine.free(device) >= 1 << 30
+    assert beyond_the_drivers() < 1 << 29
     del block
-    assert abs(engine.free(device) - before) < 64 << 20
+    assert beyond_the_drivers() >= 1 << 29
 
 
-def test_a_model_that_changes_its_inputs(device, expected):
+@pytest.mark.parametrize("batch_size", [256, 4_096])
+def test_a_model_that_changes_its_inputs(device, expected, little_memory, batch_size):
+    """Also where memory ends after that: its halves are not run on what was left."""
+
     class Changes(Net):
         def forward(self, x):
-            found = super().forward(x)
+            kept = x.clone()
             x.zero_()
-            return found
+            return super().forward(kept)
 
     torch.manual_seed(1)
-    assert_close(ledger(Changes().eval(), device, engine.BatchSize(256)), expected, 1e-5)
+    model = Changes(blow_up=1_000).eval().to(device)
+    little_memory(128 << 20)
+    assert_close(ledger(model, device, engine.BatchSize(batch_size)), expected, 1e-5)
 
 
 def test_a_model_that_draws_lots_is_refused(device):

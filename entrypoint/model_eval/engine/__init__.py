@@ -9,7 +9,12 @@ from model_eval.engine.batch_size import BatchSize, MeasuredBatchSize, batch_siz
 from model_eval.engine.compiling import Compiling
 from model_eval.engine.control import Fresh, run_control
 from model_eval.engine.cost import measure_cost
-from model_eval.engine.device import describe_device, environment_of, resolve_device
+from model_eval.engine.device import (
+    describe_device,
+    environment_of,
+    make_current,
+    resolve_device,
+)
 from model_eval.engine.loop import Part, Rows, evaluate, label_columns
 from model_eval.engine.memory import free
 from model_eval.engine.noise import measure_noise
@@ -37,6 +42,7 @@ __all__ = [
     "from_torchmetrics",
     "label_columns",
     "lay_out",
+    "make_current",
     "make_predict",
     "measure_cost",
     "measure_noise",

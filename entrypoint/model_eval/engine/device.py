@@ -62,6 +62,24 @@ def _own(kind: str, local: int) -> torch.device:
     return torch.device(kind, local % max(1, torch.accelerator.device_count()))
 
 
+def make_current(device: torch.device, *, location: Location | None = None) -> None:
+    """Whatever names no device, or one without an index, means this one: nothing is begun on another.
+
+    Raises:
+        DeviceError: it is there and cannot be used, as where another process has it for itself.
+    """
+    if device.type == "cpu":
+        return
+    try:
+        torch.accelerator.set_device_index(device)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"`{device}` cannot be used: {str(error).partition(chr(10))[0]}",
+            remedy="see what else runs on it (`nvidia-smi`), or name another",
+            location=location,
+        ) from error
+
+
 def describe_device(device: torch.device, *, requested: str) -> DeviceInfo:
     """Name, memory and versions of the device that was used."""
     if device.type == "cuda":

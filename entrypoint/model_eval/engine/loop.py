@@ -1,7 +1,7 @@
 """The scoring side: runs the held-out set through `predict` and keeps what the ledger needs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
@@ -14,12 +14,13 @@ from model_eval.engine.compiling import Compiling
 from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, memory_for, release
 from model_eval.engine.predict import Predict
-from model_eval.engine.repeat import ROWS, on_copies, require_repeatable
+from model_eval.engine.repeat import ROWS, Repeated, on_copies, require_repeatable
 from model_eval.engine.sample import Source
 from model_eval.engine.staging import Staging
 from model_eval.engine.table import Table
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
+from model_eval.heldout.batch import cut
 from model_eval.heldout.feed import Feed
 from model_eval.ledger import Array, Ledger
 from model_eval.tasks import Scorer
@@ -176,9 +177,7 @@ class _Runner:
         rows = min(ROWS, len(piece))
         while True:
             try:
-                found = require_repeatable(self._predict, piece, rows=rows)
-                if causal is not None:
-                    require_causal(self._predict, piece, ignore_index=causal, rows=rows)
+                found = self._checked(piece, rows, causal)
             except OutOfMemoryError:
                 if rows == 1:
                     raise
@@ -195,6 +194,16 @@ class _Runner:
             rows = (rows + 1) // 2
             if rows < self._batch_size.size:
                 self._batch_size.lower(rows)
+
+    def _checked(self, piece: Batch, rows: int, causal: int | None) -> Repeated:
+        # On the device as in the pass: what is changed in place is what the model is given there.
+        few = cut(piece, 0, rows)
+        args, kwargs = self._staging.send(few.args, few.kwargs)
+        few = replace(few, args=args, kwargs=kwargs)
+        found = require_repeatable(self._predict, few, rows=rows)
+        if causal is not None:
+            require_causal(self._predict, few, ignore_index=causal, rows=rows)
+        return found
 
     def run(self, piece: Batch, chunk: Chunk) -> None:
         """Runs all batches of a piece, which is cut by the size of now."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model_eval.engine import describe_device, resolve_device
+from model_eval.engine import describe_device, make_current, resolve_device
 from model_eval.errors import DeviceError
 from model_eval.types import Location
 
@@ -72,6 +72,29 @@ def test_another_device_or_index_than_there_is(cuda, requested):
         resolve_device(requested)
     assert caught.value.message == (
         f"`{requested}` was asked for and is not here; this machine has 2 `cuda` devices"
+    )
+
+
+def test_what_names_no_device_means_the_one_that_is_used(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.accelerator, "set_device_index", asked.append)
+    make_current(torch.device("cpu"))
+    make_current(torch.device("cuda", 1))
+    assert asked == [torch.device("cuda", 1)]
+
+
+def test_a_device_that_is_somebody_elses(monkeypatch):
+    def busy(_device):
+        raise RuntimeError(
+            "CUDA error: all CUDA-capable devices are busy\nCompile with TORCH_USE_CUDA_DSA"
+        )
+
+    monkeypatch.setattr(torch.accelerator, "set_device_index", busy)
+    with pytest.raises(DeviceError) as caught:
+        make_current(torch.device("cuda", 0), location=HERE)
+    assert str(caught.value) == (
+        "a.yaml:4:9: `cuda:0` cannot be used: CUDA error: all CUDA-capable devices are busy; "
+        "see what else runs on it (`nvidia-smi`), or name another"
     )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from model_eval.engine import BatchSize, Compiling, evaluate
 from model_eval.engine import chunk as chunks
+from model_eval.engine.staging import Staging
 from model_eval.errors import EvaluationError, OutOfMemoryError
 from model_eval.heldout import Batch, Labels
 from model_eval.tasks import Scorer
@@ -178,6 +179,29 @@ def test_a_model_that_changes_its_inputs_in_place(batch_size):
     expected, _ = run(batch_size, predict=lambda args, _: args[0] * 0.5)
     assert rows["score"].tolist() == expected["score"].tolist()
     assert torch.equal(source.x, Memory().x)
+
+
+def test_a_model_that_changes_what_was_sent_to_its_device(monkeypatch):
+    """Float64 stands in for the device: what is sent is there, and what is not the model's side sends."""
+    monkeypatch.setattr(
+        Staging, "send", lambda _self, args, kwargs: (tuple(a.double() for a in args), kwargs)
+    )
+
+    calls = []
+
+    def changes(args, _):
+        x = args[0].double()
+        outputs = x.clone()
+        x.zero_()
+        calls.append(len(outputs))
+        if len(outputs) > 4 and len(calls) > 2:  # after the check
+            raise OutOfMemoryError("after it had changed them")
+        return outputs
+
+    rows, seen = run(8, predict=changes)
+    assert sum(seen) == N
+    assert calls == [8, 8, 8, 4, 4, 4, 4, 4, 3]
+    assert rows["score"].tolist() == pytest.approx(run(8)[0]["score"].tolist())
 
 
 def test_a_model_that_changes_its_inputs_is_not_compiled():
