@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_copies_of_a_library_become_links(tmp_path):
     assert (tmp_path / "liba.so.1.0").read_text() == "liba.so.1"
 
 
-@pytest.mark.skipif(not LIBRARY.is_file(), reason="this torch has no library of its own")
+@pytest.mark.skipif("+cpu" not in version("torch"), reason="this build of torch has no symbols")
 def test_a_library_without_symbols_can_still_be_loaded(tmp_path):
     whole = LIBRARY.read_bytes()
     shorter = slim.without_symbols(whole)
