@@ -4,6 +4,7 @@ Nothing here touches the environment, the network or the screen; the clock and t
 display are passed in.
 """
 
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from model_eval.draft import Draft
 from model_eval.early_stop import EarlyWatch, early_of, first_end
 from model_eval.errors import (
     DeadlineReached,
+    EvaluationError,
     Interrupted,
     ModelEvalError,
     OutputError,
@@ -57,7 +59,7 @@ from model_eval.types import (
     RunSettings,
     Timings,
 )
-from model_eval.wording import count, place_in, printable_path
+from model_eval.wording import count, place_in, printable, printable_path
 
 if TYPE_CHECKING:
     from model_eval.session import Session
@@ -187,7 +189,7 @@ def evaluate(
         except ModelEvalError as error:
             found = _refused(draft.report, error)
         except BaseException as error:
-            if (blamed := usercode.blame(error)) is None:
+            if (blamed := _of_the_device(error) or usercode.blame(error)) is None:
                 raise
             found = _refused(draft.report, blamed)
         draft.stop.end()
@@ -199,6 +201,17 @@ def evaluate(
         # Whatever else came of it: a run that was asked to stop is not judged.
         return _refused(draft.report, _stopped(draft, parts))
     return replace(found, keeping=tuple(keeping))
+
+
+def _of_the_device(error: BaseException) -> EvaluationError | None:
+    """A kernel that fails says so later, where something waits for it; None where it is something else."""
+    if not isinstance(error, getattr(sys.modules.get("torch"), "AcceleratorError", ())):
+        return None
+    return EvaluationError(
+        f"the device failed: {printable(str(error).partition(chr(10))[0])}",
+        remedy="run with CUDA_LAUNCH_BLOCKING=1, which says where; an index that is out of range is the "
+        "commonest cause",
+    )
 
 
 def keep(evaluation: Evaluation, *, stop: Stop, say: Callable[[str], None]) -> None:

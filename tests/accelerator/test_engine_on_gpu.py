@@ -121,6 +121,20 @@ def test_where_memory_ends_a_batch_is_halved_and_no_sample_counts_twice(
     assert size.size <= 512
 
 
+def test_what_a_batch_held_that_did_not_fit_is_free_for_its_halves(device, expected, little_memory):
+    class Holds(Net):
+        def forward(self, x):
+            first = x.repeat(1, 1_000)  # 250 KiB a sample
+            return super().forward((first * 2)[:, :WIDTH] / 2)  # the same again, while it is there
+
+    torch.manual_seed(1)
+    model = Holds().eval().to(device)
+    little_memory(200 << 20)
+    size = engine.BatchSize(512)
+    assert_close(ledger(model, device, size), expected, 1e-5)
+    assert size.size == 256
+
+
 def test_one_sample_that_does_not_fit_is_an_error(device, little_memory):
     model = net(blow_up=1_000_000).to(device)
     little_memory(64 << 20)

@@ -16,7 +16,7 @@ def batches():
 
 
 @torch.inference_mode()
-def test_work_waits_for_its_copy_and_a_copy_for_the_work(device, slow):
+def test_a_copy_waits_for_the_work_on_what_was_in_its_memory(device, slow):
     stage, sums = Staging(device), []
     for batch in batches():
         (x,), kwargs = stage.send((batch,), {"again": batch})

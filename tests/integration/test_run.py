@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from builders.projects import MODEL, SPEC, make_project
 from model_eval.cli import main
@@ -254,6 +255,25 @@ def test_a_run_that_undoes_the_handler_is_no_pass_either(tmp_path):
         "it does not count"
     )
     assert not (project.output / LEDGER).exists()
+
+
+def test_a_device_that_fails_is_no_bug_of_ours(tmp_path, monkeypatch, capsys):
+    """A kernel that failed is heard of where something waits for it, and no line of the user's is there."""
+
+    def fail(*_, **__):
+        raise torch.AcceleratorError(
+            "CUDA error: device-side assert triggered\nand advice of torch's"
+        )
+
+    monkeypatch.setattr("model_eval.run._evaluate", fail)
+    project = make_project(tmp_path)
+    assert main([*project.command()[4:], "--in-process"]) == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert str(fault) == (
+        "the device failed: CUDA error: device-side assert triggered; run with CUDA_LAUNCH_BLOCKING=1, "
+        "which says where; an index that is out of range is the commonest cause"
+    )
+    assert "bug in model-eval" not in capsys.readouterr().err
 
 
 SIGNALLED = """

@@ -54,7 +54,7 @@ def check_archive(opened: CheckpointFile, path: str) -> bytes:
                 )
             content = archive.read(pickle)
     except (zipfile.BadZipFile, RuntimeError, ValueError, struct.error, EOFError) as error:
-        if "allocate" in str(error):
+        if "can't allocate memory" in str(error):
             raise opened.error(
                 "has an entry that does not fit in memory beside itself",
                 "use torch 2.13 or later, which does not read it to know its size, or a larger machine",

@@ -1,4 +1,4 @@
-"""`publish` and `base-spec`, which alone see a token: they load no model."""
+"""`publish` and `base-spec`, which alone use a token: they load no model."""
 
 import argparse
 import sys

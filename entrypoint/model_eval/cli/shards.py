@@ -24,7 +24,7 @@ def require_alone(args: argparse.Namespace) -> None:
 
 
 def require_elsewhere(args: argparse.Namespace) -> None:
-    """The output folder is emptied first, and so is no shard's."""
+    """The output folder is emptied first, so that it must not be a shard's."""
     if args.output.resolve() in {path.resolve() for path in args.shards}:
         raise UsageError(
             f"`{args.output}` is a shard's folder, and would be overwritten",

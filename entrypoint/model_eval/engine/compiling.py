@@ -69,7 +69,9 @@ class Compiling:
                 self.why = f"compiled at first: then the compiled code failed: {error.message}"
         if self.why is not None:
             return self._eager(args, kwargs)
-        shapes, started = _shapes(args, kwargs), self._clock()
+        shapes = _shapes(args, kwargs)
+        self._wait()  # for the inputs, which compiled code is given when they are there
+        started = self._clock()
         outputs = self._eager(args, kwargs)
         self._wait()
         if shapes != self._shapes:

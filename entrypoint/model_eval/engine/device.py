@@ -63,7 +63,7 @@ def _own(kind: str, local: int) -> torch.device:
 
 
 def make_current(device: torch.device, *, location: Location | None = None) -> None:
-    """Whatever names no device, or one without an index, means this one: nothing is begun on another.
+    """Whatever in this thread names no index of a device means this one: nothing is begun on another.
 
     Raises:
         DeviceError: it is there and cannot be used, as where another process has it for itself.
@@ -72,6 +72,7 @@ def make_current(device: torch.device, *, location: Location | None = None) -> N
         return
     try:
         torch.accelerator.set_device_index(device)
+        torch.empty(1, device=device)  # the index alone may be current already, and begins nothing
     except RuntimeError as error:
         raise DeviceError(
             f"`{device}` cannot be used: {str(error).partition(chr(10))[0]}",

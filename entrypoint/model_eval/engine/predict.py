@@ -22,7 +22,7 @@ from model_eval.usercode import describe
 from model_eval.wording import count, dtype_name, kind_of, printable
 
 Predict = Callable[[tuple[Tensor, ...], Mapping[str, Tensor]], Tensor]
-"""Positional and keyword inputs (CPU, batch first) → outputs (on the device, batch first)."""
+"""Positional and keyword inputs (on the CPU or the device, batch first) → outputs (on the device, batch first)."""
 
 MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
@@ -112,11 +112,11 @@ def make_predict(
         except Interrupted:
             raise
         except BaseException as error:  # a model may raise classes that are no `Exception`
-            known = isinstance(error, ModelEvalError)
-            cause = error.__cause__ if known else error
-            if known and not is_out_of_memory(cause):
+            # Bound to no name that stays: with one, the error and this frame would hold each other, and
+            # with them what the model had in memory, while half of the batch is tried.
+            if isinstance(error, ModelEvalError) and not is_out_of_memory(error.__cause__):
                 raise
-            raise _explain(cause or error, args, kwargs, expected) from error
+            raise _explain(_raised(error), args, kwargs, expected) from error
 
     return predict
 
@@ -197,6 +197,11 @@ def _transformed(
 def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     dtype = _AUTOCAST.get(precision)
     return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
+
+
+def _raised(error: BaseException) -> BaseException:
+    """What the model raised, or what code of the user's that it called did."""
+    return (error.__cause__ if isinstance(error, ModelEvalError) else None) or error
 
 
 def _explain(

@@ -78,9 +78,10 @@ def test_another_device_or_index_than_there_is(cuda, requested):
 def test_what_names_no_device_means_the_one_that_is_used(monkeypatch):
     asked = []
     monkeypatch.setattr(torch.accelerator, "set_device_index", asked.append)
+    monkeypatch.setattr(torch, "empty", lambda _size, device: asked.append(f"memory of {device}"))
     make_current(torch.device("cpu"))
     make_current(torch.device("cuda", 1))
-    assert asked == [torch.device("cuda", 1)]
+    assert asked == [torch.device("cuda", 1), "memory of cuda:1"]
 
 
 def test_a_device_that_is_somebody_elses(monkeypatch):

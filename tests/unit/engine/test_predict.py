@@ -1,5 +1,7 @@
 """The model's side: what goes in, what comes out, and how each failure reads."""
 
+import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +63,36 @@ def test_an_error_of_the_users_function_is_not_said_to_be_the_models():
 
     with pytest.raises(UserCodeError, match=r"^`data\.py:prepare` raised ValueError"):
         predict(nn.Linear(2, 1), X, transform=fail)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_nothing_of_a_batch_that_did_not_fit_is_held(wrapped):
+    """Its halves need the memory; a cycle of the error and a frame would be there until some collection."""
+    held = []
+
+    def fail(x):
+        taken = x + 1
+        held.append(weakref.ref(taken))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def called(x):
+        try:
+            return fail(x)
+        except torch.OutOfMemoryError as error:
+            if wrapped:
+                raise UserCodeError("`model.py:fail` raised it") from error
+            raise
+
+    model = Lambda(called)
+    gc.disable()
+    try:
+        try:
+            predict(model, X)
+        except OutOfMemoryError:
+            assert held[0]() is not None
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_memory_that_a_users_function_lacks_is_still_memory():
