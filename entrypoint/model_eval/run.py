@@ -59,7 +59,7 @@ from model_eval.types import (
     RunSettings,
     Timings,
 )
-from model_eval.wording import count, place_in, printable, printable_path
+from model_eval.wording import count, first_line, place_in, printable, printable_path
 
 if TYPE_CHECKING:
     from model_eval.session import Session
@@ -208,7 +208,7 @@ def _of_the_device(error: BaseException) -> EvaluationError | None:
     if not isinstance(error, getattr(sys.modules.get("torch"), "AcceleratorError", ())):
         return None
     return EvaluationError(
-        f"the device failed: {printable(str(error).partition(chr(10))[0])}",
+        f"the device failed: {printable(first_line(error))}",
         remedy="run with CUDA_LAUNCH_BLOCKING=1, which says where; an index that is out of range is the "
         "commonest cause",
     )

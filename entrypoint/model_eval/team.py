@@ -18,6 +18,7 @@ from model_eval.errors import EvaluationError, Interrupted, StoppedError
 from model_eval.parts import Shard
 from model_eval.progress import Progress
 from model_eval.rank import Rank
+from model_eval.wording import first_line
 
 PIECE_BYTES = 4 << 20
 """Of a file, at a time: the store takes no values of any size."""
@@ -253,7 +254,7 @@ class Team:
             return ask(self._store)
         except (RuntimeError, ValueError) as error:  # torch.distributed's errors are RuntimeErrors
             raise EvaluationError(
-                f"the processes of this run have lost one another: {str(error).splitlines()[0]}",
+                f"the processes of this run have lost one another: {first_line(error)}",
                 remedy="look at what each of them printed",
             ) from error
 
@@ -303,7 +304,7 @@ def torch_store(rank: Rank) -> Any:
         thread.join(_POLL_SECONDS)
     store = found[0] if found else TimeoutError(f"nobody came for {LOST_SECONDS:.0f} seconds")
     if isinstance(store, Exception):
-        why = str(store).partition("\n")[0]
+        why = first_line(store)
         raise EvaluationError(
             f"process {rank.index} of {rank.of} (RANK, WORLD_SIZE) has not met the others at "
             f"{rank.at}: {why}",

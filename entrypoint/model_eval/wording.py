@@ -16,6 +16,11 @@ def printable(text: str, limit: int = 80) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in short)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, without the lines of advice and stacks that torch puts below; maybe nothing."""
+    return str(error).partition("\n")[0]
+
+
 def printable_path(path: PurePath) -> str:
     """A path as `printable`, whole: a place that is cut cannot be looked at."""
     return printable(str(path), _LONGEST_PATH)

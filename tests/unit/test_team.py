@@ -239,6 +239,15 @@ def test_a_store_that_is_gone_is_an_error(tmp_path):
     assert team(0, 2, Broken()).end(0, None) == 4
 
 
+def test_an_error_of_the_store_that_says_nothing_is_one(tmp_path):
+    class Silent(Store):
+        def check(self, *_):
+            raise RuntimeError
+
+    with pytest.raises(EvaluationError, match="have lost one another: "):
+        team(0, 2, Silent()).gather(folder(tmp_path / "own"), tmp_path)
+
+
 @pytest.mark.parametrize(("index", "waits"), [(0, False), (1, True)])
 def test_what_is_wrong_with_the_store_is_for_the_first_process_to_say(monkeypatch, index, waits):
     """torchrun stops all when one fails: the first must come to its report."""

@@ -10,6 +10,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from model_eval.engine.device import wait_for
 from model_eval.engine.predict import Predict
 from model_eval.engine.repeat import TOLERANCE, copies, kept_of, numbers, off_by
 from model_eval.errors import EvaluationError, Interrupted, ModelEvalError, OutOfMemoryError
@@ -70,10 +71,10 @@ class Compiling:
         if self.why is not None:
             return self._eager(args, kwargs)
         shapes = _shapes(args, kwargs)
-        self._wait()  # for the inputs, which compiled code is given when they are there
+        wait_for(self._device)  # for the inputs, which compiled code is given when they are there
         started = self._clock()
         outputs = self._eager(args, kwargs)
-        self._wait()
+        wait_for(self._device)
         if shapes != self._shapes:
             self._shapes, self._seconds = shapes, []
         self._seconds.append(self._clock() - started)
@@ -125,12 +126,8 @@ class Compiling:
     ) -> float:
         started = self._clock()
         predict(args, kwargs)
-        self._wait()
+        wait_for(self._device)
         return self._clock() - started
-
-    def _wait(self) -> None:
-        if self._device.type != "cpu":
-            torch.accelerator.synchronize(self._device)
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:

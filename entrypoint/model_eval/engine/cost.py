@@ -6,10 +6,12 @@ clock is read, both times.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 
+from model_eval.engine.device import wait_for
 from model_eval.engine.memory import peak_resident
 from model_eval.engine.predict import Predict
 from model_eval.engine.sample import Sample
@@ -46,7 +48,7 @@ def measure_cost(
     seconds: tuple[float, ...] = ()
     counts = _reset_peak(device)
     try:
-        seconds = time_calls(predict, sample, cost, wait=waiting(device), clock=clock)
+        seconds = time_calls(predict, sample, cost, wait=partial(wait_for, device), clock=clock)
     except ModelEvalError as error:
         untimed = f"it could not be timed with batches of {cost.batch_size}: {error.message}"
     # 0 is what torch says of a device whose memory it does not count.
@@ -100,13 +102,6 @@ def time_calls(
     if min(timed) < 0:
         raise EvaluationError("the clock went backwards", remedy="run it again")
     return timed
-
-
-def waiting(device: torch.device) -> Callable[[], None]:
-    """What waits for the device; a CPU has done its work when a call returns."""
-    if device.type == "cpu":
-        return lambda: None
-    return lambda: torch.accelerator.synchronize(device)
 
 
 def _reset_peak(device: torch.device) -> bool:

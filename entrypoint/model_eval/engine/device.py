@@ -8,6 +8,7 @@ import torch
 from model_eval import __version__
 from model_eval.errors import DeviceError
 from model_eval.types import DeviceInfo, Environment, Location
+from model_eval.wording import first_line
 
 
 def resolve_device(
@@ -75,10 +76,16 @@ def make_current(device: torch.device, *, location: Location | None = None) -> N
         torch.empty(1, device=device)  # the index alone may be current already, and begins nothing
     except RuntimeError as error:
         raise DeviceError(
-            f"`{device}` cannot be used: {str(error).partition(chr(10))[0]}",
+            f"`{device}` cannot be used: {first_line(error)}",
             remedy="see what else runs on it (`nvidia-smi`), or name another",
             location=location,
         ) from error
+
+
+def wait_for(device: torch.device) -> None:
+    """Returns when the device has done all that it was given; a CPU has when a call returns."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def describe_device(device: torch.device, *, requested: str) -> DeviceInfo:

@@ -11,6 +11,7 @@ from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
 from model_eval.engine.chunk import BATCHES, Chunk, Kept
 from model_eval.engine.compiling import Compiling
+from model_eval.engine.device import wait_for
 from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, memory_for, release
 from model_eval.engine.predict import Predict
@@ -236,17 +237,13 @@ class _Runner:
             return
         self._peak.begin()
         args, kwargs = self._staging.send(batch.args, batch.kwargs)
-        self._wait()  # copies are not timed: afterwards the work hides them
+        wait_for(self._device)  # copies are not timed: afterwards the work hides them
         started = perf_counter()
         self._fill(chunk, args, kwargs, len(batch))
-        self._wait()
+        wait_for(self._device)
         seconds = perf_counter() - started
         self._batch_size.record(len(batch), seconds, self._peak.taken())
         self._progress(len(batch))
-
-    def _wait(self) -> None:
-        if self._device.type != "cpu":
-            torch.accelerator.synchronize(self._device)
 
     def _fill(
         self,

@@ -43,7 +43,8 @@ class Batch:
     """A few samples.
 
     Attributes:
-        args: the model's positional arguments; CPU tensors whose first axis is the sample.
+        args: the model's positional arguments; tensors whose first axis is the sample, on the CPU
+            until the engine sends them to the device.
         kwargs: its keyword arguments, likewise.
     """
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_eval.engine.cost import measure_cost, time_calls, waiting
+from model_eval.engine.cost import measure_cost, time_calls
 from model_eval.engine.sample import Sample
 from model_eval.errors import EvaluationError
 from model_eval.heldout import Batch, Labels
@@ -117,10 +117,6 @@ def test_a_stop_is_no_failure_of_the_model():
 
     with pytest.raises(KeyboardInterrupt):
         measured(predict)
-
-
-def test_a_cpu_needs_no_waiting():
-    assert waiting(CPU)() is None
 
 
 class Accelerator:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from model_eval.engine import describe_device, make_current, resolve_device
+from model_eval.engine.device import wait_for
 from model_eval.errors import DeviceError
 from model_eval.types import Location
 
@@ -82,6 +83,14 @@ def test_what_names_no_device_means_the_one_that_is_used(monkeypatch):
     make_current(torch.device("cpu"))
     make_current(torch.device("cuda", 1))
     assert asked == [torch.device("cuda", 1), "memory of cuda:1"]
+
+
+def test_a_cpu_needs_no_waiting(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", asked.append)
+    wait_for(torch.device("cpu"))
+    wait_for(torch.device("cuda", 1))
+    assert asked == [torch.device("cuda", 1)]
 
 
 def test_a_device_that_is_somebody_elses(monkeypatch):
