@@ -1,7 +1,8 @@
 """Contenders in a process as `model-eval run` starts it, in turn with those of the floor's process.
 
-The product evaluates in a child with settings of its own for memory (`model_eval.allocator`). What is
-written by hand, and every peer, runs in a process as Python starts it, and so does the floor.
+The product evaluates in a child with settings of its own for memory and sorting
+(`model_eval.supervise.child_environ`). What is written by hand, and every peer, runs in a process as
+Python starts it, and so does the floor.
 """
 
 import gc
@@ -14,7 +15,7 @@ from typing import Any, Self
 
 from benchmarks.speed.contest import Contender, UnavailableError, Values
 from benchmarks.speed.data import Held
-from model_eval import allocator
+from model_eval.supervise import child_environ
 
 FLAG = "--apart"
 
@@ -30,7 +31,7 @@ class Apart:
     def __init__(self, module: str, settings: Mapping[str, Any]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, FLAG, json.dumps(dict(settings))],
-            env={**os.environ, **allocator.ENVIRON},
+            env=child_environ(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

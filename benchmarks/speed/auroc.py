@@ -1,9 +1,10 @@
 """(c) The area under the ROC curve of very many scores: time, memory, error.
 
 One process for each contender and round: how much memory something takes can only be seen in a fresh
-one.
+one. Ours has the settings with which `model-eval run` starts it.
 """
 
+import os
 import random
 import statistics
 import tempfile
@@ -19,6 +20,7 @@ from benchmarks.speed import exact
 from benchmarks.speed.child import in_child, say, serve
 from benchmarks.speed.contest import Kind
 from benchmarks.speed.memory import peak_extra
+from model_eval.supervise import child_environ
 
 WARM_UP = 10_000
 BINS = 200
@@ -122,7 +124,14 @@ def compare(settings: Mapping[str, Any], *, threads: int) -> dict[str, Any]:
             random.Random(number).shuffle(order)
             for name in order:
                 asked = {"name": name, "folder": folder}
-                seen[name].append(in_child("benchmarks.speed.auroc", asked, threads=threads))
+                ours = CONTENDERS[name][0] == "ours"
+                found = in_child(
+                    "benchmarks.speed.auroc",
+                    asked,
+                    threads=threads,
+                    environ=child_environ(os.environ) if ours else os.environ,
+                )
+                seen[name].append(found)
                 say(f"round {number + 1}: {name}: {seen[name][-1]}")
     return {
         "part": "auroc",

@@ -14,8 +14,20 @@ from pathlib import Path
 from typing import Any
 
 
-def in_child(module: str, settings: Mapping[str, Any], *, threads: int) -> Any:
+def in_child(
+    module: str,
+    settings: Mapping[str, Any],
+    *,
+    threads: int,
+    environ: Mapping[str, str] = os.environ,
+) -> Any:
     """What `serve` of the module's process measured, as JSON.
+
+    Args:
+        module: whose process it is.
+        settings: what it is told.
+        threads: of OpenMP, on so many cores.
+        environ: of the process, but for the threads.
 
     Raises:
         subprocess.CalledProcessError: it failed; its own words are on the screen.
@@ -24,13 +36,12 @@ def in_child(module: str, settings: Mapping[str, Any], *, threads: int) -> Any:
     cores = sorted(os.sched_getaffinity(0))
     if threads > len(cores):
         raise ValueError(f"{threads} threads need as many cores, and there are {len(cores)}")
-    environ = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "found.json"
         subprocess.run(
             [sys.executable, "-m", module, json.dumps({**settings, "threads": threads}), output],
             check=True,
-            env=environ,
+            env={**environ, "OMP_NUM_THREADS": str(threads)},
             preexec_fn=lambda: os.sched_setaffinity(0, cores[:threads]),
         )
         return json.loads(output.read_text())

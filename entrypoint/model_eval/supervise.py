@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from model_eval import allocator
+from model_eval import allocator, simd
 from model_eval.cores import cores
 from model_eval.errors import EvaluationError, ReportError, StoppedError
 from model_eval.output import REPORT, read_report, remove_scratch, remove_stale, save_report
@@ -147,7 +147,7 @@ def _child(
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without GitHub's variables and what is named like a secret, with the cores.
+    """The environment without GitHub's variables and what is named like a secret, and with our settings.
 
     This keeps secrets out of logs and reports, not from code that looks for them: a process can read
     its parent's environment. Only the action's sandbox has none.
@@ -159,7 +159,7 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
         and not any(word in name.upper() for word in _HIDDEN_WORDS)
     }
     # torch counts the machine's cores, not those that a container was given.
-    return {"OMP_NUM_THREADS": str(cores()), **allocator.ENVIRON, **kept}
+    return {"OMP_NUM_THREADS": str(cores()), **allocator.ENVIRON, **simd.environ(), **kept}
 
 
 def _run(

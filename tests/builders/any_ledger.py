@@ -47,7 +47,9 @@ def examples(info):
 
 
 SCORES = st.sampled_from([0, 5e-324, 1e-300, 0.1, 0.25, 0.5, 0.5 + 1e-16, 0.9, 1 - 1e-16, 1.0])
-TAME = st.floats(-100, 100).map(lambda x: round(x, 3))
+TAME = st.floats(-100, 100).map(lambda x: round(x, 1))
+"""So that a spread of what is not equal is at least a millionth of the square of the largest: sums that are
+taken in another order then agree to nine digits or so."""
 NUMBERS = st.one_of(
     st.sampled_from([0.0, -0.0, 0.1, 1.0, 1e-320, 1e-170, 1e170, -1e300, 1.7e308]),
     st.floats(-1e6, 1e6),
