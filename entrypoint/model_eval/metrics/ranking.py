@@ -149,7 +149,7 @@ def area_of(score: Array, positive: BoolArray) -> float:
     Without the rows' order, which only intervals need: the sides are sorted apart, as bare numbers,
     and each positive is looked up among the negatives.
     """
-    own, others = score.compress(positive), score.compress(~positive)
+    own, others = score[positive], score[~positive]  # not `compress`, which takes eight bytes a row
     if not len(own) or not len(others):
         return np.nan
     own.sort()
