@@ -1,9 +1,12 @@
 """A project with everything that a key holds, and a store as one run sees it."""
 
+import os
+
 from builders.projects import make_project
 from model_eval.spec import load_spec
 from model_eval.store.place import Store
 from model_eval.store.reuse import Reuse
+from model_eval.supervise import child_environ
 
 MODEL = """
 import os
@@ -22,6 +25,7 @@ class Net(torch.nn.Module):
         self.layer = torch.nn.Linear(2, 1)
         self.scale = scale * float((HERE / "scale.dat").read_text())
         (HERE / "README.md").read_text()
+        self.scale *= float(os.environ.get("SCALE", "1"))
         self.parts = sorted(os.listdir(HERE / "parts"))
         if (HERE / "there.dat").is_file() or self.parts:
             try:
@@ -87,10 +91,16 @@ def make_stored(folder, spec=SPEC, model=MODEL):
     return made
 
 
-def store_at(folder, *, output=None, read_only=False, said=None):
-    """A store whose lines go to a list."""
+def store_at(folder, *, output=None, read_only=False, said=None, **environ):
+    """A store whose lines go to a list, in the environment of a run with some variables."""
     lines = [] if said is None else said
-    return Store(folder=folder, read_only=read_only, output=output, environ={}, say=lines.append)
+    return Store(
+        folder=folder,
+        read_only=read_only,
+        output=output,
+        environ=child_environ(os.environ),
+        say=lines.append,
+    )
 
 
 def look_up(project, store):

@@ -27,7 +27,17 @@ from model_eval.run import evaluate, keep
 from model_eval.spec import load_spec
 from model_eval.stop import Stop
 from model_eval.store import here
-from model_eval.store.entry import FACTS, GOLDEN, KEY, MANIFEST, Manifest, read, sealed, write
+from model_eval.store.entry import (
+    FACTS,
+    GOLDEN,
+    KEY,
+    MANIFEST,
+    Heard,
+    Manifest,
+    read,
+    sealed,
+    write,
+)
 from model_eval.store.reuse import Reuse, prune
 from model_eval.supervise import child_environ
 from model_eval.types import ControlInfo, NoiseInfo, Verdict
@@ -229,6 +239,28 @@ def test_a_file_that_was_read_in_another_copy_misses(kept, project, store):
         f"is not used: `{path}`, which its model read in another copy of the repository, has changed"
     )
     assert look_up(project, store) is not None
+
+
+def test_a_variable_that_the_models_code_read_misses(project, store, tmp_path):
+    said = []
+    other = store_at(tmp_path / "store", output=project.output, said=said, SCALE="2")
+    assert look_up(project, other) is None
+    assert said == [
+        "the measurement of an earlier run is not used: the variable `SCALE`, which its model read, has changed"
+    ]
+
+
+def test_a_variable_that_the_model_does_not_read_hits(project, store, tmp_path):
+    other = store_at(tmp_path / "store", output=project.output, OTHER="2", OMP_NUM_THREADS="7")
+    assert look_up(project, other) is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["ONEDNN_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE", "LD_LIBRARY_PATH"]
+)
+def test_a_variable_that_torchs_libraries_read_misses(project, store, tmp_path, name):
+    other = store_at(tmp_path / "store", output=project.output, **{name: "1"})
+    assert look_up(project, other) is None
 
 
 def test_another_current_folder_misses(project, store, monkeypatch):
@@ -478,7 +510,7 @@ def test_facts_of_other_training_files_miss(project, store):
 
 @pytest.mark.parametrize("root", [1, -1])
 def test_a_root_that_is_not_there_misses(project, store, root):
-    rewrite(entry_of(store), lambda manifest: manifest["opened"][0].update(root=root))
+    rewrite(entry_of(store), lambda manifest: manifest["heard"]["opened"][0].update(root=root))
     assert is_refused(project, store) == "it is of another number of roots"
 
 
@@ -523,7 +555,7 @@ def test_two_writers_leave_one_whole_entry(project, store, tmp_path):
     other = tmp_path / "other"
 
     def writes(_):
-        return write(found.measured, key, (), other)
+        return write(found.measured, key, Heard(), other)
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(writes, range(12))) == {other / key.name}
@@ -542,7 +574,7 @@ def test_what_is_no_entry_is_replaced(project, store, tmp_path, what):
         (other / key.name).touch()
     else:
         (other / key.name).symlink_to("nowhere" if what == "link to nothing" else "folder")
-    write(found.measured, key, (), other)
+    write(found.measured, key, Heard(), other)
     assert sorted(path.name for path in other.iterdir()) == sorted([key.name, "folder"])
     assert not (other / key.name).is_symlink()
     assert read(key, other) is not None

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+from hashlib import sha256
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
@@ -577,6 +579,22 @@ def test_a_library_is_heard(heard):
     with pytest.raises(OSError, match=r"known\.dat"):
         ctypes.CDLL(str(root / "known.dat"))
     assert [one.path for one in found(listening)] == ["known.dat"]
+
+
+def test_what_native_code_has_mapped_is_heard(heard, tmp_path):
+    """A library that the system has found for another one is not opened by Python."""
+    root, listening = heard
+    inside, outside, removed = root / "inside.so", tmp_path / "outside.so", tmp_path / "gone.so"
+    maps = []
+    for path in (inside, outside, removed):
+        written(listening, path)
+        with listening.paused(), path.open("rb") as file:
+            maps.append(mmap(file.fileno(), 0, access=ACCESS_READ))
+    removed.unlink()
+    [one] = found(listening)
+    assert (one.path, one.sha256) == (str(outside), sha256(b"1").hexdigest())
+    for one in maps:
+        one.close()
 
 
 def test_a_database_is_heard_with_what_is_beside_it(heard):

@@ -1,6 +1,6 @@
 """An entry of the store: a folder with what was measured, written whole or not at all, and doubted on reading.
 
-KEY/manifest.json   the key, a digest of each other file, what the model's code opened, and a digest of that
+KEY/manifest.json   the key, a digest of each other file, what the model's code was heard to read, and a digest of that
 KEY/key.json        what the key is the digest of, for people who ask why it is another
 KEY/measured.json   the facts: a report with the verdict `error`, because nothing in it was judged
 KEY/ledger.parquet, KEY/ledger-NAME.parquet, KEY/golden.parquet
@@ -10,7 +10,7 @@ import errno
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,20 +44,33 @@ _NOT_JUDGED = EvaluationError(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Heard:
+    """What a measurement depends on and is known only after it.
+
+    Attributes:
+        opened: files and folders that the model's code opened.
+        asked: variables of the environment that it asked for, with digests of their values.
+    """
+
+    opened: tuple[Dependency, ...] = ()
+    asked: dict[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """What an entry says of itself.
 
     Attributes:
         key: the entry's own name.
         files: digest of each other file of the entry.
-        opened: what the model's code opened, which must be unchanged.
+        heard: what is known of the model's code since it ran, which must be unchanged.
         digest: of all the rest; see `sealed`.
     """
 
     format: int
     key: str
     files: dict[str, str]
-    opened: tuple[Dependency, ...]
+    heard: Heard
     digest: str = ""
 
 
@@ -67,7 +80,7 @@ def sealed(manifest: Manifest) -> Manifest:
     return replace(manifest, digest=sha256(rest).hexdigest())
 
 
-def write(measured: Measured, key: Key, opened: tuple[Dependency, ...], store: Path) -> Path:
+def write(measured: Measured, key: Key, heard: Heard, store: Path) -> Path:
     """Adds an entry, in the place of one of the same key; two may do so at once.
 
     Raises:
@@ -90,7 +103,7 @@ def write(measured: Measured, key: Key, opened: tuple[Dependency, ...], store: P
                 format=FORMAT_VERSION,
                 key=key.name,
                 files={file.name: sha256_of(file) for file in sorted(part.iterdir())},
-                opened=opened,
+                heard=heard,
             )
         )
         (part / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
@@ -101,10 +114,10 @@ def write(measured: Measured, key: Key, opened: tuple[Dependency, ...], store: P
     return store / key.name
 
 
-def read(key: Key, store: Path) -> tuple[Measured, tuple[Dependency, ...]] | None:
+def read(key: Key, store: Path) -> tuple[Measured, Heard] | None:
     """What an entry holds, after everything in it was checked that can be; None where there is none.
 
-    The caller checks what was opened.
+    The caller checks what was heard.
 
     Raises:
         UnprovedError: it is damaged, is of something else, or is no complete measurement.
@@ -125,7 +138,7 @@ def read(key: Key, store: Path) -> tuple[Measured, tuple[Dependency, ...]] | Non
         raise UnprovedError(f"it is damaged: {' '.join(str(error).split())[:200]}") from error
     measured = Measured(report=report, ledgers=ledgers, golden=golden)
     require_complete(measured, key)
-    return measured, manifest.opened
+    return measured, manifest.heard
 
 
 def require_complete(measured: Measured, key: Key) -> None:

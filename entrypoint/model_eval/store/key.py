@@ -47,6 +47,7 @@ class Around:
         code: digest of the code below the roots.
         versions: of what is installed.
         device: the class of the device.
+        variables: those of the environment that torch's libraries read.
         current: index of the root that the current folder is below, and the folder from there; or
             None and its absolute path. The model's code may open what it names from there.
     """
@@ -54,6 +55,7 @@ class Around:
     code: str
     versions: Mapping[str, Any]
     device: Mapping[str, Any]
+    variables: Mapping[str, str]
     current: tuple[int | None, str]
 
 
@@ -127,6 +129,7 @@ def _key(
             "current_folder": list(around.current),
             "versions": around.versions,
             "device": around.device,
+            "variables": around.variables,
         },
         indent=1,
         sort_keys=True,

@@ -1,8 +1,9 @@
 """Which files the model's code opens while it is measured: like the dependency file of a compiler.
 
 Python tells an audit hook of every file that it opens and every folder that it lists, before it does.
-What native code opens nobody is told of; files below the roots count in any case (`code`). What another
-process opens is not known either, so that nothing is kept of a run whose own code starts one.
+What native code opens nobody is told of, but for what it has mapped at the end (`mapped`); files below the
+roots count in any case (`code`). What another process opens is not known either, so that nothing is kept of a run
+whose own code starts one.
 """
 
 import os
@@ -21,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from model_eval.store.code import MAX_BYTES, CodeFiles
+from model_eval.store.mapped import mapped
 from model_eval.store.named import Digests
 from model_eval.store.unproved import UnprovedError
 from model_eval.wording import printable, quote
@@ -111,6 +113,7 @@ class Opened:
         self._odd: str | None = None
         self._started_process = False
         self._children = _children()
+        self._mapped = mapped()
         self._spawning = _SPAWNING & sys.modules.keys()
         # As an earlier run of this process has found it, which may not be what the file holds now.
         self._loaded = any(self._is_users_file(file) for file in _module_files())
@@ -161,7 +164,8 @@ class Opened:
         if len(self._files) + len(self._folders) > _MOST:
             raise UnprovedError(f"the model's code opens more than {_MOST:,} files")
         with self.paused():
-            files = {p: was for p, was in self._files.items() if self._counts(p, but)}
+            noted = self._files | {path: _stamp(path) for path in self._mapped_since()}
+            files = {p: was for p, was in noted.items() if self._counts(p, but)}
             if sum(was[2] for was in files.values() if was is not None) > MAX_BYTES:
                 raise UnprovedError(
                     f"the model's code opens files of more than {MAX_BYTES >> 30} GiB"
@@ -178,6 +182,17 @@ class Opened:
                 if self._counts(path, but)
             ]
         return tuple(found)
+
+    def _mapped_since(self) -> list[str]:
+        """The files that were mapped after the first, and of which neither a digest nor a version tells."""
+        known = self._made | self._files.keys()
+        return [
+            path
+            for path in sorted(mapped() - self._mapped - known)
+            if not self._is_inside(path)
+            and not path.startswith((*self._installed, *_SYSTEM))
+            and _stamp(path) is not None  # what is no file, such as a device, has no content
+        ]
 
     def _counts(self, path: str, but: frozenset[str]) -> bool:
         # A file that this process has made and removed is its own.
@@ -216,7 +231,7 @@ class Opened:
         if not self._begun or self._is_paused():
             return
         if event in _PROCESSES:
-            self._started_process |= self._is_users(frame) or _is_of_nobody(frame)
+            self._started_process |= self.is_users(frame) or _is_of_nobody(frame)
             return
         try:
             if event in _FILES:
@@ -310,7 +325,8 @@ class Opened:
     def _is_inside(self, path: str) -> bool:
         return placed(path, self._roots)[0] is not None
 
-    def _is_users(self, frame: FrameType | None) -> bool:
+    def is_users(self, frame: FrameType | None) -> bool:
+        """Whether a line of the repository's is running, in this frame or in what called it."""
         while frame is not None:
             if self._is_users_file(frame.f_code.co_filename):
                 return True
@@ -322,7 +338,7 @@ class Opened:
 
         What they read is in the key, or is of our own making, and says nothing of the model.
         """
-        if self._is_users(frame):
+        if self.is_users(frame):
             return False
         while frame is not None and not frame.f_code.co_filename.startswith(f"{_PACKAGE}/"):
             frame = frame.f_back

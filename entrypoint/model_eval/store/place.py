@@ -16,7 +16,7 @@ class Store:
         folder: made where it is not there.
         read_only: True where entries are used and none is added.
         output: the run's output folder, whose files are no part of a key.
-        environ: may hide accelerators.
+        environ: of this process; it may hide accelerators, and the model's code may read it.
         say: told why something is not reused, a line each.
     """
 

@@ -24,6 +24,7 @@ from model_eval.store.named import Digests, judging_paths, measured_paths
 from model_eval.store.opened import Dependency, Opened, names_in, placed
 from model_eval.store.place import Store
 from model_eval.store.unproved import UnprovedError
+from model_eval.store.variables import EVERY, Asked, digest_of, numeric_variables
 from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, Report
 from model_eval.wording import printable, quote
 
@@ -75,9 +76,11 @@ class Reuse:
             digests=self._digests,
         )
         self._opened = Opened(spec.roots, self._code)
+        self._asked = Asked(store.environ, self._opened.is_users)
         self._around: Around | None = None
         self._keys: dict[str, Key] = {}
         self._opened.start()
+        self._asked.listen()
 
     def find(self) -> Found | None:
         """The spec's own measurement; None where it must be made."""
@@ -150,8 +153,9 @@ class Reuse:
                 found = entry.read(key, self._store.entries)
                 if found is None:
                     return None
-                measured, opened = found
-                self._require_unchanged(opened)
+                measured, heard = found
+                self._require_unchanged(heard.opened)
+                self._require_same_variables(heard.asked)
             except Exception as error:  # noqa: BLE001
                 self._store.say(f"{what} of an earlier run is not used: {_why(error)}")
                 return None
@@ -169,13 +173,14 @@ class Reuse:
                 _require_checks(measured.report)
                 opened = self._opened.dependencies(but=measured_paths(spec), digests=self._digests)
                 self._require_same_code()
-                self._write(measured, key, opened)
+                heard = entry.Heard(opened=opened, asked=self._asked.dependencies())
+                self._write(measured, key, heard)
             except Exception as error:  # noqa: BLE001 - what was measured is judged all the same
                 self._store.say(f"{what} is not kept: {_why(error)}")
 
-    def _write(self, measured: Measured, key: Key, opened: tuple[Dependency, ...]) -> None:
+    def _write(self, measured: Measured, key: Key, heard: entry.Heard) -> None:
         try:
-            entry.write(measured, key, opened, self._store.entries)
+            entry.write(measured, key, heard, self._store.entries)
             prune(self._store.entries, keep=MOST_ENTRIES)
         except OSError as error:
             raise UnprovedError(f"the store cannot be written: {_why(error)}") from error
@@ -190,6 +195,7 @@ class Reuse:
                 code=self._code.digest(),
                 versions=found,
                 device=device,
+                variables=numeric_variables(self._store.environ),
                 current=placed(os.getcwd(), [str(root) for root in self._spec.roots]),  # noqa: PTH109
             )
         return self._around
@@ -214,6 +220,17 @@ class Reuse:
                 raise UnprovedError(
                     f"{quote(one.at)}, which its model read in another copy of the repository, has changed"
                 )
+
+    def _require_same_variables(self, asked: Mapping[str, str | None]) -> None:
+        """Raises `UnprovedError` where a variable that the model's code asked for holds something else."""
+        for name, was in asked.items():
+            if digest_of(name, self._store.environ) != was:
+                which = (
+                    "a variable of the environment"
+                    if name == EVERY
+                    else f"the variable {quote(name)}"
+                )
+                raise UnprovedError(f"{which}, which its model read, has changed")
 
     def _now(self, path: str, one: Dependency) -> str | None:
         """What is at a path, in the way of a dependency."""
