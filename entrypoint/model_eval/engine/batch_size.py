@@ -5,7 +5,7 @@ more than the work; too large, and what one layer hands to the next leaves the p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 from model_eval.types import BatchSizeFrom
@@ -18,9 +18,12 @@ RATIO = 4
 BETTER = 0.98
 """A size must take less than this of the time of the smaller one, which needs less memory."""
 
-BATCHES = 3
+FEWEST, MOST = 2, 16
+SECONDS = 0.002
+"""Batches of a size that follow its first one, in one piece as later: the first pays for setting up, and the
+shortest of those that take this long together counts. What is slow is run once more."""
+
 SLOW_SECONDS = 0.05
-"""Of batches this slow two are timed: the shortest counts, and the first pays for setting up."""
 
 SHARE = 16
 """A size is tried that is at most so small a share of the samples: one that turns out slow must not
@@ -52,6 +55,11 @@ class BatchSize:
         """Whether `record` wants to know how long the next batch takes."""
         return False
 
+    @property
+    def batches(self) -> int | None:
+        """How many batches of this size should come in one piece; None for as many as one likes."""
+        return None
+
     def record(self, rows: int, seconds: float, peak: int | None) -> None:
         """Takes in how long a batch took and how much memory, in bytes, it needed at most."""
 
@@ -62,16 +70,17 @@ class BatchSize:
 
 @dataclass(slots=True)
 class _Trial:
-    seconds: list[float] = field(default_factory=list)
+    left: int = 1
     best: float = inf
+    begun: bool = False
 
     def add(self, rows: int, seconds: float) -> None:
-        self.seconds.append(seconds)
         self.best = min(self.best, seconds / rows)
-
-    @property
-    def over(self) -> bool:
-        return len(self.seconds) >= (2 if min(self.seconds) > SLOW_SECONDS else BATCHES)
+        self.left -= 1
+        if not self.begun:
+            self.begun = True
+            slow = seconds > SLOW_SECONDS
+            self.left = 1 if slow else min(MOST, max(FEWEST, round(SECONDS / max(seconds, 1e-9))))
 
 
 class MeasuredBatchSize(BatchSize):
@@ -101,6 +110,14 @@ class MeasuredBatchSize(BatchSize):
         """See `BatchSize`."""
         return self._measuring
 
+    @property
+    def batches(self) -> int | None:
+        """See `BatchSize`: the first of a size comes alone, because nothing is known of its memory."""
+        if not self._measuring:
+            return None
+        trial = self._trials.get(self.size)
+        return 1 if trial is None else trial.left
+
     def record(self, rows: int, seconds: float, peak: int | None) -> None:
         """See `BatchSize`; a batch of another size, such as the last one, tells nothing."""
         if not self._measuring or rows != self.size:
@@ -109,7 +126,7 @@ class MeasuredBatchSize(BatchSize):
             self._bytes_a_row = max(self._bytes_a_row, peak / rows)
         trial = self._trials.setdefault(rows, _Trial())
         trial.add(rows, seconds)
-        if trial.over:
+        if not trial.left:
             self._go_on()
 
     def lower(self, rows: int) -> None:

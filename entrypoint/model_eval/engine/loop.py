@@ -123,7 +123,7 @@ def evaluate(
 
     def following() -> Batch | None:
         # Not more, because all of them are cut at once.
-        most = 0 if batch_size.measuring else min(chunk.rows, BATCHES * batch_size.size)
+        most = min(chunk.rows, (batch_size.batches or BATCHES) * batch_size.size)
         size = min(batch_size.size, looks.left)
         with memory_for(size, "inputs"):
             return feed.take(size, min(most, looks.left))
@@ -208,11 +208,18 @@ class _Runner:
 
     def run(self, piece: Batch, chunk: Chunk) -> None:
         """Runs all batches of a piece, which is cut by the size of now."""
+        known, self._known = self._known, None
+        if known is not None and known.shape[:1] == (len(piece),):
+            chunk.add(known, len(piece))  # the first batch has been run, and run again
+            self._progress(len(piece))
+            return
         size = self._batch_size.size
+        one = self._measured if self._batch_size.measuring else self._sent
         names = tuple(piece.kwargs)
         tensors = (*piece.args, *piece.kwargs.values())
         if not tensors or len(piece) <= size:
-            self._measured(piece, chunk)
+            one(chunk, piece.args, piece.kwargs, len(piece))
+            self._progress(len(piece))
             return
         count = len(piece.args)
         kwargs: Mapping[str, torch.Tensor] = {}
@@ -221,29 +228,36 @@ class _Runner:
             if names:
                 kwargs = dict(zip(names, parts[count:], strict=True))
             rows = min(size, left)
-            self._fill(chunk, *self._staging.send(parts[:count], kwargs), rows)
+            one(chunk, parts[:count], kwargs, rows)
             self._progress(rows)
             left -= rows
 
-    def _measured(self, batch: Batch, chunk: Chunk) -> None:
-        if not self._batch_size.measuring:
-            self._fill(chunk, *self._staging.send(batch.args, batch.kwargs), len(batch))
-            self._progress(len(batch))
-            return
-        known, self._known = self._known, None
-        if known is not None and known.shape[:1] == (len(batch),):
-            chunk.add(known, len(batch))  # the first batch has been run, and run again
-            self._progress(len(batch))
-            return
-        self._peak.begin()
-        args, kwargs = self._staging.send(batch.args, batch.kwargs)
+    def _sent(
+        self,
+        chunk: Chunk,
+        args: tuple[torch.Tensor, ...],
+        kwargs: Mapping[str, torch.Tensor],
+        rows: int,
+    ) -> None:
+        self._fill(chunk, *self._staging.send(args, kwargs), rows)
+
+    def _measured(
+        self,
+        chunk: Chunk,
+        args: tuple[torch.Tensor, ...],
+        kwargs: Mapping[str, torch.Tensor],
+        rows: int,
+    ) -> None:
+        first = self._batch_size.batches == 1
+        if first:
+            self._peak.begin()
+        args, kwargs = self._staging.send(args, kwargs)
         wait_for(self._device)  # copies are not timed: afterwards the work hides them
         started = perf_counter()
-        self._fill(chunk, args, kwargs, len(batch))
+        self._fill(chunk, args, kwargs, rows)
         wait_for(self._device)
         seconds = perf_counter() - started
-        self._batch_size.record(len(batch), seconds, self._peak.taken())
-        self._progress(len(batch))
+        self._batch_size.record(rows, seconds, self._peak.taken() if first else None)
 
     def _fill(
         self,
