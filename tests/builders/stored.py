@@ -98,7 +98,7 @@ def store_at(folder, *, output=None, read_only=False, said=None, **environ):
         folder=folder,
         read_only=read_only,
         output=output,
-        environ=child_environ(os.environ),
+        environ=child_environ({**os.environ, **environ}),
         say=lines.append,
     )
 

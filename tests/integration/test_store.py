@@ -37,6 +37,7 @@ from model_eval.store.entry import (
     read,
     sealed,
     write,
+    written,
 )
 from model_eval.store.reuse import Reuse, prune
 from model_eval.supervise import child_environ
@@ -417,7 +418,7 @@ def rewrite(folder, change):
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
     known = sealed(msgspec.convert(manifest, Manifest))
-    (folder / MANIFEST).write_bytes(msgspec.json.encode(known))
+    (folder / MANIFEST).write_bytes(written(known))
 
 
 def resealed(folder):

@@ -80,6 +80,11 @@ def sealed(manifest: Manifest) -> Manifest:
     return replace(manifest, digest=sha256(rest).hexdigest())
 
 
+def written(manifest: Manifest) -> bytes:
+    """As it is in its file."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+
+
 def write(measured: Measured, key: Key, heard: Heard, store: Path) -> Path:
     """Adds an entry, in the place of one of the same key; two may do so at once.
 
@@ -106,7 +111,7 @@ def write(measured: Measured, key: Key, heard: Heard, store: Path) -> Path:
                 heard=heard,
             )
         )
-        (part / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        (part / MANIFEST).write_bytes(written(manifest))
         part.chmod(0o755)  # as other folders; a temporary one is its owner's alone
         _take_place(part, store / key.name)
     finally:
@@ -186,8 +191,10 @@ def _facts(report: Report) -> Report:
 
 
 def _manifest(folder: Path, key: Key) -> Manifest:
-    manifest = msgspec.json.decode(_bytes(folder / MANIFEST), type=Manifest)
-    if manifest != sealed(manifest):
+    data = _bytes(folder / MANIFEST)
+    manifest = msgspec.json.decode(data, type=Manifest)
+    # Byte for byte, because the decoder takes some that are none of JSON's.
+    if manifest != sealed(manifest) or data != written(manifest):
         raise ValueError("its manifest is not what was written")
     if (manifest.format, manifest.key) != (FORMAT_VERSION, key.name):
         raise ValueError("its manifest is of another entry")
