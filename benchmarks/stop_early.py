@@ -231,6 +231,15 @@ def rows(sets: int) -> Iterator[dict]:
             rng = np.random.default_rng(seed)
             found = drops(rng, n, drop, 0.01, max(0.04, abs(drop)), sets)
             yield row(found, n=n, distance=distance, gate="accuracy max_drop 0.01", unit="points")
+        for most in (
+            0.005,
+            0.01,
+            0.02,
+        ):  # where the worse model gains nothing, and is as bad as allowed
+            seed += 1
+            found = drops(np.random.default_rng(seed), n, most, most, most, sets)
+            gate = f"accuracy max_drop {most}, losses alone"
+            yield row(found, n=n, distance=0.0, gate=gate, unit="points")
     for n in SIZES[:2]:
         for distance in (-0.02, -0.01, -0.005, 0.0, 0.005, 0.01, 0.02):
             seed += 1

@@ -11,7 +11,7 @@ from model_eval.stats.shares import share_difference, share_interval
 
 SIZES = (SLICE, 200, 1_000, 10_000)
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99, 0.995)
-FLIPS = ((0.01, 0.01), (0.02, 0.03), (0.05, 0.05), (0.001, 0.004))
+FLIPS = ((0.01, 0.01), (0.02, 0.03), (0.05, 0.05), (0.001, 0.004), (0.0, 0.01), (0.0, 0.02))
 """Shares of samples that only the candidate has right, and that only the baseline has."""
 
 _Z = 1.959963984540054

@@ -1,13 +1,10 @@
 """Why coverage is not 94 to 96 %, in words, where it is known."""
 
 _COUNTS = (
-    "counts are whole, so that coverage is a saw-tooth in n and truth (Brown, Cai & DasGupta 2001); where "
-    "nothing failed the end is the exact one, wide on purpose"
+    "counts are whole, so that coverage is a saw-tooth in n and truth (Brown, Cai & DasGupta 2001), of which the exact "
+    "interval keeps each end at or below 2.5 %"
 )
-_FEW_DIFFER = (
-    "few samples differ, or none: one is added to each side, so that models that agree on all samples do "
-    "not differ by 0 ± 0"
-)
+_FEW_DIFFER = "few samples differ, or none, and the wider of two ends is taken, so that neither is wrong more often than it says"
 _HEAVY = (
     "squares of heavy tails: a set without the rare large errors looks better than it is, and no resample "
     "of it knows of these. A studentised bootstrap had 93 % in place of 89 % of 30 samples, and 91 % in "

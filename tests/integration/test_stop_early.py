@@ -145,7 +145,10 @@ def test_near_the_threshold_it_goes_to_its_end_and_has_the_usual_interval(tmp_pa
     assert (report.stopped, report.completion.rows) == (None, ROWS)
     [gate] = report.gates
     assert gate.status is GateStatus.UNDECIDED
-    assert (gate.interval.method, gate.interval.confidence) == ("jeffreys", pytest.approx(0.975))
+    assert (gate.interval.method, gate.interval.confidence) == (
+        "clopper-pearson",
+        pytest.approx(0.975),
+    )
 
 
 def test_outputs_that_are_not_finite_never_end_it_early(tmp_path):
@@ -332,7 +335,7 @@ FORGERIES = {
     ),
     "an interval of all samples": (
         lambda d: [
-            one["interval"].update(method="jeffreys")
+            one["interval"].update(method="clopper-pearson")
             for one in (*d["estimates"], *d["gates"])
             if one["interval"]
         ],

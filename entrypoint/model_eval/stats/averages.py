@@ -16,7 +16,7 @@ OF_PREDICTED = frozenset({"precision_macro"})
 
 
 def average_interval(name: str, sample: Weighted, *, confidence: float) -> Interval | None:
-    """The interval of a mean of K independent shares, each Jeffreys'.
+    """The interval of a mean of K independent shares, each Clopper and Pearson's.
 
     Its distance from the mean is the root of the sum of squares of the shares' distances to their own
     ends, divided by K (Zou & Donner 2008, "MOVER").

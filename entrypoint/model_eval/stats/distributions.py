@@ -170,7 +170,8 @@ def _beta_parts(log_odds: float, a: float, b: float) -> tuple[float, float, floa
         logs = (power - 1) * left + (other_power - 1) * right
         return float(width * (weights * np.exp(logs)).sum())
 
-    with np.errstate(over="ignore"):  # where the density at x is next to none
+    # Where the density at x is next to none, or x is 0 or 1 to the last digit.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         below, above = integral(x, y, a, b), integral(y, x, b, a)
     total = below + above
     if total == inf:

@@ -21,7 +21,7 @@ from model_eval.types import (
 
 
 def interval(low, high):
-    return Interval(low=low, high=high, confidence=0.95, method="jeffreys")
+    return Interval(low=low, high=high, confidence=0.95, method="clopper-pearson")
 
 
 WHOLE = replace(estimate(0.95), interval=interval(0.9, 0.98))

@@ -64,7 +64,7 @@ def test_a_run_that_ended_early_says_on_how_many_samples_of_how_many():
 
 
 def test_no_number_of_a_gate_reads_like_its_threshold():
-    ends = Interval(low=0.91, high=0.94999, confidence=0.95, method="jeffreys")
+    ends = Interval(low=0.91, high=0.94999, confidence=0.95, method="clopper-pearson")
     many = MetricRef(name="parameters")
     shown = render(
         report(

@@ -72,7 +72,7 @@ def test_uneven_weights_say_as_much_as_fewer_samples():
     found = interval("accuracy", shares(200, 1.0), weights)
     kish = weights.sum() ** 2 / (weights**2).sum()
     assert found.low == pytest.approx(0.025 ** (1 / kish))
-    assert found.method == "jeffreys"
+    assert found.method == "clopper-pearson"
 
 
 def test_one_sample_that_weighs_all_says_next_to_nothing():

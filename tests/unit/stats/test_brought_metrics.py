@@ -182,4 +182,4 @@ def test_a_share_with_a_parameter_has_a_share_s_interval():
     ledger = multiclass_ledger(RNG.integers(0, 4, 200), RNG.dirichlet(np.ones(4), 200))
     two = MetricRef(name="top_k_accuracy", params=(("k", 2.0),))
     [found] = assess(ledger, None, asked(two), identical=False).estimates
-    assert found.interval.method == "jeffreys"
+    assert found.interval.method == "clopper-pearson"

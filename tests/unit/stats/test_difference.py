@@ -135,7 +135,7 @@ def test_the_order_of_a_baseline_does_not_matter(ledger):
 # --- differences ----------------------------------------------------------------------------
 
 
-def test_a_difference_of_hits_is_bonett_and_prices():
+def test_a_difference_of_hits_is_that_of_shares():
     one, other = labels(300), of_targets(labels(300), 0.7, seed=5)
     found = compared(one, other, "accuracy")
     now, before = (ledger["prediction"] == ledger["target"] for ledger in (one, other))

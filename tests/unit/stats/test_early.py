@@ -130,7 +130,7 @@ def test_at_the_last_sample_it_is_the_usual_one_at_the_other_half():
     run = early(gate(ACCURACY), planned=400)
     found = with_early_interval(estimate(ledger, ACCURACY), sampled(ledger), run).interval
     usual = metric_interval(ACCURACY, sampled(ledger, confidence=1 - TAIL))
-    assert (found.low, found.high, found.method) == (usual.low, usual.high, "jeffreys")
+    assert (found.low, found.high, found.method) == (usual.low, usual.high, "clopper-pearson")
     assert found.confidence == pytest.approx(usual.confidence)
 
 

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as sp
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import xlogy
 
 from model_eval.stats.shares import mcnemar, share_difference, share_interval
 
@@ -15,11 +17,17 @@ COUNTS = [(0, 1), (1, 1), (0, 50), (50, 50), (1, 50), (49, 50), (25, 50), (989, 
 @pytest.mark.parametrize(("successes", "trials"), COUNTS)
 def test_shares(successes, trials, confidence):
     found = share_interval(successes, trials, confidence=confidence)
-    tail = (1 - confidence) / 2
-    jeffreys = sp.beta(successes + 0.5, trials - successes + 0.5).ppf([tail, 1 - tail])
     exact = sp.binomtest(successes, trials).proportion_ci(confidence, method="exact")
-    ends = 0 < successes < trials
-    assert (found.low, found.high) == pytest.approx(jeffreys if ends else (exact.low, exact.high))
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+
+@pytest.mark.parametrize("trials", [100, 597])
+def test_no_end_is_wrong_more_often_than_it_says(trials):
+    """At each share that is a threshold to which some count is just enough, where chance is worst."""
+    for successes in range(1, trials):
+        found = share_interval(successes, trials, confidence=0.95)
+        assert sp.binom.sf(successes - 1, trials, found.low) <= 0.025 + 1e-9
+        assert sp.binom.cdf(successes, trials, found.high) <= 0.025 + 1e-9
 
 
 def test_fifty_of_fifty_is_no_certainty():
@@ -52,13 +60,54 @@ def test_mcnemar(gained, lost):
     assert mcnemar(lost, gained) == mcnemar(gained, lost)
 
 
-def test_the_difference_of_shares_is_bonett_and_prices():
+def tangos_end(gained, lost, n, confidence):
+    """The upper end of the score interval, with the share of lost ones found by maximising the likelihood."""
+
+    def statistic(by):
+        def against(rarer):
+            up, same = rarer + by, 1 - 2 * rarer - by
+            return -(xlogy(gained, up) + xlogy(lost, rarer) + xlogy(n - gained - lost, same))
+
+        most = (1 - by) / 2
+        likeliest = minimize_scalar(
+            against, bounds=(max(0, -by), most), method="bounded", options={"xatol": 1e-12}
+        ).x
+        return (gained - lost - n * by) / np.sqrt(n * (2 * likeliest + by * (1 - by)))
+
+    z = sp.norm.ppf((1 + confidence) / 2)
+    return brentq(lambda by: statistic(by) + z, (gained - lost) / n + 1e-9, 1 - 1e-9, xtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "n"), [(12, 30, 200), (0, 6, 597), (3, 1, 60), (2, 9, 300)]
+)
+def test_each_end_of_a_difference_is_the_wider_of_two(gained, lost, n):
     # Bonett & Price (2012): p̃ = (f + 1) / (n + 2) of both kinds of disagreement.
-    gained, lost, n = 12, 30, 200
     up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     half = sp.norm.ppf(0.975) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    low = min(up - down - half, -tangos_end(lost, gained, n, 0.95))
+    high = max(up - down + half, tangos_end(gained, lost, n, 0.95))
     found = share_difference(gained, lost, n, confidence=0.95)
-    assert (found.low, found.high) == pytest.approx((up - down - half, up - down + half))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [100, 597])
+@pytest.mark.parametrize("drop", [0.005, 0.01, 0.02, 0.05])
+@pytest.mark.parametrize("gains", [0.0, 0.005, 0.02])
+def test_neither_end_of_a_difference_is_wrong_much_more_often_than_it_says(n, drop, gains):
+    """Where one model alone errs, a drop as large as is allowed must not pass."""
+    low = high = 0.0
+    for gained in range(n // 4):
+        for lost in range(n // 4):
+            chance = sp.multinomial.pmf(
+                [gained, lost, n - gained - lost], n, [gains, drop + gains, 1 - drop - 2 * gains]
+            )
+            if chance > 1e-7:
+                found = share_difference(gained, lost, n, confidence=0.95)
+                low += chance * (found.low > -drop)
+                high += chance * (found.high < -drop)
+    assert low <= 0.0255
+    assert high <= 0.0255
 
 
 @given(st.integers(1, 500), st.data())
