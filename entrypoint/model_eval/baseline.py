@@ -12,8 +12,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+from functools import partial
 from hashlib import file_digest
 from pathlib import Path
 from typing import IO
@@ -41,7 +42,32 @@ EvaluateCheckpoint = Callable[[BaselineSpec], tuple[Mapping[str, Ledger], Checkp
 
 _GIT_SECONDS = 300
 _SCRATCH, _LOCK = "model-eval-baseline-", "lock"
+_NOT_FOUND = (
+    "does not find",
+    "fetch it (actions/checkout with `fetch-depth: 0`), or name a checkpoint",
+)
 _ROOM = "give the folder for temporary files room (TMPDIR), and see that the ref is fetched whole"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """How the run was started, before the model's code could change it: another commit's code must not see that.
+
+    Attributes:
+        folder: the current one; None where that is not there.
+        environ: the variables of the environment.
+    """
+
+    folder: Path | None
+    environ: Mapping[str, str]
+
+    @classmethod
+    def now(cls) -> "Started":
+        """As this process is; to be called before any code of the repository is imported."""
+        folder = None
+        with suppress(OSError):  # it was removed
+            folder = Path.cwd()
+        return cls(folder=folder, environ=dict(os.environ))
 
 
 def find_baseline(
@@ -49,7 +75,7 @@ def find_baseline(
     ledgers: Mapping[str, Ledger],
     *,
     evaluate: EvaluateCheckpoint,
-    current: Path | None = None,
+    started: Started,
     cache: Sequence[str] = (),
     reused: Callable[[str], None] = lambda _key: None,
     ended: int | None = None,
@@ -60,7 +86,7 @@ def find_baseline(
         spec: names the baseline.
         ledgers: of this run, which know their held-out set's and checkpoint's digests.
         evaluate: runs a baseline's checkpoint.
-        current: the folder that the run was started in; None where that is not there.
+        started: how another revision's process begins, too.
         cache: what tells another revision's process of the store, as arguments.
         reused: told the name of the entry where that process has measured nothing.
         ended: how many samples the main set has, where the run ended before the last; of a baseline
@@ -81,16 +107,20 @@ def find_baseline(
         found = {MAIN_HELDOUT: _opened(wanted.ledger.path, wanted.location)}
         source, kind, files = wanted.ledger.display, "ledger", (file,)
     else:
-        commit = _commit(spec.roots[0], wanted)
-        there = _at_commit(spec, wanted, commit, current, cache)
+        commit = _commit(spec.roots[0], wanted, started.environ)
+        there = _at_commit(spec, wanted, commit, started, cache)
         found, files = there.ledgers, there.files
         source, kind = wanted.git or "", "git"
         if there.reused is not None:
             reused(there.reused)
-    if MAIN_HELDOUT in found and len(found[MAIN_HELDOUT]) == ended:
-        ours = ledgers[MAIN_HELDOUT]["id"]
-        found = {**found, MAIN_HELDOUT: stats.rows_of(found[MAIN_HELDOUT], ours)}
-    refused = next(
+    half = None
+    if MAIN_HELDOUT in found and ended is not None:
+        theirs = found[MAIN_HELDOUT]
+        if len(theirs) == ended:
+            found = {**found, MAIN_HELDOUT: stats.rows_of(theirs, ledgers[MAIN_HELDOUT]["id"])}
+        else:  # of a run that ended early itself: where it ended hung on its own numbers
+            half = f"it has {len(theirs):,} of the {ended:,} samples"
+    refused = half or next(
         (reason for name, ours in ledgers.items() if (reason := _refusal(name, ours, found))), None
     )
     paired = (
@@ -191,18 +221,18 @@ class _There:
     reused: str | None
 
 
-def _commit(root: Path, wanted: BaselineSpec) -> str:
+def _commit(root: Path, wanted: BaselineSpec, environ: Mapping[str, str]) -> str:
     """The commit that the ref is now."""
     name = f"{wanted.git or ''}^{{commit}}"
     arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", name)
-    return _git("-C", str(root), *arguments, wanted=wanted)
+    return _git("-C", str(root), *arguments, wanted=wanted, environ=environ)
 
 
 def _at_commit(
     spec: EvalSpec,
     wanted: BaselineSpec,
     commit: str,
-    current: Path | None,
+    started: Started,
     cache: Sequence[str],
 ) -> _There:
     """Evaluates the repository's version of the spec at a commit, in a process and folder of its own."""
@@ -218,10 +248,12 @@ def _at_commit(
         with _scratch() as scratch:
             tree = scratch / "tree"
             tree.mkdir()
-            _check_out(root, commit, tree, scratch / "index", wanted)
+            environ = {**started.environ, "GIT_INDEX_FILE": str(scratch / "index")}
+            _check_out(root, commit, tree, wanted, environ)
             options = [*(f"--allow-path={one}" for one in spec.roots[1:]), *cache]
-            place = None if current is None else _same_place(current, root, tree)
-            return _run_there(tree / inside, tree, wanted, options, place)
+            place = None if started.folder is None else _same_place(started.folder, root, tree)
+            there = replace(started, folder=place)
+            return _run_there(tree / inside, tree, wanted, options, there)
     except OSError as error:
         why = printable(error.strerror or type(error).__name__)
         raise BaselineError(
@@ -231,20 +263,22 @@ def _at_commit(
         ) from error
 
 
-def _check_out(root: Path, commit: str, tree: Path, index: Path, wanted: BaselineSpec) -> None:
+def _check_out(
+    root: Path, commit: str, tree: Path, wanted: BaselineSpec, environ: Mapping[str, str]
+) -> None:
     """Writes all files of a commit below the root, as a checkout would, and nothing else.
 
     Not by `git archive`, which leaves out what `.gitattributes` marks for that. The index is of its
     own, and no hook runs. Filters do, as in every checkout: they are of git's configuration, which
     no commit can change.
     """
-    git_dir = _git("-C", str(root), "rev-parse", "--absolute-git-dir", wanted=wanted)
-    prefix = _git("-C", str(root), "rev-parse", "--show-prefix", wanted=wanted)
+    here, git = ("-C", str(root), "rev-parse"), partial(_git, wanted=wanted, environ=environ)
+    git_dir, prefix = git(*here, "--absolute-git-dir"), git(*here, "--show-prefix")
     quiet = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.sparseCheckout=false")
     place = [f"--git-dir={git_dir}", f"--work-tree={tree}", "-C", str(tree)]
     place += [word for setting in quiet for word in ("-c", setting)]
     for command in (("read-tree", f"{commit}:{prefix}"), ("checkout-index", "--all", "--quiet")):
-        _git(*place, *command, wanted=wanted, index=index)
+        git(*place, *command, failed=("cannot lay out the files of", _ROOM))
 
 
 def _same_place(current: Path, root: Path, tree: Path) -> Path:
@@ -285,7 +319,7 @@ def _run_there(
     tree: Path,
     wanted: BaselineSpec,
     options: Sequence[str],
-    current: Path | None,
+    started: Started,
 ) -> _There:
     shown = printable(wanted.git or "")
     if not path.is_file():
@@ -303,7 +337,8 @@ def _run_there(
                 sys.executable, "-I", "-m", "model_eval", "run", str(path), "--root", str(tree),
                 "--output", str(out), "--in-process", "--no-baseline", *options,
             ],
-            cwd=current,
+            cwd=started.folder,
+            env=started.environ,
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -328,12 +363,17 @@ def _run_there(
     return _There(ledgers=found, files=report.checkpoint.files, reused=reused)
 
 
-def _git(*arguments: str, wanted: BaselineSpec, index: Path | None = None) -> str:
-    """What git prints; `index` stands in for the repository's own."""
+def _git(
+    *arguments: str,
+    wanted: BaselineSpec,
+    environ: Mapping[str, str],
+    failed: tuple[str, str] = _NOT_FOUND,
+) -> str:
+    """What git prints; `failed` is what it did not do where it fails, and the remedy."""
     try:
         done = subprocess.run(  # noqa: S603
             ["git", *arguments],  # noqa: S607
-            env=None if index is None else {**os.environ, "GIT_INDEX_FILE": str(index)},
+            env=environ,
             capture_output=True,
             text=True,
             errors="surrogateescape",
@@ -347,14 +387,7 @@ def _git(*arguments: str, wanted: BaselineSpec, index: Path | None = None) -> st
             location=wanted.location,
         ) from error
     if done.returncode:
-        what, remedy = (
-            (
-                "does not find",
-                "fetch it (actions/checkout with `fetch-depth: 0`), or name a checkpoint",
-            )
-            if index is None
-            else ("cannot lay out the files of", _ROOM)
-        )
+        what, remedy = failed
         raise BaselineError(
             f"git {what} `{printable(wanted.git or '')}`: "
             f"{printable(done.stderr.strip() or 'there is no such ref', 200)}",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_eval import ledger, lookups, output, usercode
-from model_eval.baseline import EvaluateCheckpoint, find_baseline, saved_ledger
+from model_eval.baseline import EvaluateCheckpoint, Started, find_baseline, saved_ledger
 from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
 from model_eval.early_stop import EarlyWatch, early_of, first_end
@@ -294,7 +294,7 @@ def _evaluate(
     keeping: list[Callable[[], None]],
 ) -> Evaluation:
     """The evaluation; `keeping` is given what is to be done for later runs when it is there."""
-    current = _current_folder()
+    started = Started.now()
     spec = load_spec(path, roots=roots)
     spec = spec if compare else without_baseline(spec)
     draft.learn(
@@ -382,7 +382,7 @@ def _evaluate(
         evaluate=partial(
             _baseline, reuse, draft, keeping, lambda wanted: session().baseline(wanted)
         ),
-        current=current,
+        started=started,
         ended=expected[MAIN_HELDOUT] if watch is not None and watch.ended else None,
         reused=partial(_learn_reused, draft),
         cache=store.arguments if store is not None else ("--no-cache",),
@@ -410,14 +410,6 @@ def _require_free(spec: EvalSpec, parts: Parts) -> None:
     golden = [GOLDEN_HELDOUT] if spec.golden is not None and parts.shard is not None else []
     for name in (*spec.more_heldout, *golden):
         output.require_free(parts.output / output.ledger_name(name))
-
-
-def _current_folder() -> Path | None:
-    """Where the run was started, before the model's code can go elsewhere."""
-    try:
-        return Path.cwd()
-    except OSError:  # it was removed
-        return None
 
 
 def _joined(shards: Sequence[Path], spec: EvalSpec, draft: Draft) -> Joined:

@@ -451,6 +451,32 @@ def test_a_git_ref_is_run_where_the_run_was_started(tmp_path, monkeypatch, start
     assert report.verdict is Verdict.PASS, report.reason
 
 
+SIGNED = """
+import os
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+    def forward(self, x):
+        return self.layer(x) * float(os.environ.get("SIGN_OF_NET", "1"))
+"""
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_git_ref_has_the_environment_of_before_the_models_code(tmp_path, monkeypatch):
+    """Or a model that is worse by what it sets would make its baseline as bad."""
+    monkeypatch.setenv("SIGN_OF_NET", "1")  # which is set back afterwards
+    made = project(tmp_path, "baseline: {git: before}\n", gates=DROP)
+    (tmp_path / "model.py").write_text(SIGNED)
+    committed(tmp_path)
+    worse = SIGNED.replace("import os\n", "import os\nos.environ['SIGN_OF_NET'] = '-1'\n")
+    (tmp_path / "model.py").write_text(worse)
+    report = judged(made)
+    assert report.verdict is not Verdict.PASS
+    assert report.comparisons[0].difference < -0.9
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_a_git_ref_has_all_its_files_and_its_links_and_runs_no_hook(tmp_path):
     made = project(tmp_path, "baseline: {git: before}\n", gates=DROP)

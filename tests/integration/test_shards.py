@@ -451,6 +451,27 @@ def test_a_file_that_the_code_reads_changed_since(tmp_path, others):
     assert joined.verdict is (Verdict.PASS if others == (1, 2, 3) else Verdict.ERROR)
 
 
+def test_golden_cases_are_run_again_where_shards_are_joined(tmp_path):
+    """What the code reads may show in these alone."""
+    rare = READS.replace("* self.layer(x)", "** (x[:, :1].abs() > 100).float() * self.layer(x)")
+    golden = (
+        "golden: {path: golden.csv, inputs: [{columns: [a, b], dtype: float32}], "
+        "outputs: logit, id: name, tolerance: 0.01}\n"
+    )
+    made = make_project(tmp_path, model=rare, spec=SPEC + golden)
+    (tmp_path / "golden.csv").write_text("name,a,b,logit\none,200,200,2000\n")
+    (tmp_path / "sign.json").write_text("1")
+    folders = sharded(made.spec, tmp_path / "shards", OF)
+    assert merged(made.spec, tmp_path / "joined", folders).verdict is Verdict.PASS
+    (tmp_path / "sign.json").write_text("-1")
+    joined, whole = (
+        merged(made.spec, tmp_path / "joined", folders),
+        run(made.spec, tmp_path / "whole"),
+    )
+    assert joined.verdict is whole.report.verdict is Verdict.FAIL
+    assert joined.reason == whole.report.reason
+
+
 @pytest.mark.parametrize("other", [1, 2, 3])
 def test_further_sets_are_held_against_the_model_too(tmp_path, other):
     """The main set may be too small for every shard, and may not show what its code reads."""

@@ -106,6 +106,22 @@ def test_a_saved_ledger_of_a_run_that_ended_early_pairs_with_nothing(
     assert "ids are not in the baseline" in report.baseline.refused
 
 
+def test_nor_where_the_run_that_is_compared_ends_early_on_the_same_samples(
+    tmp_path, tmp_path_factory
+):
+    project = against_itself(tmp_path, tmp_path_factory)
+    assert project.run().returncode == 0
+    shutil.copy(project.output / LEDGER, tmp_path / "before.parquet")
+    advisory = DROP.replace("max_drop: 0.05", "max_drop: 0.05, severity: advisory")
+    assert advisory != DROP
+    project.spec.write_text(EARLY + advisory)
+    assert project.run().returncode == 0
+    report = read_report(project.output / REPORT)
+    seen = report.stopped.samples
+    assert report.baseline.refused == f"it has {seen:,} of the 3,000 samples"
+    assert report.gates[-1].status is not GateStatus.PASS
+
+
 @pytest.mark.parametrize(("rows", "ends"), [(400, False), (512, False), (513, True)])
 def test_a_set_in_which_no_run_can_end_early_keeps_its_whole_level(tmp_path, rows, ends):
     project = make_project(tmp_path, spec=EARLY.replace("min: 0.9", "min: 0.99"), rows=rows)

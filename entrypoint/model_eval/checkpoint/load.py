@@ -21,7 +21,7 @@ from model_eval.checkpoint.slots import Slot, parameters_of, slots_of, tensors_o
 from model_eval.checkpoint.state_dict import Metadata, StateDict, find_state_dict
 from model_eval.errors import CheckpointError, FitError, Interrupted
 from model_eval.spec.eval_spec import CheckpointSpec
-from model_eval.types import CheckpointInfo, FileInfo
+from model_eval.types import CheckpointInfo, FileInfo, sha256_of_digests
 from model_eval.usercode import describe
 from model_eval.wording import dtype_name, quote
 
@@ -136,9 +136,9 @@ def _read(
             content, files = _content(opened, kind, spec, device, mapped=mapped)
         except CheckpointError:
             # That it is another file says more than what is wrong with it.
-            if spec.sha256 is not None:
+            if spec.sha256 is not None and kind is not Format.SAFETENSORS_SHARDED:
                 with hashing(opened) as digest:
-                    _require_pin(opened, spec, digest)
+                    _require_pin(opened, spec, lambda: (digest(),))
             raise
     return content, kind, files
 
@@ -153,30 +153,36 @@ def _content(
 ) -> tuple[object, tuple[FileInfo, ...]]:
     if kind is Format.SAFETENSORS:
         tensors, info = read_safetensors(opened, device=device, mapped=mapped)
-        _require_pin(opened, spec, lambda: info)
+        _require_pin(opened, spec, lambda: (info,))
         return tensors, (info,)
     with hashing(opened) as digest:
         if kind is Format.SAFETENSORS_SHARDED:
-            _require_pin(opened, spec, digest)
             tensors, shards = read_sharded(opened, device=device, mapped=mapped)
-            return tensors, (digest(), *shards)
+            files = (digest(), *shards)
+            _require_pin(opened, spec, lambda: files)
+            return tensors, files
         content = read_torch(
             opened,
             kind,
             device=device,
             mapped=mapped,
-            before_unpickling=lambda: _require_pin(opened, spec, digest),
+            before_unpickling=lambda: _require_pin(opened, spec, lambda: (digest(),)),
         )
         return content, (digest(),)
 
 
 def _require_pin(
-    opened: CheckpointFile, spec: CheckpointSpec, digest: Callable[[], FileInfo]
+    opened: CheckpointFile, spec: CheckpointSpec, files: Callable[[], tuple[FileInfo, ...]]
 ) -> None:
-    """Waits for the digest where there is a pin; else it is needed only at the end."""
-    if spec.sha256 is not None and (found := digest().sha256) != spec.sha256:
+    """Waits for the digests where there is a pin; else they are needed only at the end."""
+    if spec.sha256 is None:
+        return
+    known = files()
+    found = sha256_of_digests([file.sha256 for file in known])
+    if found != spec.sha256:
+        of = "its sha256" if len(known) == 1 else "the sha256 of its index and shards together"
         raise opened.error(
-            f"is not the pinned file: its sha256 is {found}, checkpoint.sha256 is {spec.sha256}",
+            f"is not the pinned file: {of} is {found}, checkpoint.sha256 is {spec.sha256}",
             "correct the pin if the checkpoint was meant to change; else restore the file",
         )
 

@@ -22,7 +22,14 @@ from model_eval.stats.bootstrap import (
     bca_interval,
 )
 from model_eval.stats.distributions import student_quantile
-from model_eval.stats.resample import Plan, effective_units, plan_cells, plan_rows
+from model_eval.stats.resample import (
+    MOST_REPLICATES,
+    Plan,
+    effective_units,
+    plan_cells,
+    plan_rows,
+    replicates_for,
+)
 from model_eval.stats.shares import share_interval
 from model_eval.stats.unseen import unseen_interval
 from model_eval.types import Estimate, Interval, MetricRef, Task
@@ -83,7 +90,13 @@ class Sampled:
     @cached_property
     def rows(self) -> Plan:
         """Rows or clusters as units."""
-        return plan_rows(self.ledger, seed=self.seed, base=self.sample.base)
+        return plan_rows(
+            self.ledger, seed=self.seed, base=self.sample.base, replicates=self._replicates
+        )
+
+    @property
+    def _replicates(self) -> int:
+        return min(MOST_REPLICATES, replicates_for(self.confidence))
 
     @cached_property
     def few_groups(self) -> Plan:
@@ -101,7 +114,7 @@ class Sampled:
         """Cells of the confusion matrix as units, where that is the same as rows."""
         if not self.independent or self.ledger.task not in CLASSIFICATION:
             return None
-        return plan_cells(self.ledger, seed=self.seed)
+        return plan_cells(self.ledger, seed=self.seed, replicates=self._replicates)
 
     def units_of(self, some: BoolArray) -> int:
         """How many equal independent samples, clusters where there are any, some rows (N,) are worth."""
@@ -149,6 +162,7 @@ def metric_interval(ref: MetricRef, sampled: Sampled) -> Interval:
     try:
         if not sampled.affords(metric):
             return _of_many_ranks(metric, ref, statistic, sampled, units)
+        _require_reach(sampled.confidence)
         counted = sampled.cells if metric.needs is Needs.COUNTS else None
         found = bca_interval(
             statistic, counted or sampled.rows, confidence=sampled.confidence, units=units
@@ -180,6 +194,14 @@ def require_resampling(metric: Metric) -> None:
         raise NoIntervalError("it hangs on single samples, which no resampling can vary")
 
 
+def _require_reach(confidence: float) -> None:
+    """Raises NoIntervalError where its ends are beyond what so many resamples as are drawn can tell."""
+    if (needed := replicates_for(confidence)) > MOST_REPLICATES:
+        raise NoIntervalError(
+            f"a confidence of {confidence:g} needs {needed:,} resamples, and {MOST_REPLICATES:,} are the most"
+        )
+
+
 def unseen_of(ref: MetricRef, sampled: Sampled) -> Interval:
     """`unseen_interval` of a sample's metric.
 
@@ -204,6 +226,7 @@ def statistic_interval(statistic: Statistic, ref: MetricRef, sampled: Sampled) -
     units = units_behind(ref, sampled)
     require_resampling(metric)
     if sampled.affords(metric):
+        _require_reach(sampled.confidence)
         return bca_interval(statistic, sampled.rows, confidence=sampled.confidence, units=units)
     error, groups = _jackknifed(statistic, sampled)
     if not error > 0:

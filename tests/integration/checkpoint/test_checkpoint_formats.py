@@ -217,6 +217,21 @@ def a_sharded(folder, **changes):
     return index
 
 
+def test_the_pin_of_a_sharded_checkpoint_is_of_every_shard(tmp_path):
+    index = a_sharded(tmp_path)
+    files = [index, *sorted(tmp_path.glob("*.safetensors"))]
+    digests = [hashlib.sha256(one.read_bytes()).hexdigest() for one in files]
+    pin = hashlib.sha256(",".join(digests).encode()).hexdigest()
+    _, info = loaded(index, sha256=pin)
+    assert (info.pinned, info.digest) == (True, pin)
+    assert "its index and shards together" in refusal(index, sha256=digests[0])
+    tensors = load_file(files[1])
+    save_file({name: value + 1 for name, value in tensors.items()}, files[1])
+    assert "is not the pinned file: the sha256 of its index and shards" in refusal(
+        index, sha256=pin
+    )
+
+
 def test_sharded_safetensors(tmp_path):
     model, info = loaded(a_sharded(tmp_path))
     assert torch.equal(outputs(model), ordinary())

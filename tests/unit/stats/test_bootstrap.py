@@ -368,6 +368,24 @@ def test_an_interval_is_two_finite_numbers_in_order_and_in_range(ledger, confide
         assert info.low - 1e-12 <= found.low <= found.high <= info.high + 1e-12
 
 
+@pytest.mark.parametrize("confidence", [0.95, 0.995, 0.999])
+def test_an_interval_is_as_wide_as_its_confidence_asks(confidence):
+    """Of a mean of many rows it is Student's: 2,000 resamples alone end near their own extremes."""
+    shares = []
+    for seed in range(8):
+        ledger = numbers(2_000, seed)
+        found = interval_of(ledger, "mae", confidence=confidence)
+        errors = np.abs(ledger["target"] - ledger["prediction"])[:, 0]
+        wide = 2 * sp.t.ppf((1 + confidence) / 2, 1_999) * errors.std(ddof=1) / np.sqrt(2_000)
+        shares.append((found.high - found.low) / wide)
+    assert np.mean(shares) == pytest.approx(1, abs=0.03)
+
+
+def test_a_confidence_that_needs_more_resamples_than_are_drawn_has_no_interval():
+    with pytest.raises(NoIntervalError, match=r"0\.9999 needs 200,000 resamples, and 20,000 are"):
+        interval_of(numbers(100), "mae", confidence=0.9999)
+
+
 def test_levels_do_not_turn_round():
     """One unit has all the influence: the acceleration is at its largest, 1/6, and the bias large."""
     n = 12

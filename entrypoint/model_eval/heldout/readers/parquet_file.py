@@ -74,7 +74,11 @@ class ParquetReader:
             # Pre-buffered, all row groups stay in memory until the last is read; unbuffered, the
             # whole column of a row group does.
             return pq.ParquetFile(
-                self._file(), read_dictionary=texts, pre_buffer=False, buffer_size=_BUFFER
+                self._file(),
+                read_dictionary=texts,
+                pre_buffer=False,
+                buffer_size=_BUFFER,
+                page_checksum_verification=True,  # where the file has checksums
             )
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._broken(error) from error
