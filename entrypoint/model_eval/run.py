@@ -296,6 +296,7 @@ def _evaluate(
     """The evaluation; `keeping` is given what is to be done for later runs when it is there."""
     started = Started.now()
     spec = load_spec(path, roots=roots)
+    usercode.compile_anew(spec.roots)
     spec = spec if compare else without_baseline(spec)
     draft.learn(
         name=spec.name,

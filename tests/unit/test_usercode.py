@@ -1,15 +1,20 @@
 """Finding the user's callables, and how each way of not finding one reads."""
 
 import importlib
+import importlib.machinery
+import importlib.util
+import os
+import py_compile
 import sys
 from pathlib import Path
 
 import pytest
 
+from model_eval import usercode
 from model_eval.errors import Interrupted, UserCodeError
 from model_eval.spec.eval_spec import CodeRef, PathRef
 from model_eval.types import Location
-from model_eval.usercode import blame, call, describe, resolve
+from model_eval.usercode import blame, call, compile_anew, describe, resolve
 from model_eval.wording import kind_of
 
 HERE = Location(file="a.yaml", line=5, column=12)
@@ -18,6 +23,8 @@ HERE = Location(file="a.yaml", line=5, column=12)
 @pytest.fixture(autouse=True)
 def _clean_imports(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "path_hooks", list(sys.path_hooks))
+    monkeypatch.setattr(usercode, "_ANEW", set())
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -59,6 +66,31 @@ def test_a_callable_in_a_file_and_what_it_imports_beside_it(tmp_path):
     )
     assert resolve(ref("net.py:Net", tmp_path), base=tmp_path)().width == 3
     assert resolve(ref("net.py:Net.make", tmp_path), base=tmp_path)().width == 3
+
+
+def test_bytecode_of_another_source_is_not_run(tmp_path):
+    """A copy that keeps times (rsync, tar) may have another source of the same size and time."""
+
+    def write(source):
+        for name in ("net.py", "helper.py"):
+            (tmp_path / name).write_text(source)
+            os.utime(tmp_path / name, (1e9, 1e9))
+
+    write("VALUE = 1\ndef make(): import helper; return VALUE, helper.VALUE\n")
+    for name in ("net.py", "helper.py"):
+        py_compile.compile(str(tmp_path / name), doraise=True)
+    kept = sorted((tmp_path / "__pycache__").iterdir())
+    write("VALUE = 2\ndef make(): import helper; return VALUE, helper.VALUE\n")
+    compile_anew([tmp_path])
+    assert resolve(ref("net.py:make", tmp_path), base=tmp_path)() == (2, 2)
+    assert sorted((tmp_path / "__pycache__").iterdir()) == kept
+
+
+def test_what_is_installed_below_a_folder_keeps_its_bytecode():
+    compile_anew([Path("/")])
+    folder = Path(importlib.util.find_spec("yaml").origin).parent
+    loader = importlib.machinery.PathFinder.find_spec("yaml.nodes", [str(folder)]).loader
+    assert type(loader) is importlib.machinery.SourceFileLoader
 
 
 def test_a_file_is_imported_once(tmp_path):
