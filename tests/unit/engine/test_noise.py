@@ -61,6 +61,32 @@ def test_batch_statistics_are_seen_in_outputs_and_in_the_metric():
     assert found.metrics[0].difference > 0.2
 
 
+@pytest.mark.parametrize(("n", "samples"), [(30, 30), (300, 300), (2_000, 512)])
+def test_one_sample_that_changes_sides_is_looked_at_among_more(n, samples):
+    """Alone among 32 it moves a share by 0.03, which no gate on a large set would survive."""
+    lowest = -2 + 1e-3
+
+    def predict(args, _):
+        return torch.where((args[0] < lowest) & (len(args[0]) == 1), 1.0, args[0])
+
+    found = noise(predict, n=n)
+    assert found.samples == samples
+    assert found.metrics == (NoiseMetric(metric=ACCURACY, difference=pytest.approx(1 / samples)),)
+
+
+def test_a_closer_look_that_fails_leaves_the_first():
+    calls = iter(range(10**6))
+
+    def predict(args, _):
+        if next(calls) > 60:
+            refuse("later")
+        return args[0] - args[0].mean() + 1e-9
+
+    found = noise(predict, n=300)
+    assert (found.samples, found.skipped) == (32, ())
+    assert found.metrics[0].difference > 0
+
+
 def test_a_sample_of_weight_0_makes_no_noise():
     weight = np.where(np.arange(40) == 3, 0.0, 1.0)
     shift = iter([0.0])
@@ -71,7 +97,7 @@ def test_a_sample_of_weight_0_makes_no_noise():
     lowest = np.where(np.arange(40) == 0, 0.0, 1.0)
     assert noise(predict, weight=lowest).metrics[0].difference == 0
     shift = iter([0.0])
-    assert noise(predict, weight=weight).metrics[0].difference == pytest.approx(1 / 31)
+    assert noise(predict, weight=weight).metrics[0].difference == pytest.approx(32 / 40 / 31)
 
 
 def test_the_repeat_is_compared_with_the_first():
@@ -129,13 +155,13 @@ def test_one_sample_that_does_not_fit_leaves_no_measure():
     def predict(_args, _):
         raise OutOfMemoryError("not even one")
 
-    assert noise(predict).skipped == ("one batch of 32: not even one",)
+    assert noise(predict).skipped == ("batches of 32: not even one",)
 
 
 def test_a_model_that_fails_now_leaves_no_measure():
     found = noise(lambda _args, _kwargs: refuse("now"))
     assert (found.samples, found.metrics) == (0, ())
-    assert found.skipped == ("one batch of 32: now",)
+    assert found.skipped == ("batches of 32: now",)
 
 
 def test_outputs_that_are_finite_in_some_batches_only_undo_the_metric():
