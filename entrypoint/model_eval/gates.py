@@ -278,7 +278,7 @@ def _status(gate: Gate, quantity: _Quantity) -> tuple[GateStatus, str]:
             f"{shown} may be as {'low' if missed == '<' else 'high'} as "
             f"{worst_shown} {missed} {threshold}"
         )
-    return GateStatus.UNDECIDED, f"{shown} with {whole} holds {threshold}"
+    return GateStatus.UNDECIDED, f"the interval {whole} of {shown} contains {threshold}"
 
 
 def _straddles(gate: Gate, quantity: _Quantity) -> bool:

@@ -171,9 +171,13 @@ def _notes(
             "required gates: all that is shown is of these"
         )
     if known.checkpoint and not known.checkpoint.pinned:
-        notes.append("the checkpoint is not pinned: add checkpoint.sha256 to fix which file")
+        notes.append(
+            f"the checkpoint is not pinned: set checkpoint.sha256 to {known.checkpoint.digest}"
+        )
     if known.heldout and not known.heldout.pinned:
-        notes.append("the held-out set is not pinned: add heldout.sha256 to fix its content")
+        notes.append(
+            f"the held-out set is not pinned: set heldout.sha256 to {known.heldout.sha256}"
+        )
     if known.heldout and not known.heldout.disjoint_from:
         notes.append("nothing was checked against training data: name it in heldout.disjoint_from")
     if spec.baseline is not None and spec.baseline.git is None and spec.baseline.sha256 is None:

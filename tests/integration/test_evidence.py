@@ -646,7 +646,7 @@ def test_all_weight_on_a_few_samples_decides_nothing(tmp_path):
     add_column(made, "w", lambda index: "1e9" if index < 3 else "1e-9")
     report = judged(made)
     assert report.verdict is Verdict.UNDECIDED
-    assert report.gates[0].reason.startswith("1 with [0.292402, 1] holds 0.9")
+    assert report.gates[0].reason.startswith("the interval [0.292402, 1] of 1 contains 0.9")
 
 
 def sliced(tmp_path, *gates, slices="[site, {column: a, bins: [0, 99]}]", sites="ab"):

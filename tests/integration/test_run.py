@@ -578,6 +578,24 @@ def test_an_output_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
     )
 
 
+def test_the_notes_say_what_to_pin(tmp_path):
+    project = make_project(tmp_path)
+    assert project.run().returncode == 0
+    report = read_report(project.output / REPORT)
+    pins = dict(re.findall(r"set (\w+)\.sha256 to (\w{64})", "\n".join(report.notes)))
+    spec = project.spec.read_text()
+    spec = spec.replace(
+        "path: model.safetensors", f"path: model.safetensors, sha256: {pins['checkpoint']}"
+    )
+    project.spec.write_text(
+        spec.replace("  path: heldout.csv\n", f"  path: heldout.csv\n  sha256: {pins['heldout']}\n")
+    )
+    assert project.run().returncode == 0
+    report = read_report(project.output / REPORT)
+    assert (report.checkpoint.pinned, report.heldout.pinned) == (True, True)
+    assert "pinned" not in "\n".join(report.notes)
+
+
 def test_a_class_without_samples_is_noted(tmp_path):
     spec = SPEC.replace("  target: label", "  target: label\n  classes: [no, yes]").replace(
         "{metric: accuracy, min: 0.9}", "{metric: f1_macro, min: 0.9}"

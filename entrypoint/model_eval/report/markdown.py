@@ -172,9 +172,13 @@ def _weight(gate: GateResult) -> str:
 
 
 def _reasons(gates: Sequence[GateResult]) -> str:
-    """Why a gate is not decided, and what of several slices decided."""
+    """Why a gate is not decided, what of several slices decided, and why one fails whose value does not."""
     told = [
-        gate for gate in gates if gate.status is GateStatus.UNDECIDED or gate.slices is not None
+        gate
+        for gate in gates
+        if gate.status is GateStatus.UNDECIDED
+        or gate.slices is not None
+        or (gate.status is GateStatus.FAIL and gate.margin is not None and gate.margin >= 0)
     ]
     return "\n".join(f"- {code(gate.label)}: {code(gate.reason, limit=300)}" for gate in told[:50])
 

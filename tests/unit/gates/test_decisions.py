@@ -98,13 +98,13 @@ def test_what_the_rest_of_the_samples_would_have_decided_is_open(method, rule):
 def test_an_end_that_misses_the_threshold_does_not_read_like_it():
     rule = ruled(threshold=0.95, decide_on=INTERVAL)
     [open_] = judge([rule], evidence(measured(0.96, (0.94999996, 0.97))))
-    assert open_.reason == "0.96 with [0.94999996, 0.97] holds 0.95"
+    assert open_.reason == "the interval [0.94999996, 0.97] of 0.96 contains 0.95"
     [failed] = judge([rule], evidence(measured(0.93, (0.91, 0.9499999))))
     assert failed.reason == "0.93 < 0.95, and so is all of [0.91, 0.9499999]"
     many = MetricRef(name="parameters")
     rule = ruled(many, bound="max", threshold=1234567, decide_on=INTERVAL)
     [open_] = judge([rule], evidence(measured(1234566, (1234000, 1234569), metric=many)))
-    assert open_.reason == "1234566 with [1.234e+06, 1234569] holds 1234567"
+    assert open_.reason == "the interval [1.234e+06, 1234569] of 1234566 contains 1234567"
 
 
 def test_without_an_interval_nothing_passes_in_a_run_that_ended_early():
@@ -169,7 +169,9 @@ def test_where_the_interval_is(bound, ends, value, point, worse, whole):
 
 def test_the_reasons_name_what_decided():
     over = measured(0.92, OVER)
-    assert judged(over, decide_on=INTERVAL).reason == "0.92 with [0.85, 0.95] holds 0.9"
+    assert (
+        judged(over, decide_on=INTERVAL).reason == "the interval [0.85, 0.95] of 0.92 contains 0.9"
+    )
     assert judged(over, decide_on=LOWER_BOUND).reason == "0.92 may be as low as 0.85 < 0.9"
     assert judged(over, bound="max", decide_on=LOWER_BOUND).reason == (
         "0.92 may be as high as 0.95 > 0.9"

@@ -63,6 +63,14 @@ def test_a_run_that_ended_early_says_on_how_many_samples_of_how_many():
     assert re.search(r"\| Ended early +\| after 100 of 2,000 samples +\|", shown)
 
 
+def test_a_gate_that_fails_though_its_value_does_not_says_why():
+    ends = Interval(low=0.88, high=0.97, confidence=0.95, method="clopper-pearson")
+    rule = replace(gate(), decide_on=DecideOn.LOWER_BOUND)
+    shown = render(report([replace(estimate(0.93), interval=ends)], [rule]))
+    assert "- `accuracy`: `0.93 may be as low as 0.88 < 0.9`" in shown
+    assert "may be" not in render(report([estimate(0.85)]))
+
+
 def test_no_number_of_a_gate_reads_like_its_threshold():
     ends = Interval(low=0.91, high=0.94999, confidence=0.95, method="clopper-pearson")
     many = MetricRef(name="parameters")
