@@ -84,7 +84,9 @@ def _of_gate(gate: Gate, n: int, confidence: float) -> PowerLine | None:
             f"interval begins at {number(low(n))}"
         )
     )
-    if passes is not None and fails:
+    if passes is not None and gate.decide_on is DecideOn.LOWER_BOUND:
+        text += " and fails below that"
+    elif passes is not None and fails:
         text += f" and fails below {number(fails / n)}"
     return PowerLine(gate=gate.label, n=n, decidable=decidable, text=text, location=gate.location)
 

@@ -44,6 +44,8 @@ def parse(text: str) -> tuple[ast.expr, frozenset[str]]:
     nodes = list(ast.walk(tree))
     if len(nodes) > MAX_NODES:
         raise ExpressionError(f"has more than {MAX_NODES} parts")
+    if any(isinstance(node, ast.Constant) and isinstance(node.value, bool) for node in nodes):
+        raise ExpressionError("has a truth value, which a column has as text: `flag == 'true'`")
     names = frozenset(_names(tree))
     if not names:
         raise ExpressionError("names no column")

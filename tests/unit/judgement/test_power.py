@@ -50,6 +50,11 @@ def test_the_first_value_that_passes_is_the_first_whose_interval_does(n, thresho
         assert f"fails below {(failing[-1] + 1) / n:.6g}" in line.text
 
 
+def test_a_lower_bound_fails_wherever_it_does_not_pass():
+    [line] = lines(rule(threshold=0.9, decide_on=DecideOn.LOWER_BOUND))
+    assert line.text.endswith(" on and fails below that")
+
+
 def test_fifty_samples_cannot_show_ninety_five_percent():
     [line] = lines(rule(threshold=0.95), n=50)
     assert not line.decidable

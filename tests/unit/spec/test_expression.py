@@ -31,7 +31,6 @@ CONDITIONS = {
     "not site == 'a'": "0101",
     "not (age > 40 and dose > 0)": "1110",
     "not left": "0101",
-    "left == True": "1010",
     "abs(dose) > 1": "0011",
     "-dose > 1": "0010",
     "age * 2 - 10 > age + dose / 2": "0111",
@@ -53,6 +52,7 @@ def test_what_is_a_condition(text, expected):
 
 USES = "; conditions have comparisons, and, or, not, in, arithmetic, abs and column('name')"
 UNREADABLE = "is not a condition that can be read"
+TRUTH = "has a truth value, which a column has as text: `flag == 'true'`"
 NONE = {
     "": UNREADABLE,
     "age >": UNREADABLE,
@@ -66,7 +66,9 @@ NONE = {
     "age + 1": "is a value and not a condition",
     "column('age')": "is a value and not a condition",
     "1 < 2": "names no column",
-    "True": "names no column",
+    "True": TRUTH,
+    "left == True": TRUTH,
+    "site in ['a', False]": TRUTH,
     "age is None": "compares with `is`; write `==`",
     "age in site": "has `in` without a list of values behind it",
     "age in []": "has `in` without a list of values behind it",
