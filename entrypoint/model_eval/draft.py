@@ -1,8 +1,10 @@
 """What a run knows so far: the report of one that does not reach its end says as much."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from model_eval.ledger import Ledger
 from model_eval.stop import Stop
 from model_eval.types import Report
 
@@ -18,6 +20,8 @@ class Draft:
         done: samples that went through a model: the checkpoint's, and then a baseline's.
         expected: of so many, of all sets and golden cases together; a baseline's once it begins.
         stop: whether the run was asked to stop.
+        ledgers: of all samples, once every check of the model was made; what is wrong with the spec after
+            that does not undo them.
     """
 
     report: Report
@@ -27,6 +31,7 @@ class Draft:
     done: int = 0
     expected: int = 0
     stop: Stop = field(default_factory=Stop)
+    ledgers: Mapping[str, Ledger] = field(default_factory=dict)
 
     def learn(self, **known: Any) -> None:
         """Takes in fields of `Report`."""

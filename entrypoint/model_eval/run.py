@@ -122,7 +122,7 @@ _WHOLE = Parts()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What a run leaves: always a report; the ledgers, by held-out set, where it finished.
+    """What a run leaves: always a report; the ledgers, by held-out set, where all samples were measured.
 
     Attributes:
         keeping: what is left to be done for later runs; see `keep`.
@@ -187,11 +187,11 @@ def evaluate(
         except StoppedError:
             raise
         except ModelEvalError as error:
-            found = _refused(draft.report, error)
+            found = _refused(draft.report, error, draft.ledgers)
         except BaseException as error:
             if (blamed := _of_the_device(error) or usercode.blame(error)) is None:
                 raise
-            found = _refused(draft.report, blamed)
+            found = _refused(draft.report, blamed, draft.ledgers)
         draft.stop.end()
     except StoppedError as error:
         return _refused(draft.report, error)
@@ -252,14 +252,16 @@ def _stopped(draft: Draft, parts: Parts) -> StoppedError:
     )
 
 
-def _refused(known: Report, error: ModelEvalError) -> Evaluation:
+def _refused(
+    known: Report, error: ModelEvalError, ledgers: Mapping[str, Ledger] | None = None
+) -> Evaluation:
     report = replace(
         known,
         faults=error.faults,
         exit_code=error.exit_code,
         reason=error.faults[0].message.partition("\n")[0],
     )
-    return Evaluation(report=report, ledgers={})
+    return Evaluation(report=report, ledgers=ledgers or {})
 
 
 def save(evaluation: Evaluation, folder: Path) -> None:
@@ -376,6 +378,7 @@ def _evaluate(
         if reuse is not None:
             notes = measured.report.notes[before:]
             keeping.append(partial(reuse.keep, measured, notes=notes))
+    draft.ledgers = measured.ledgers
     _look_up(spec, draft)
     baselines, baseline = find_baseline(
         spec,

@@ -578,6 +578,16 @@ def test_an_output_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
     )
 
 
+def test_what_is_wrong_after_the_model_has_run_leaves_the_ledger(tmp_path):
+    project = make_project(tmp_path, spec=SPEC + "baseline: {ledger: heldout.csv}\n")
+    done = project.run()
+    assert done.returncode == 3, done.stdout + done.stderr
+    report = read_report(project.output / REPORT)
+    assert (report.verdict, report.completion.proved) == (Verdict.ERROR, True)
+    assert "heldout.csv" in report.faults[0].message
+    assert pq.read_table(project.output / LEDGER).num_rows == 40
+
+
 def test_the_notes_say_what_to_pin(tmp_path):
     project = make_project(tmp_path)
     assert project.run().returncode == 0
