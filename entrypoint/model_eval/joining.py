@@ -348,6 +348,7 @@ def _holds_together(report: Report, shard: ShardInfo, batch_size: int) -> bool:
         and shard.grid > 0
         and named == sorted(completions)
         and all(_NAME.fullmatch(name) for name in named)  # it becomes a file's
+        and all(max(one.distinct, one.finite) <= one.rows for one in completions.values())
         and all(
             (completions[part.heldout].expected, completions[part.heldout].rows)
             == (part.of, part.stop - part.start)

@@ -722,6 +722,8 @@ def test_a_merge_on_another_machine_says_so(shards, tmp_path):
         lambda report: {"shard": replace(report.shard, parts=())},
         lambda report: {"completion": replace(report.completion, rows=1)},
         lambda report: {"completion": replace(report.completion, expected=41)},
+        lambda report: {"completion": replace(report.completion, distinct=17)},
+        lambda report: {"completion": replace(report.completion, finite=17)},
         lambda report: {"completion": None},
         lambda report: {
             "shard": replace(
@@ -743,6 +745,8 @@ def test_a_merge_on_another_machine_says_so(shards, tmp_path):
         "none",
         "rows",
         "expected",
+        "distinct",
+        "finite",
         "completion",
         "path",
     ],
