@@ -12,6 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from mmap import ACCESS_READ, mmap
@@ -22,6 +25,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
+import model_eval
 from builders import checkpoints
 from builders.heldout import a_spec, an_input, opened
 from builders.reports import HERE
@@ -35,6 +39,7 @@ from model_eval.store.code import CodeFiles
 from model_eval.store.named import Digests, checkpoint_digest, set_digests
 from model_eval.store.opened import Dependency, Opened
 from model_eval.store.unproved import UnprovedError
+from model_eval.store.variables import Asked
 from model_eval.types import Task
 
 # --- the digests of the loaders, which need torch, and of the store, which does without -------
@@ -208,6 +213,18 @@ def test_the_folders_that_a_run_makes_do_not_count(tmp_path, name):
     assert tree.digest() == before
 
 
+def test_a_store_in_the_output_folder_does_not_count(tmp_path):
+    out = tmp_path / "out"
+    tree = code_of(tmp_path, ours=frozenset({str(out / "store")}), output=out)
+    before = tree.digest()
+    (out / "store/1").mkdir(parents=True)
+    (out / "store/1/key.json").touch()
+    assert tree.digest() == before
+    assert tree.is_ours(out / "store")
+    (out / "other").touch()
+    assert tree.digest() != before
+
+
 def test_where_a_link_leads_counts_and_not_where_the_root_is(tmp_path):
     digests = []
     for root, link in (("one", "v1"), ("two", "v1"), ("one", "v2"), ("one", str(tmp_path / "v1"))):
@@ -276,16 +293,21 @@ def test_too_much_to_read_is_not_reused(tmp_path, monkeypatch):
 # --- what is opened --------------------------------------------------------------------------
 
 
+OURS = str(Path(model_eval.__file__).parent / "engine/loop.py")
+
+
 @pytest.fixture
-def heard(tmp_path):
+def heard(tmp_path, monkeypatch):
     """A root with a file, and what listens to it."""
     root = tmp_path / "root"
     root.mkdir()
     (root / "known.dat").write_text("1")
     listening = Opened([root], code_of(root))
     listening._loaded = False  # of this process's own modules none is the model's
+    # The tests' own modules are elsewhere.
+    installed = [path for path in sys.path if f"{path}/".startswith(listening._installed)]
+    monkeypatch.setattr("sys.path", installed)
     listening.start()
-    listening._folders.clear()  # where the tests' own modules are
     yield root, listening
     listening._begun = False
 
@@ -477,6 +499,18 @@ def test_a_folder_where_modules_are_looked_for_is_a_dependency(tmp_path, monkeyp
     assert str(tmp_path / "libs") in [one.path for one in found(listening)]
 
 
+def test_a_place_for_modules_that_the_model_adds_is_a_dependency(heard, tmp_path, monkeypatch):
+    """Nothing is there to be listed, and a folder or an archive that comes there is looked into."""
+    root, listening = heard
+    (tmp_path / "libs").mkdir()
+    added = [str(tmp_path / "override"), str(tmp_path / "libs"), str(root / "package"), root]
+    monkeypatch.setattr("sys.path", [*added, *sys.path])
+    archive, folder, libs = found(listening)
+    assert archive == replace(folder, folder=False)
+    assert (folder.path, folder.folder, folder.sha256) == (added[0], True, None)
+    assert (libs.path, libs.folder, libs.sha256 is None) == (added[1], True, False)
+
+
 def test_what_this_run_makes_and_leaves_is_a_dependency(heard, tmp_path):
     _, listening = heard
     (tmp_path / "log.dat").write_text("written")
@@ -498,6 +532,20 @@ def test_what_is_written_to_or_left_out_is_no_dependency(heard):
     assert found(listening) == ()
     (root / "known.dat").read_text()
     assert found(listening, but=frozenset({str(root / "known.dat")})) == ()
+
+
+def test_what_is_hidden_in_a_folder_of_images_has_no_digest_of_its_own(heard):
+    root, listening = heard
+    images = root / "..images"  # its own name does not count
+    names = ["no/1.png", "no/.labels.md", ".git/sign", "yes/.hidden/1.png", "yes/1..png"]
+    for name in names:
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        written(listening, images / name)
+        (images / name).read_text()
+    but = frozenset({str(images)})
+    assert [one.path for one in found(listening, but=but)] == [
+        f"..images/{name}" for name in names[1:4]
+    ]
 
 
 def test_a_file_that_changes_is_refused(heard):
@@ -584,17 +632,44 @@ def test_a_library_is_heard(heard):
 def test_what_native_code_has_mapped_is_heard(heard, tmp_path):
     """A library that the system has found for another one is not opened by Python."""
     root, listening = heard
-    inside, outside, removed = root / "inside.so", tmp_path / "outside.so", tmp_path / "gone.so"
-    maps = []
-    for path in (inside, outside, removed):
-        written(listening, path)
-        with listening.paused(), path.open("rb") as file:
-            maps.append(mmap(file.fileno(), 0, access=ACCESS_READ))
-    removed.unlink()
-    [one] = found(listening)
+    inside, outside = root / "inside.so", tmp_path / "outside.so"
+    with mapping(listening, inside), mapping(listening, outside):
+        [one] = found(listening)
     assert (one.path, one.sha256) == (str(outside), sha256(b"1").hexdigest())
-    for one in maps:
-        one.close()
+
+
+def mapping(listening, path):
+    """A file that native code maps, of which nobody is told."""
+    written(listening, path)
+    with listening.paused(), path.open("rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+
+
+@pytest.mark.parametrize("instead", [True, False])
+def test_a_file_that_is_replaced_while_it_is_mapped_is_refused(heard, tmp_path, instead):
+    _, listening = heard
+    path = tmp_path / "outside.so"
+    with mapping(listening, path):
+        path.unlink()
+        if instead:
+            written(listening, path)
+        with pytest.raises(
+            UnprovedError, match=r"`.*outside\.so` was replaced while the model had it mapped"
+        ):
+            found(listening)
+
+
+def test_memory_and_what_this_run_has_made_are_no_files_that_are_replaced(heard, tmp_path):
+    _, listening = heard
+    own = tmp_path / "own.dat"
+    own.write_text("1")
+    memory = os.memfd_create("shared")
+    os.truncate(memory, 8)
+    with own.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ):
+        own.unlink()
+        with mmap(memory, 8), mmap(-1, 8):
+            assert found(listening) == ()
+    os.close(memory)
 
 
 def test_a_database_is_heard_with_what_is_beside_it(heard):
@@ -699,9 +774,50 @@ if __name__ == "__main__":
 def test_a_process_of_our_own_is_none_of_the_models(heard, monkeypatch):
     root, listening = heard
     monkeypatch.chdir(root)  # where `<frozen os>` would be a file of the root's
-    importlib.reload(importlib.import_module("platform")).processor()
-    subprocess.run(["true"], check=True)
+    platform = importlib.reload(importlib.import_module("platform"))
+    called_from(OURS, call=partial(subprocess.run, ["true"], check=True))
+    called_from(OURS, call=platform.processor)
     assert [one for one in found(listening) if one.root is not None] == []
+
+
+def called_from(*files, call):
+    """What a call gives in a line of the first file, which one of the next has called, and so on."""
+    for file in map(str, files):
+        call = eval(compile("lambda: call()", file, "eval"), {"call": call})
+    return call()
+
+
+ELSEWHERE = "/opt/team/lib.py"
+
+
+@pytest.mark.parametrize(
+    ("files", "counts"),
+    [
+        ([], False),
+        ([json.__file__], False),
+        (["model.py"], True),
+        ([json.__file__, ELSEWHERE, json.__file__], True),
+        (["<string>"], False),
+    ],
+)
+def test_whose_line_is_running(heard, files, counts):
+    """One of the repository's, or one of elsewhere that ours has called; who calls us is nobody's."""
+    root, listening = heard
+    paths = [str(root / file) if file == "model.py" else file for file in files]
+    frame = called_from(*paths, OURS, ELSEWHERE, call=sys._getframe)
+    assert listening.is_the_models(frame) is counts
+    inside = called_from(OURS, *paths, OURS, call=sys._getframe)
+    assert listening.is_the_models(inside) is ("model.py" in files)
+
+
+def test_a_thread_without_a_line_of_ours_may_be_the_models(heard):
+    _, listening = heard
+    asked = Asked({}, listening.is_the_models)
+    with ThreadPoolExecutor(1) as pool:
+        [frame] = pool.map(sys._getframe, [0])
+        pool.submit(asked.hear, "ONE", frame).result()
+    asked.hear("TWO", frame)
+    assert asked.dependencies() == {"ONE": None}
 
 
 def test_a_process_that_is_there_at_the_end_is_noticed_however_it_was_started(heard):

@@ -81,9 +81,8 @@ class CodeFiles:
 
     def is_ours(self, path: Path) -> bool:
         """Whether it is what this run writes to the output folder, or the store itself."""
-        folder = os.path.realpath(path.parent)
-        if folder == self._output:
-            return is_output(path)
+        if os.path.realpath(path.parent) == self._output and is_output(path):
+            return True
         return os.path.realpath(path) in self._ours
 
     def covers(self, folder: str) -> bool:
@@ -133,8 +132,8 @@ class CodeFiles:
 
     def _is_ours_here(self, folder: str, name: str) -> bool:
         """`is_ours` of what a walk has found, which followed no link."""
-        if folder == self._output:
-            return is_output(Path(folder, name))
+        if folder == self._output and is_output(Path(folder, name)):
+            return True
         return os.path.join(folder, name) in self._ours  # noqa: PTH118
 
     def _content(self, path: str, display: str) -> str:

@@ -3,16 +3,21 @@
 from contextlib import suppress
 from pathlib import Path
 
-_REMOVED = " (deleted)"
+REMOVED = " (deleted)"
+"""Ends the path of a file that is gone, or in whose place is another."""
+
+_MEMORY = ("/memfd:", "/dev/shm/", "/dev/zero", "/SYSV", "/anon_hugepage", "/[aio]")  # noqa: S108
+"""What the system shows like one, and is in memory alone."""
 
 
 def mapped() -> frozenset[str]:
-    """Their absolute paths; none where the system has no /proc. What is removed meanwhile has no path."""
+    """Their absolute paths; none where the system has no /proc. Behind what is removed meanwhile is `REMOVED`."""
     found = set[str]()
     with suppress(OSError):
         text = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
         for line in text.splitlines():
             _, slash, rest = line.partition("/")
-            if slash and not rest.endswith(_REMOVED):
-                found.add(slash + rest)
+            path = slash + rest
+            if path and not (path.endswith(REMOVED) and path.startswith(_MEMORY)):
+                found.add(path)
     return frozenset(found)

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from model_eval.store.code import MAX_BYTES, CodeFiles
-from model_eval.store.mapped import mapped
+from model_eval.store.mapped import REMOVED, mapped
 from model_eval.store.named import Digests
 from model_eval.store.unproved import UnprovedError
 from model_eval.wording import printable, quote
@@ -116,18 +116,27 @@ class Opened:
         self._mapped = mapped()
         self._spawning = _SPAWNING & sys.modules.keys()
         # As an earlier run of this process has found it, which may not be what the file holds now.
-        self._loaded = any(self._is_users_file(file) for file in _module_files())
+        self._loaded = any(
+            self._is_code(file) and self._is_inside(file) for file in _module_files()
+        )
         self._begun = False
         self._paused = threading.local()  # what other threads open meanwhile is none of our reading
 
     def start(self) -> None:
         """Begins to listen, in the place of another one."""
-        # Python has listed these before: a module that comes to one of them hides those behind it.
-        for folder in map(os.path.abspath, sys.path):
-            if not self._code.covers(folder) and not f"{folder}/".startswith(self._installed):
-                self._folders[folder] = names_in(folder, self._code)
+        self._note_searched()  # Python has listed these before
         _Hook.tell(self)
         self._begun = True
+
+    def _note_searched(self) -> None:
+        """Takes in where modules are looked for: one that comes to a place hides those behind it."""
+        for path in map(os.path.abspath, map(os.fsdecode, sys.path)):
+            if self._code.covers(path) or f"{path}/".startswith(self._installed):
+                continue
+            if path not in self._folders:
+                self._folders[path] = names_in(path, self._code)
+            if self._folders[path] is None and path not in self._files:
+                self._files[path] = _stamp(path)  # an archive, or nothing yet
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -164,6 +173,7 @@ class Opened:
         if len(self._files) + len(self._folders) > _MOST:
             raise UnprovedError(f"the model's code opens more than {_MOST:,} files")
         with self.paused():
+            self._note_searched()  # what the model's code has added
             noted = self._files | {path: _stamp(path) for path in self._mapped_since()}
             files = {p: was for p, was in noted.items() if self._counts(p, but)}
             if sum(was[2] for was in files.values() if was is not None) > MAX_BYTES:
@@ -184,11 +194,20 @@ class Opened:
         return tuple(found)
 
     def _mapped_since(self) -> list[str]:
-        """The files that were mapped after the first, and of which neither a digest nor a version tells."""
+        """The files that were mapped after the first, and of which neither a digest nor a version tells.
+
+        Raises:
+            UnprovedError: one of them is no longer there to have a digest.
+        """
         known = self._made | self._files.keys()
+        since = sorted(mapped() - self._mapped - known)
+        for path in since:
+            before = path.removesuffix(REMOVED)
+            if before != path and before not in self._made:
+                raise UnprovedError(f"{quote(before)} was replaced while the model had it mapped")
         return [
             path
-            for path in sorted(mapped() - self._mapped - known)
+            for path in since
             if not self._is_inside(path)
             and not path.startswith((*self._installed, *_SYSTEM))
             and _stamp(path) is not None  # what is no file, such as a device, has no content
@@ -231,7 +250,7 @@ class Opened:
         if not self._begun or self._is_paused():
             return
         if event in _PROCESSES:
-            self._started_process |= self.is_users(frame) or _is_of_nobody(frame)
+            self._started_process |= self.is_the_models(frame)
             return
         try:
             if event in _FILES:
@@ -325,10 +344,20 @@ class Opened:
     def _is_inside(self, path: str) -> bool:
         return placed(path, self._roots)[0] is not None
 
-    def is_users(self, frame: FrameType | None) -> bool:
-        """Whether a line of the repository's is running, in this frame or in what called it."""
+    def is_the_models(self, frame: FrameType | None) -> bool:
+        """Whether the model's code may be what runs in this frame."""
+        return self._is_users(frame) or _is_of_nobody(frame)
+
+    def _is_users(self, frame: FrameType | None) -> bool:
+        """Whether a line of the repository's is running, in this frame or in what called it.
+
+        Or one of elsewhere that is not installed, as long as none of ours was met: further out is who called us.
+        """
+        further_out = False
         while frame is not None:
-            if self._is_users_file(frame.f_code.co_filename):
+            file = frame.f_code.co_filename
+            further_out = further_out or file.startswith(f"{_PACKAGE}/")
+            if self._is_code(file) and (not further_out or self._is_inside(file)):
                 return True
             frame = frame.f_back
         return False
@@ -338,16 +367,15 @@ class Opened:
 
         What they read is in the key, or is of our own making, and says nothing of the model.
         """
-        if self.is_users(frame):
+        if self._is_users(frame):
             return False
         while frame is not None and not frame.f_code.co_filename.startswith(f"{_PACKAGE}/"):
             frame = frame.f_back
         return frame is not None and frame.f_code.co_filename.startswith(_READERS)
 
-    def _is_users_file(self, file: str) -> bool:
-        if not os.path.isabs(file):  # `<frozen os>`, which is no path  # noqa: PTH117
-            return False
-        return not file.startswith(self._installed) and self._is_inside(file)
+    def _is_code(self, file: str) -> bool:
+        """Whether it is a file, unlike `<frozen os>`, of which no version tells."""
+        return os.path.isabs(file) and not file.startswith(self._installed)  # noqa: PTH117
 
 
 class _Hook:
@@ -490,6 +518,9 @@ def _stamp(path: str) -> tuple[int, ...] | None:
 
 
 def _is_in(path: str, paths: frozenset[str]) -> bool:
-    """Whether a path is one of these, or below one."""
+    """Whether a path is one of these, or below one, where nothing hidden is a sample."""
     real = Path(os.path.realpath(path))
-    return str(real) in paths or any(str(parent) in paths for parent in real.parents)
+    return str(real) in paths or any(
+        str(parent) in paths and "/." not in str(real)[len(str(parent)) :]
+        for parent in real.parents
+    )

@@ -76,7 +76,7 @@ class Reuse:
             digests=self._digests,
         )
         self._opened = Opened(spec.roots, self._code)
-        self._asked = Asked(store.environ, self._opened.is_users)
+        self._asked = Asked(store.environ, self._opened.is_the_models)
         self._around: Around | None = None
         self._keys: dict[str, Key] = {}
         self._opened.start()
