@@ -50,6 +50,20 @@ def measured(project, store, *arguments, **environ):
 
 
 @pytest.fixture(scope="session")
+def searched():
+    """Where a process that evaluates looks for modules."""
+    command = [sys.executable, "-I", "-c", "import json, sys; print(json.dumps(sys.path))"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(autouse=True)
+def _searched_as_there(searched, monkeypatch):
+    """The tests' own modules are in more places."""
+    monkeypatch.setattr("sys.path", [*searched])
+
+
+@pytest.fixture(scope="session")
 def kept(tmp_path_factory):
     """A project, and a store that a run of it has filled."""
     folder = tmp_path_factory.mktemp("kept")
@@ -251,6 +265,13 @@ def test_a_variable_that_the_models_code_read_misses(project, store, tmp_path):
     ]
 
 
+def test_a_variable_counts_as_it_was_before_code_could_set_it(project, store):
+    """A baseline is looked for after the model ran."""
+    reuse = Reuse(load_spec(project.spec, roots=[project.folder]), store)
+    store.environ["SCALE"] = "2"
+    assert reuse.find() is not None
+
+
 def test_a_variable_that_the_model_does_not_read_hits(project, store, tmp_path):
     other = store_at(tmp_path / "store", output=project.output, OTHER="2", OMP_NUM_THREADS="7")
     assert look_up(project, other) is not None
@@ -268,6 +289,19 @@ def test_another_current_folder_misses(project, store, monkeypatch):
     assert look_up(project, store) is not None
     monkeypatch.chdir(project.folder / "parts")
     assert look_up(project, store) is None
+
+
+def test_another_place_where_modules_are_looked_for_misses(project, store, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.path", [*sys.path, str(tmp_path / "libs")])
+    assert look_up(project, store) is None
+
+
+def test_an_environment_in_another_place_hits(project, store, monkeypatch, searched):
+    there = [path.replace(sys.prefix, "/elsewhere", 1) for path in searched]
+    assert there != searched
+    monkeypatch.setattr("sys.prefix", "/elsewhere")
+    monkeypatch.setattr("sys.path", there)
+    assert look_up(project, store) is not None
 
 
 JUDGING = {
@@ -757,7 +791,7 @@ def test_a_second_run_is_the_first_without_torch(kept, project, store):
         "sys.exit(status)"
     )
     command = [
-        sys.executable, "-c", script, "run", str(project.spec), "--in-process",
+        sys.executable, "-I", "-c", script, "run", str(project.spec), "--in-process",
         "--cache", str(store.folder), "--output", str(project.output),
     ]  # fmt: skip
     # As a child is started, as the first was: other instructions of NumPy give other last digits.
@@ -887,6 +921,23 @@ def test_a_baselines_ledger_is_computed_once(project, store):
     third = read_report(project.output / REPORT)
     assert third.reused.checkpoint is None
     assert third.reused.baseline == second.reused.baseline
+
+
+def test_a_baselines_key_holds_the_model_that_ran_before_it(project, store):
+    """In the same process, where it may have left something."""
+    baseline = 'baseline: {checkpoint: model.safetensors, factory: "model.py:other"}'
+    rewritten(project, "golden:", f"{baseline}\ngolden:")
+    before = key_of_the_baseline(project, store)
+    assert key_of_the_baseline(project, store) == before
+    rewritten(project, "scale: 1.0", "scale: 2.0")
+    assert key_of_the_baseline(project, store) != before
+
+
+def key_of_the_baseline(project, store):
+    spec = load_spec(project.spec, roots=[project.folder])
+    reuse = Reuse(spec, store)
+    assert reuse.find_baseline(spec.baseline) is None
+    return reuse._keys["the baseline"].name
 
 
 def test_a_baseline_is_not_measured_again_because_we_have_read_the_main_checkpoint(project, store):

@@ -15,7 +15,6 @@ from typing import Any
 
 from model_eval import __version__
 from model_eval.own_files import digest_of_own_files
-from model_eval.spec.digest import sha256_of
 from model_eval.store.unproved import UnprovedError
 
 _INSTALLED = (".dist-info", ".egg-info")
@@ -42,7 +41,7 @@ def versions(path: Sequence[str] = tuple(sys.path)) -> Mapping[str, Any]:
 
 
 def _installed(path: Sequence[str]) -> Iterable[str]:
-    """`torch-2.13.0+cpu`; of what is from no index, whose version may stay the same, with its content."""
+    """`torch-2.13.0+cpu`, with a digest of its content: a version may stay the same where that does not."""
     for folder in path:
         try:
             names = os.listdir(folder or ".")  # noqa: PTH208
@@ -52,11 +51,17 @@ def _installed(path: Sequence[str]) -> Iterable[str]:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122
             if suffix not in _INSTALLED:
                 continue
-            about = Path(folder, name)
-            if (about / "direct_url.json").exists():
-                record = about / "RECORD"
-                stem += f" {sha256_of(record)}" if record.exists() else " without a record"
-            yield stem
+            yield f"{stem} {_content(Path(folder, name, 'RECORD'))}"
+
+
+def _content(record: Path) -> str:
+    """Digest over the digests that a distribution has of its files, but not of its scripts, which name the environment."""
+    try:
+        lines = record.read_bytes().splitlines()
+    except OSError:
+        return "without a record"
+    kept = [line for line in lines if b",sha256=" in line and not line.startswith(b"..")]
+    return sha256(b"\n".join(kept)).hexdigest()
 
 
 def device_class(
@@ -97,7 +102,7 @@ def _only_cpu(installed: Iterable[str], root: Path) -> bool:
     """Whether torch can have no accelerator: it is built without, or the system has none."""
     if platform.system() != "Linux":
         return False
-    if any(re.fullmatch(r"torch-[^ ]*\+cpu", name) for name in installed):
+    if any(re.match(r"torch-[^ ]*\+cpu( |$)", name) for name in installed):
         return True
     return not any((root / "dev" / name).exists() for name in _ACCELERATORS)
 

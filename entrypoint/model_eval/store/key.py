@@ -50,6 +50,8 @@ class Around:
         variables: those of the environment that torch's libraries read.
         current: index of the root that the current folder is below, and the folder from there; or
             None and its absolute path. The model's code may open what it names from there.
+        searched: the places where Python looks for modules, in their order: by the index of the
+            environment, of the Python it is made from, or of a root, where they are below one.
     """
 
     code: str
@@ -57,6 +59,7 @@ class Around:
     device: Mapping[str, Any]
     variables: Mapping[str, str]
     current: tuple[int | None, str]
+    searched: tuple[tuple[int | None, str], ...]
 
 
 def key_of(spec: EvalSpec, around: Around, digests: Digests) -> Key:
@@ -78,10 +81,13 @@ def key_of(spec: EvalSpec, around: Around, digests: Digests) -> Key:
 def baseline_key(spec: EvalSpec, wanted: BaselineSpec, around: Around, digests: Digests) -> Key:
     """The key of the ledgers of the baseline's checkpoint; no check of the model belongs to it.
 
+    The model itself does, whose code ran before in the same process and may have left something there.
+
     Raises:
         UnprovedError: something of it cannot be in a key.
     """
-    return _key("baseline", of_baseline(spec, wanted), around, {}, digests)
+    before = {"model": described(spec.model)}
+    return _key("baseline", of_baseline(spec, wanted), around, before, digests)
 
 
 def of_baseline(spec: EvalSpec, wanted: BaselineSpec) -> EvalSpec:
@@ -103,7 +109,7 @@ def of_baseline(spec: EvalSpec, wanted: BaselineSpec) -> EvalSpec:
 
 
 def _key(
-    kind: str, spec: EvalSpec, around: Around, checks: Mapping[str, Any], digests: Digests
+    kind: str, spec: EvalSpec, around: Around, beside: Mapping[str, Any], digests: Digests
 ) -> Key:
     if spec.run.stop_early:
         raise UnprovedError("where a run that may end early ends depends on its gates")
@@ -124,9 +130,10 @@ def _key(
             ],
             "checkpoint": checkpoint,
             "sets": described(sets),
-            "checks": checks,
+            "beside": beside,
             "code": around.code,
             "current_folder": list(around.current),
+            "searched_for_modules": list(around.searched),
             "versions": around.versions,
             "device": around.device,
             "variables": around.variables,

@@ -6,6 +6,7 @@ log says why.
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from model_eval.store.named import Digests, judging_paths, measured_paths
 from model_eval.store.opened import Dependency, Opened, names_in, placed
 from model_eval.store.place import Store
 from model_eval.store.unproved import UnprovedError
-from model_eval.store.variables import EVERY, Asked, digest_of, numeric_variables
+from model_eval.store.variables import EVERY, Asked, numeric_variables
 from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, Report
 from model_eval.wording import printable, quote
 
@@ -187,7 +188,7 @@ class Reuse:
 
     def _known_around(self) -> Around:
         if self._around is None:
-            found = versions()
+            found, roots = versions(), [str(root) for root in self._spec.roots]
             device = device_class(
                 self._spec.run.device, found["installed"], environ=self._store.environ
             )
@@ -196,7 +197,11 @@ class Reuse:
                 versions=found,
                 device=device,
                 variables=numeric_variables(self._store.environ),
-                current=placed(os.getcwd(), [str(root) for root in self._spec.roots]),  # noqa: PTH109
+                current=placed(os.getcwd(), roots),  # noqa: PTH109
+                # Of the environment the versions tell, wherever it is.
+                searched=tuple(
+                    placed(path, [sys.prefix, sys.base_prefix, *roots]) for path in sys.path
+                ),
             )
         return self._around
 
@@ -224,7 +229,7 @@ class Reuse:
     def _require_same_variables(self, asked: Mapping[str, str | None]) -> None:
         """Raises `UnprovedError` where a variable that the model's code asked for holds something else."""
         for name, was in asked.items():
-            if digest_of(name, self._store.environ) != was:
+            if self._asked.before(name) != was:
                 which = (
                     "a variable of the environment"
                     if name == EVERY

@@ -77,7 +77,11 @@ class Asked:
 
     def dependencies(self) -> dict[str, str | None]:
         """Each that was asked for, with the digest of what it held before."""
-        return {name: digest_of(name, self._before) for name in sorted(self._names)}
+        return {name: self.before(name) for name in sorted(self._names)}
+
+    def before(self, name: str) -> str | None:
+        """Digest of what a variable held before; what code sets meanwhile says nothing of an entry."""
+        return digest_of(name, self._before)
 
 
 class _Telling(os._Environ):  # type: ignore[type-arg]  # noqa: SLF001 - it takes none when it runs

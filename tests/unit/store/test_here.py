@@ -1,13 +1,15 @@
 """The device's class and the versions, told without torch."""
 
 import platform
+from hashlib import sha256
 
 import pytest
 
 from model_eval.store.here import device_class, versions
 from model_eval.store.unproved import UnprovedError
 
-CPU_BUILD, CUDA_BUILD = ["numpy-2.0", "torch-2.13.0+cpu"], ["numpy-2.0", "torch-2.13.0"]
+CPU_BUILD = ["numpy-2.0 0123", "torch-2.13.0+cpu 4567"]
+CUDA_BUILD = ["numpy-2.0 0123", "torch-2.13.0 4567"]
 CPUINFO = "processor : 0\nmodel name : A fast one\nstepping : 2\nflags : avx avx2\n"
 
 pytestmark = pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
@@ -88,7 +90,7 @@ def test_what_cannot_be_told_is_refused(tmp_path, requested, parts, why):
 def install(folder, name, **files):
     (folder / name).mkdir(parents=True)
     for file, text in files.items():
-        (folder / name / file.replace("_json", "_url.json")).write_text(text)
+        (folder / name / file).write_text(text)
 
 
 def test_every_installed_distribution_is_a_version(tmp_path):
@@ -96,17 +98,29 @@ def test_every_installed_distribution_is_a_version(tmp_path):
     install(tmp_path, "old.egg-info")
     (tmp_path / "torch").mkdir()
     found = versions([str(tmp_path), str(tmp_path / "missing.zip")])
-    assert found["installed"] == ["old", "torch-2.13.0+cpu"]
+    assert found["installed"] == [
+        "old without a record",
+        f"torch-2.13.0+cpu {sha256(b'').hexdigest()}",
+    ]
     assert found["python"] == platform.python_version()
     version, digest = found["model_eval"]
     assert version
     assert len(digest) == 64
 
 
-def test_what_is_from_no_index_counts_with_its_content(tmp_path):
-    for number, record in enumerate(["one", "two"]):
-        folder = tmp_path / str(number)
-        install(folder, "mine-1.0.dist-info", RECORD=record, direct_json="{}")
-    one, two = (versions([str(tmp_path / n)])["installed"] for n in "01")
-    assert one != two
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        ("mine.py,sha256=two,8", True),
+        ("mine.py,sha256=one,8\r\nmore.py,sha256=two,8", True),
+        ("mine.py,sha256=one,8\n../../../bin/mine,sha256=two,8", False),
+        ("mine.py,sha256=one,8\n__pycache__/mine.cpython-311.pyc,,", False),
+    ],
+)
+def test_what_is_installed_counts_with_its_content(tmp_path, line, counts):
+    """One version may be built twice; scripts name the folder of the environment."""
+    for place, record in (("one", "mine.py,sha256=one,8"), ("two", line)):
+        install(tmp_path / place, "mine-1.0.dist-info", RECORD=record)
+    one, two = (versions([str(tmp_path / place)])["installed"] for place in ("one", "two"))
+    assert (one != two) is counts
     assert one[0].startswith("mine-1.0 ")
