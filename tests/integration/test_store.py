@@ -216,19 +216,57 @@ def test_another_file_misses(project, store, change):
     assert look_up(project, store) is None
 
 
+READS_ELSEWHERE = """
+ELSEWHERE = Path({folder!r})
+(ELSEWHERE / "scale.dat").read_text()
+os.listdir(ELSEWHERE / "parts")
+try:
+    (ELSEWHERE / "optional.dat").read_text()
+except FileNotFoundError:
+    pass
+"""
+
 READ_BY_THE_MODEL = {
-    "a file": lambda f: edited(f, "scale.dat", "5"),
-    "a file that is gone": lambda f: (f / "scale.dat").unlink(),
-    "a file that was not there": lambda f: edited(f, "optional.dat", "2"),
-    "a file that it asks for only": lambda f: edited(f, "there.dat", "2"),
-    "a name in a folder": lambda f: edited(f, "parts/more.dat"),
+    "a file": ("scale.dat", lambda f: edited(f, "scale.dat", "5")),
+    "a file that is gone": ("scale.dat", lambda f: (f / "scale.dat").unlink()),
+    "a file that was not there": ("optional.dat", lambda f: edited(f, "optional.dat", "2")),
+    "a name in a folder": ("parts", lambda f: edited(f, "parts/more.dat")),
+    "a folder that is gone": ("parts", lambda f: shutil.rmtree(f / "parts")),
 }
 
 
+@pytest.fixture(scope="session")
+def reading(tmp_path_factory):
+    """A project whose model reads files outside of the roots, and a store that a run of it has filled."""
+    folder = tmp_path_factory.mktemp("reading")
+    elsewhere = folder / "elsewhere"
+    edited(elsewhere, "scale.dat", "1")
+    edited(elsewhere, "parts/one.dat")
+    reads = READS_ELSEWHERE.format(folder=str(elsewhere))
+    project = make_stored(folder / "project", model=MODEL + reads)
+    done = measured(project, folder / "store")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not kept" not in done.stderr
+    return folder
+
+
 @pytest.mark.parametrize("change", READ_BY_THE_MODEL)
-def test_what_the_models_code_read_misses(project, store, change):
-    READ_BY_THE_MODEL[change](project.folder)
-    assert look_up(project, store) is None
+def test_what_the_models_code_read_elsewhere_misses(reading, tmp_path, change):
+    project, elsewhere = Project(reading / "project"), reading / "elsewhere"
+    said = []
+    store = store_at(reading / "store", output=project.output, said=said)
+    assert look_up(project, store) is not None
+    shutil.copytree(elsewhere, tmp_path / "before")
+    name, change_it = READ_BY_THE_MODEL[change]
+    try:
+        change_it(elsewhere)
+        assert look_up(project, store) is None
+    finally:
+        shutil.rmtree(elsewhere)
+        shutil.copytree(tmp_path / "before", elsewhere)
+    assert said == [
+        f"the measurement of an earlier run is not used: `{elsewhere / name}`, which its model read, has changed"
+    ]
 
 
 def test_a_document_that_the_models_code_read_misses(project, store):
