@@ -26,6 +26,10 @@ FASTER = 0.95
 """Compiled code must take less than this of the time."""
 
 
+class CompiledCodeError(EvaluationError):
+    """Compiled code failed, halfway maybe: the batch is to be run again, on inputs as they were."""
+
+
 class Compiling:
     """A model's side of the engine that may become a compiled one.
 
@@ -59,7 +63,11 @@ class Compiling:
         self._seconds: list[float] = []
 
     def __call__(self, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> Tensor:
-        """See `Predict`."""
+        """See `Predict`.
+
+        Raises:
+            CompiledCodeError: once; from then on the model is run as it is.
+        """
         if self._compiled is not None and _shapes(args, kwargs) == self._shapes:
             try:
                 return self._compiled(args, kwargs)
@@ -68,6 +76,7 @@ class Compiling:
             except EvaluationError as error:
                 self._compiled = None
                 self.why = f"compiled at first: then the compiled code failed: {error.message}"
+                raise CompiledCodeError(error.message, remedy=error.remedy) from error
         if self.why is not None:
             return self._eager(args, kwargs)
         shapes = _shapes(args, kwargs)

@@ -10,12 +10,12 @@ from torch import Tensor
 from model_eval.engine.batch_size import BatchSize
 from model_eval.engine.causal import require_causal
 from model_eval.engine.chunk import BATCHES, Chunk, Kept
-from model_eval.engine.compiling import Compiling
+from model_eval.engine.compiling import CompiledCodeError, Compiling
 from model_eval.engine.device import wait_for
 from model_eval.engine.looks import Enough, Looks
 from model_eval.engine.memory import Peak, memory_for, release
 from model_eval.engine.predict import Predict
-from model_eval.engine.repeat import ROWS, Repeated, on_copies, require_repeatable
+from model_eval.engine.repeat import ROWS, Repeated, on_copies, require_repeatable, versions
 from model_eval.engine.sample import Source
 from model_eval.engine.staging import Staging
 from model_eval.engine.table import Table
@@ -167,6 +167,8 @@ class _Runner:
         self._staging = Staging(device)
         self._peak = Peak(device)
         self._known: Tensor | None = None
+        self._versions: list[int] = []
+        self._started = 0.0
 
     def check(self, piece: Batch, *, causal: int | None) -> None:
         """Runs a few samples to see how the model behaves; fewer where these do not fit in memory.
@@ -214,9 +216,11 @@ class _Runner:
             self._progress(len(piece))
             return
         size = self._batch_size.size
-        one = self._measured if self._batch_size.measuring else self._sent
+        one = self._measured if self._batch_size.measuring else self._fill
         names = tuple(piece.kwargs)
         tensors = (*piece.args, *piece.kwargs.values())
+        # Not of each batch, which costs: its inputs are views of these, and have their versions.
+        self._versions = versions(piece.args, piece.kwargs)
         if not tensors or len(piece) <= size:
             one(chunk, piece.args, piece.kwargs, len(piece))
             self._progress(len(piece))
@@ -232,15 +236,6 @@ class _Runner:
             self._progress(rows)
             left -= rows
 
-    def _sent(
-        self,
-        chunk: Chunk,
-        args: tuple[torch.Tensor, ...],
-        kwargs: Mapping[str, torch.Tensor],
-        rows: int,
-    ) -> None:
-        self._fill(chunk, *self._staging.send(args, kwargs), rows)
-
     def _measured(
         self,
         chunk: Chunk,
@@ -251,12 +246,9 @@ class _Runner:
         first = self._batch_size.batches == 1
         if first:
             self._peak.begin()
-        args, kwargs = self._staging.send(args, kwargs)
-        wait_for(self._device)  # copies are not timed: afterwards the work hides them
-        started = perf_counter()
         self._fill(chunk, args, kwargs, rows)
         wait_for(self._device)
-        seconds = perf_counter() - started
+        seconds = perf_counter() - self._started
         self._batch_size.record(rows, seconds, self._peak.taken() if first else None)
 
     def _fill(
@@ -269,7 +261,7 @@ class _Runner:
         """Runs a batch into the chunk; where memory ends, its halves, one after the other."""
         if rows <= self._batch_size.size:
             try:
-                outputs = self._predict(args, kwargs)
+                outputs = self._outputs(args, kwargs)
             except OutOfMemoryError:
                 if rows == 1:
                     raise
@@ -277,6 +269,7 @@ class _Runner:
                 chunk.add(outputs, rows)
                 return
             # Only here: inside of `except`, the error's traceback would hold the batch's tensors.
+            self._require_unchanged(args, kwargs, "ran out of memory")
             release(self._device)
             self._batch_size.lower((rows + 1) // 2)
         half = (rows + 1) // 2
@@ -286,6 +279,40 @@ class _Runner:
                 tuple(value[part] for value in args),
                 {name: value[part] for name, value in kwargs.items()},
                 length,
+            )
+
+    def _outputs(
+        self, args: tuple[torch.Tensor, ...], kwargs: Mapping[str, torch.Tensor]
+    ) -> Tensor:
+        try:
+            return self._predict(*self._sent(args, kwargs))
+        except CompiledCodeError:
+            pass  # from now on the model is run as it is
+        self._require_unchanged(args, kwargs, "its compiled code failed")
+        return self._predict(*self._sent(args, kwargs))
+
+    def _sent(
+        self, args: tuple[torch.Tensor, ...], kwargs: Mapping[str, torch.Tensor]
+    ) -> tuple[tuple[torch.Tensor, ...], Mapping[str, torch.Tensor]]:
+        """The inputs on the device, sent anew for each try: one that failed may have changed them there."""
+        sent = self._staging.send(args, kwargs)
+        if self._batch_size.measuring:
+            wait_for(self._device)  # copies are not timed: afterwards the work hides them
+            self._started = perf_counter()
+        return sent
+
+    def _require_unchanged(
+        self,
+        args: tuple[torch.Tensor, ...],
+        kwargs: Mapping[str, torch.Tensor],
+        what: str,
+    ) -> None:
+        """Raises EvaluationError where a try that failed may have changed what the next one is given."""
+        if versions(args, kwargs) != self._versions:
+            raise EvaluationError(
+                f"the model changes some of its inputs in place, and then {what}: it would be run "
+                "again on what that left",
+                remedy="do not change inputs in place (`x = x.clone()` first), or lower run.batch_size",
             )
 
 

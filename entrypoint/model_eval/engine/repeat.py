@@ -101,6 +101,15 @@ def on_copies(predict: Predict) -> Predict:
     return lambda args, kwargs: predict(*copies(args, kwargs))
 
 
+def versions(args: Args, kwargs: Kwargs) -> list[int]:
+    """What torch counts up wherever inputs are changed in place; of inference tensors it counts nothing."""
+    return [
+        value._version  # noqa: SLF001
+        for value in (*args, *kwargs.values())
+        if not value.is_inference()
+    ]
+
+
 def off_by(expected: Tensor, found: Tensor) -> Tensor:
     """How far each number is off, relative to its own size and to 1, or the largest where that is less."""
     sizes = expected.abs()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from model_eval.engine import Compiling, compiling
+from model_eval.engine.compiling import CompiledCodeError
 from model_eval.errors import EvaluationError, Interrupted, OutOfMemoryError
 
 CPU = torch.device("cpu")
@@ -92,8 +93,10 @@ def test_compiled_code_that_fails_later_is_left():
         return 2 * x
 
     slow, _, predict = sides(function=fails_at_the_fifth)
-    feed(predict, [8] * 20)
-    assert slow.calls == 20 - 1  # one batch was the compiled code's
+    with pytest.raises(CompiledCodeError, match="a guard failed"):
+        feed(predict, [8] * 20)
+    feed(predict, [8] * 10)
+    assert slow.calls == compiling.BATCHES + 10
     assert predict.why == "compiled at first: then the compiled code failed: a guard failed"
 
 

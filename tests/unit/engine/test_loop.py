@@ -204,6 +204,70 @@ def test_a_model_that_changes_what_was_sent_to_its_device(monkeypatch):
     assert rows["score"].tolist() == pytest.approx(run(8)[0]["score"].tolist())
 
 
+LATER = 40
+"""Behind the samples that are checked."""
+
+
+def changes_later_rows(args, _):
+    x = args[0]
+    x[x > Memory(80).x[LATER]] += 1
+    return x
+
+
+def too_large(args, kwargs):
+    outputs = changes_later_rows(args, kwargs)
+    if len(outputs) > LATER:
+        raise OutOfMemoryError("after it had changed them")
+    return outputs
+
+
+def compiles(eager):
+    """A model's side that is compiled after some batches, and fails so where it changes something."""
+    now = 0.0
+
+    def slow(args, kwargs):
+        nonlocal now
+        now += 1000.0
+        return eager(args, kwargs)
+
+    def compiled(args, kwargs):
+        before = args[0].clone()
+        outputs = eager(args, kwargs)
+        if not torch.equal(before, outputs):
+            raise EvaluationError("after it had changed them")
+        return outputs
+
+    cpu = torch.device("cpu")
+    return Compiling(slow, lambda: compiled, expected=1000, device=cpu, clock=lambda: now)
+
+
+@pytest.mark.parametrize(
+    ("predict", "batch_size", "what"),
+    [
+        (lambda: too_large, 80, "ran out of memory"),
+        (lambda: compiles(changes_later_rows), 4, "its compiled code failed"),
+    ],
+    ids=["memory", "compiled"],
+)
+class TestAModelThatChangesLaterInputsInPlace:
+    """Which the check before the pass does not see, and then fails on them."""
+
+    def test_on_a_cpu_it_is_refused(self, predict, batch_size, what):
+        with pytest.raises(EvaluationError, match=f"in place, and then {what}"):
+            run(batch_size, n=80, predict=predict())
+
+    def test_on_a_device_it_is_run_on_what_is_sent_again(
+        self, monkeypatch, predict, batch_size, what
+    ):
+        monkeypatch.setattr(
+            Staging, "send", lambda _self, args, kwargs: (tuple(a.clone() for a in args), kwargs)
+        )
+        rows, seen = run(batch_size, n=80, predict=predict())
+        assert sum(seen) == 80
+        expected, _ = run(4, n=80, predict=changes_later_rows)
+        assert rows["score"].tolist() == pytest.approx(expected["score"].tolist())
+
+
 def test_a_model_that_changes_its_inputs_is_not_compiled():
     """Compiled code that fails halfway has written its inputs, on which the model would be run again."""
     now = 0.0
