@@ -126,6 +126,7 @@ def _control(spec: EvalSpec, judged: Judged) -> ControlInfo:
 
     def fresh(seed: int) -> engine.Fresh:
         model = untrained(judged.build, device=judged.device, seed=seed)
+        engine.set_precision(spec.run.precision)  # which the factory may have set
         return engine.Fresh(predict=judged.bind(model, device=judged.device), weights=prints(model))
 
     return engine.run_control(

@@ -285,7 +285,8 @@ class Evaluator:
         enough: Callable[[Ledger], bool] | None = None,
         look_every: int = 1,
     ) -> engine.Rows:
-        with self.progress(expected) as advance:
+        # Here, because all code that it needs has been imported, and its models are built.
+        with engine.in_precision(self.spec.run.precision), self.progress(expected) as advance:
 
             def count(rows: int) -> None:
                 self.count(rows)

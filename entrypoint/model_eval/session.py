@@ -357,8 +357,10 @@ class Session:
             PartsError: they are of another model, whatever the digests say.
             EvaluationError: it cannot be run here.
         """
+        predict = self.evaluator.predict_for(self.loaded, name)
+        engine.set_precision(self._spec.run.precision)  # which what was imported may have set
         found = spot_check.largest_difference(
-            self.evaluator.predict_for(self.loaded, name),
+            predict,
             sample,
             ledger,
             self.evaluator.scorer_of(name, self.sets.heldouts),

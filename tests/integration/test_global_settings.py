@@ -48,3 +48,34 @@ def test_a_run_is_the_same(tmp_path, setting, also, early):
     assert changed.gates == usual.gates
     assert changed.stopped == usual.stopped
     assert changed.completion == usual.completion
+
+
+PRECISE = """        if torch.get_float32_matmul_precision() != "highest":
+            raise ValueError("it is not fp32")
+        return self.layer"""
+
+
+@pytest.mark.parametrize("where", ["imported", "built"])
+def test_fp32_is_what_the_spec_says_whatever_the_code_sets(tmp_path, where):
+    """Baselines and untrained models are built anew, and set it again."""
+    sets = "torch.set_float32_matmul_precision('medium')\n"
+    model = MODEL.replace("        return self.layer", PRECISE)
+    if where == "imported":
+        model = model.replace("class Net", f"{sets}class Net")
+    else:
+        model = model.replace("        self.layer =", f"        {sets}        self.layer =")
+    spec = SPEC + "baseline: {checkpoint: model.safetensors}\n"
+    project = make_project(tmp_path, model=model, spec=spec, rows=200)
+    done = project.run("--no-cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert read_report(project.output / REPORT).control.worse is True
+
+
+def test_a_model_that_sets_another_precision_while_it_runs_is_refused(tmp_path):
+    sets = "        torch.backends.cuda.matmul.allow_tf32 = True\n"
+    model = MODEL.replace("        return self.layer", f"{sets}        return self.layer")
+    project = make_project(tmp_path, model=model)
+    assert project.run("--no-cache").returncode == 4
+    fault = read_report(project.output / REPORT).faults[0]
+    assert "not all of it was computed in fp32" in fault.message
+    assert fault.location is not None

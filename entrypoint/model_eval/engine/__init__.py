@@ -18,7 +18,15 @@ from model_eval.engine.device import (
 from model_eval.engine.loop import Part, Rows, evaluate, label_columns
 from model_eval.engine.memory import free
 from model_eval.engine.noise import measure_noise
-from model_eval.engine.predict import MEMORY_FORMATS, Predict, lay_out, make_predict, prepare
+from model_eval.engine.predict import (
+    MEMORY_FORMATS,
+    Predict,
+    in_precision,
+    lay_out,
+    make_predict,
+    prepare,
+    set_precision,
+)
 from model_eval.engine.sample import Keeping, Sample, Source
 from model_eval.engine.torchmetrics_bridge import from_torchmetrics
 
@@ -40,6 +48,7 @@ __all__ = [
     "evaluate",
     "free",
     "from_torchmetrics",
+    "in_precision",
     "label_columns",
     "lay_out",
     "make_current",
@@ -50,4 +59,5 @@ __all__ = [
     "prepare",
     "resolve_device",
     "run_control",
+    "set_precision",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """The model's side: a batch of inputs in, a tensor of outputs out. No target ever comes here."""
 
 import random
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,20 @@ MEMORY_FORMATS = {
     "channels_last": torch.channels_last,
 }
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_BACKENDS: Any = torch.backends  # whose types know no `fp32_precision`
+_BY_THE_FLAGS = (
+    _BACKENDS.cuda.matmul,
+    _BACKENDS.cudnn.conv,
+    _BACKENDS.cudnn.rnn,
+    _BACKENDS.mkldnn.matmul,
+)
+_BESIDE_THE_FLAGS = (
+    _BACKENDS,
+    _BACKENDS.cudnn,
+    _BACKENDS.mkldnn,
+    _BACKENDS.mkldnn.conv,
+    _BACKENDS.mkldnn.rnn,
+)
 
 
 def prepare(*, seed: int, precision: str) -> None:
@@ -41,10 +55,46 @@ def prepare(*, seed: int, precision: str) -> None:
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    # Not the newer `fp32_precision`: set for parts, it makes every reading of the old flags raise,
-    # and torch's own compiler and exporter read them.
+    set_precision(precision)
+
+
+def set_precision(precision: str) -> None:
+    """Sets what products and convolutions of float32 are computed in, whatever has set it since.
+
+    Args:
+        precision: as the spec has it.
+    """
+    # The newer `fp32_precision` to nothing only: set for parts, it makes every reading of the old
+    # flags raise, and torch's own compiler and exporter read them.
+    for owner in _BESIDE_THE_FLAGS:
+        owner.fp32_precision = "none"
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+@contextmanager
+def in_precision(precision: str) -> Iterator[None]:
+    """A pass that is computed as the spec says.
+
+    Raises:
+        EvaluationError: code of the repository set it otherwise meanwhile.
+    """
+    set_precision(precision)
+    before = _precisions()
+    yield
+    if _precisions() != before:
+        raise EvaluationError(
+            "the model's code sets another precision while it runs, so that not all of it was "
+            f"computed in {precision}",
+            remedy="remove what sets it, such as torch.set_float32_matmul_precision or allow_tf32, "
+            "and write what you want as run.precision",
+        )
+
+
+def _precisions() -> list[str]:
+    """In the newer words, which tell of the old flags, too, and can always be read."""
+    return [owner.fp32_precision for owner in (*_BESIDE_THE_FLAGS, *_BY_THE_FLAGS)]
 
 
 def lay_out(model: torch.nn.Module, memory_format: str) -> None:

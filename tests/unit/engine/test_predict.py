@@ -2,13 +2,14 @@
 
 import gc
 import weakref
+from operator import attrgetter
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from model_eval.engine import make_predict, prepare
+from model_eval.engine import in_precision, make_predict, prepare
 from model_eval.engine.predict import select_output
 from model_eval.errors import EvaluationError, Interrupted, OutOfMemoryError, UserCodeError
 
@@ -271,11 +272,56 @@ def test_a_prepared_process_draws_the_same_numbers():
     assert drawn[0] == drawn[1]
 
 
-@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True)])
-def test_fp32_means_ieee(precision, allowed):
+@pytest.mark.parametrize(
+    ("precision", "allowed", "products"),
+    [("fp32", False, "highest"), ("tf32", True, "high"), ("bf16", False, "highest")],
+)
+def test_fp32_means_ieee(precision, allowed, products):
     prepare(seed=0, precision=precision)
     try:
         assert torch.backends.cuda.matmul.allow_tf32 is allowed
         assert torch.backends.cudnn.allow_tf32 is allowed
+        assert torch.get_float32_matmul_precision() == products
+    finally:
+        prepare(seed=0, precision="fp32")
+
+
+def sets(name, value):
+    """What code of the repository may do; torch has an old way and a new one."""
+    if name == "products":
+        torch.set_float32_matmul_precision(value)
+        return
+    owner, _, flag = name.rpartition(".")
+    setattr(attrgetter(owner)(torch.backends) if owner else torch.backends, flag, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("products", "medium"),
+        ("products", "high"),
+        ("cuda.matmul.allow_tf32", True),
+        ("cudnn.allow_tf32", True),
+        ("fp32_precision", "tf32"),
+        ("cuda.matmul.fp32_precision", "tf32"),
+        ("cudnn.fp32_precision", "tf32"),
+        ("cudnn.conv.fp32_precision", "tf32"),
+        ("mkldnn.fp32_precision", "bf16"),
+        ("mkldnn.matmul.fp32_precision", "bf16"),
+        ("mkldnn.conv.fp32_precision", "bf16"),
+        ("mkldnn.rnn.fp32_precision", "bf16"),
+    ],
+)
+def test_a_precision_that_code_of_the_repository_sets(name, value):
+    """Before a pass it is set back; in one it is an error."""
+    try:
+        sets(name, value)
+        with in_precision("fp32"):
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cuda.matmul.allow_tf32
+            assert not torch.backends.cudnn.allow_tf32
+        with pytest.raises(EvaluationError, match="not all of it was computed in fp32"):  # noqa: SIM117
+            with in_precision("fp32"):
+                sets(name, value)
     finally:
         prepare(seed=0, precision="fp32")
