@@ -24,11 +24,16 @@ def require_rows(outputs: Tensor, rows: int) -> None:
 
 
 def require_real(outputs: Tensor) -> None:
-    """Raises EvaluationError unless the outputs are real floating point numbers."""
+    """Raises EvaluationError unless the outputs are real floating point numbers of two bytes or more."""
     if not outputs.is_floating_point():
         raise EvaluationError(
             f"the model returned {dtype_name(outputs.dtype)} numbers",
             remedy="return real floating point numbers; use model.postprocess",
+        )
+    if outputs.element_size() == 1:  # with which torch can do little but convert them
+        raise EvaluationError(
+            f"the model returned {dtype_name(outputs.dtype)} numbers, which cannot be compared",
+            remedy="return float32 from model.postprocess",
         )
 
 

@@ -38,7 +38,10 @@ def run(predict, *, batch_size=None, device="cpu"):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.bool, torch.complex64])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.int64, torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2],
+)
 def test_other_numbers_are_refused_and_not_converted(dtype, device):
     name = str(dtype).removeprefix("torch.")
     with pytest.raises(EvaluationError, match=f"the model returned {name} numbers"):
