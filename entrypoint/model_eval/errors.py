@@ -37,9 +37,21 @@ class Interrupted(KeyboardInterrupt):
     A `KeyboardInterrupt` that is not one of these comes from the user's code.
     """
 
+    what: ClassVar[str] = "the run was interrupted"
+    remedy: ClassVar[str | None] = None
+
 
 class DeadlineReached(Interrupted):
     """The time that the run was given is over."""
+
+    what = "the deadline came"
+
+
+class AlarmRang(Interrupted):
+    """The signal of a deadline came, and there was none."""
+
+    what = "an alarm (SIGALRM) that is no deadline's came"
+    remedy = "look for signal.alarm and signal.setitimer in the code of the repository"
 
 
 class ModelEvalError(Exception):

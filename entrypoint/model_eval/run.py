@@ -18,7 +18,6 @@ from model_eval.brought import bring_metrics
 from model_eval.draft import Draft
 from model_eval.early_stop import EarlyWatch, early_of, first_end
 from model_eval.errors import (
-    DeadlineReached,
     EvaluationError,
     Interrupted,
     ModelEvalError,
@@ -234,8 +233,7 @@ def keep(evaluation: Evaluation, *, stop: Stop, say: Callable[[str], None]) -> N
 
 
 def _stopped(draft: Draft, parts: Parts) -> StoppedError:
-    came = draft.stop.reason is DeadlineReached
-    what = "the deadline came" if came else "the run was interrupted"
+    reason = draft.stop.reason or Interrupted
     team = parts.team
     if parts.shards is not None:
         when = "while the shards were being joined"
@@ -245,8 +243,8 @@ def _stopped(draft: Draft, parts: Parts) -> StoppedError:
         own = "" if team is None else f" of rank {team.rank.index} of {team.rank.of}"
         when = f"after {draft.done} of {draft.expected} samples{own}"
     return StoppedError(
-        f"{what} {when}",
-        remedy=None
+        f"{reason.what} {when}",
+        remedy=reason.remedy
         if team is None
         else "torchrun stops all processes when one dies: look at what each of them printed",
     )

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterable
 from types import FrameType
 
-from model_eval.errors import DeadlineReached, Interrupted
+from model_eval.errors import AlarmRang, DeadlineReached, Interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
 """A stop, the same from a keyboard or by a terminal that is closed, and the deadline."""
@@ -24,12 +24,16 @@ def heard(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
 class Stop:
     """What asks this process to stop.
 
+    Args:
+        deadline: whether it has one, which is an alarm; any other is of the user's code.
+
     Attributes:
         reason: what the first signal meant; None while there was none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, deadline: bool = False) -> None:
         self.reason: type[Interrupted] | None = None
+        self._alarm = DeadlineReached if deadline else AlarmRang
         self._raises = False
 
     def listen(self, numbers: Iterable[signal.Signals] = SIGNALS) -> None:
@@ -44,7 +48,7 @@ class Stop:
             Interrupted: it is heeded. Once: what follows is the report's.
         """
         if self.reason is None:
-            self.reason = DeadlineReached if number == signal.SIGALRM else Interrupted
+            self.reason = self._alarm if number == signal.SIGALRM else Interrupted
         if self._raises:
             self._raises = False
             raise self.reason

@@ -200,7 +200,7 @@ class Team:
                     )
                 sleep(_POLL_SECONDS)
         except Interrupted as stopped:
-            if type(stopped) is not Interrupted:  # the deadline came
+            if type(stopped) is not Interrupted:  # an alarm came
                 raise
             raise StoppedError(
                 f"the run was stopped before {who} had finished",

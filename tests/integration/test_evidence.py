@@ -548,7 +548,7 @@ def test_a_stop_in_the_baseline_counts_its_samples_too(tmp_path):
         return self.layer(x)""".lstrip()
     model = "import os, signal\n" + MODEL.replace("return self.layer(x)", stops)
     (tmp_path / "model.py").write_text(model)
-    assert made.run().returncode == 4
+    assert made.run("--deadline", "600").returncode == 4
     [fault] = read_report(made.output / REPORT).faults
     assert fault.message == "the deadline came after 402 of 802 samples"
 

@@ -79,3 +79,19 @@ def test_a_model_that_sets_another_precision_while_it_runs_is_refused(tmp_path):
     fault = read_report(project.output / REPORT).faults[0]
     assert "not all of it was computed in fp32" in fault.message
     assert fault.location is not None
+
+
+def test_an_alarm_that_the_model_sets_is_no_deadline(tmp_path):
+    rings = "import signal, time\nsignal.alarm(1)\ntime.sleep(10)\n"
+    project = make_project(tmp_path, model=rings + MODEL)
+    assert project.run("--no-cache").returncode == 4
+    fault = read_report(project.output / REPORT).faults[0]
+    assert fault.message == "an alarm (SIGALRM) that is no deadline's came after 0 of 40 samples"
+    assert "signal.alarm" in fault.remedy
+
+
+@pytest.mark.parametrize("stream", ["None", "type('Broken', (), {'flush': lambda _: 1 / 0})()"])
+def test_standard_error_that_is_replaced_changes_no_status(tmp_path, stream):
+    project = make_project(tmp_path, model=f"import sys\nsys.stderr = {stream}\n{MODEL}")
+    done = project.run("--no-cache")
+    assert done.returncode == 0, done.stdout + done.stderr

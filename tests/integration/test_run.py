@@ -213,7 +213,11 @@ def swallowing(*, name="SIGTERM", who="os.getpid()", then="pass", least=1):
 
 @pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["supervised", "in-process"])
 @pytest.mark.parametrize(
-    ("name", "said"), [("SIGTERM", "the run was interrupted"), ("SIGALRM", "the deadline came")]
+    ("name", "said"),
+    [
+        ("SIGTERM", "the run was interrupted"),
+        ("SIGALRM", "an alarm (SIGALRM) that is no deadline's came"),
+    ],
 )
 def test_a_stop_that_the_models_code_catches_is_no_pass(tmp_path, name, said, options):
     project = make_project(tmp_path, model=swallowing(name=name))
@@ -298,7 +302,11 @@ def signalled(project, where, name, *options):
 
 @pytest.mark.parametrize("mode", ["--supervised", "--in-process"])
 @pytest.mark.parametrize(
-    ("name", "said"), [("SIGTERM", "the run was interrupted"), ("SIGALRM", "the deadline came")]
+    ("name", "said"),
+    [
+        ("SIGTERM", "the run was interrupted"),
+        ("SIGALRM", "an alarm (SIGALRM) that is no deadline's came"),
+    ],
 )
 def test_a_stop_before_the_run_has_a_report_and_is_no_bug(tmp_path, name, said, mode):
     project = make_project(tmp_path)

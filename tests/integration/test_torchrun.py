@@ -330,7 +330,7 @@ def test_the_others_hear_that_the_result_cannot_be_saved(tmp_path, monkeypatch, 
 
 def test_samples_that_are_counted_are_those_of_this_process(tmp_path):
     made = make_project(tmp_path)
-    stop = Stop()
+    stop = Stop(deadline=True)
     team = Alone(lambda: stop.take(signal.SIGALRM, None))
     report = run(made.spec, made.output, team=team, stop=stop).report
     assert report.exit_code == 4

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from model_eval.errors import DeadlineReached, Interrupted
+from model_eval.errors import AlarmRang, DeadlineReached, Interrupted
 from model_eval.stop import Stop
 
 
@@ -17,10 +17,15 @@ def test_a_signal_is_raised_once_while_it_is_heeded():
 
 
 @pytest.mark.parametrize(
-    ("number", "kind"), [(signal.SIGALRM, DeadlineReached), (signal.SIGTERM, Interrupted)]
+    ("deadline", "number", "kind"),
+    [
+        (True, signal.SIGALRM, DeadlineReached),
+        (False, signal.SIGALRM, AlarmRang),
+        (True, signal.SIGTERM, Interrupted),
+    ],
 )
-def test_a_stop_that_was_caught_ends_the_run_all_the_same(number, kind):
-    stop = Stop()
+def test_a_stop_that_was_caught_ends_the_run_all_the_same(deadline, number, kind):
+    stop = Stop(deadline=deadline)
     stop.heed()
     with pytest.raises(Interrupted):
         stop.take(number, None)
@@ -31,7 +36,7 @@ def test_a_stop_that_was_caught_ends_the_run_all_the_same(number, kind):
 
 
 def test_the_first_signal_is_the_reason():
-    stop = Stop()
+    stop = Stop(deadline=True)
     stop.take(signal.SIGALRM, None)
     stop.take(signal.SIGTERM, None)
     assert stop.reason is DeadlineReached

@@ -31,7 +31,7 @@ def run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
     It does not wait for threads and exit handlers of the user's code, which could hang or change
     the status.
     """
-    stop = Stop()
+    stop = Stop(deadline=args.deadline is not None)  # which the parent keeps
     if args.hand_over is not None:
         with suppress(OSError):
             os.set_inheritable(args.hand_over, False)
@@ -48,7 +48,7 @@ def run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
         traceback.print_exc()
         sys.stderr.write(BUG)
     finally:
-        with suppress(OSError, ValueError):
+        with suppress(BaseException):  # the user's code may have put anything there
             stdout.flush()
             sys.stderr.flush()
         os._exit(status)
@@ -63,8 +63,10 @@ def run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
         args.output = None  # the first process writes there
     if args.no_baseline:  # of another revision, which the run that compares with it has started
         _die_with_parent()
-    stop = Stop()
+    stop = Stop(deadline=args.deadline is not None)
     stop.listen()
+    if args.deadline is not None:
+        signal.setitimer(signal.ITIMER_REAL, args.deadline)
     evaluation, status = _evaluate(args, stop)
     if rank is None or rank.first:
         stdout.write(render_terminal(evaluation.report))
@@ -79,8 +81,6 @@ def _evaluate(args: argparse.Namespace, stop: Stop) -> "tuple[Evaluation, int]":
 
     team = _team(args)
     first = team is None or team.rank.first
-    if args.deadline is not None:
-        signal.setitimer(signal.ITIMER_REAL, args.deadline)
     evaluation = evaluate(
         args.spec,
         roots=roots_of(args),

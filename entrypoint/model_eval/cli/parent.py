@@ -37,6 +37,7 @@ def run_in_child(args: argparse.Namespace, environ: Mapping[str, str], stdout: T
             *(["--base-spec", str(args.base_spec.absolute())] if args.base_spec else []),
             *(["--new-spec"] if args.new_spec else []),
             *(["--allow-loosening"] if args.allow_loosening else []),
+            *(["--deadline", str(args.deadline)] if args.deadline is not None else []),
             *(args.store.arguments if args.store is not None else ["--no-cache"]),
         ]  # fmt: skip
         if rank is not None and not rank.first:
