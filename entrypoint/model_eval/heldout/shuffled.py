@@ -50,7 +50,7 @@ class Shuffled:
 
         Raises:
             HeldOutError: the source raised it, it has another number of samples, or its inputs are
-                more than `MAX_BYTES`.
+                more than `MAX_BYTES` or than there is memory.
             UserCodeError: the user's dataset raised.
         """
         if self._rows is None:
@@ -86,7 +86,15 @@ class Shuffled:
         return Batch(args=tuple(args), kwargs=kwargs, labels=join(bare).labels)
 
     def _whole(self, first: torch.Tensor) -> torch.Tensor:
-        return first.new_empty((self.expected, *first.shape[1:]))
+        try:
+            return first.new_empty((self.expected, *first.shape[1:]))
+        except (RuntimeError, MemoryError) as error:  # torch's words for memory that ends
+            raise HeldOutError(
+                f"the inputs of {self.expected} samples do not fit in memory, where they are put in a "
+                "random order",
+                remedy="remove `run.stop_early`, or use a machine with more memory",
+                location=self.location,
+            ) from error
 
     def _require_room(self, first: Batch) -> None:
         inputs = (*first.args, *first.kwargs.values())

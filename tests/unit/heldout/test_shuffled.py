@@ -93,3 +93,19 @@ def test_what_does_not_fit_is_refused_before_it_is_read(monkeypatch):
     assert str(caught.value.remedy) == ("remove `run.stop_early`, or take a random part of the set")
     monkeypatch.setattr(module, "MAX_BYTES", 20 * 14)
     assert len(join(list(Shuffled(Memory(20), 20, 0).blocks(4)))) == 20
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()]
+)
+def test_a_set_that_does_not_fit_is_not_for_smaller_batches(monkeypatch, error):
+    def no_memory(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", no_memory)
+    with pytest.raises(
+        HeldOutError, match="the inputs of 20 samples do not fit in memory"
+    ) as caught:
+        list(Shuffled(Memory(20), 20, 0, location=HERE).blocks(6))
+    assert caught.value.remedy.startswith("remove `run.stop_early`")
+    assert caught.value.location == HERE
