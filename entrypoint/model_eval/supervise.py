@@ -23,6 +23,7 @@ from model_eval import allocator, simd
 from model_eval.cores import cores
 from model_eval.errors import EvaluationError, ReportError, StoppedError
 from model_eval.output import REPORT, read_report, remove_scratch, remove_stale, save_report
+from model_eval.processes import none_left_behind
 from model_eval.stop import SIGNALS, heard
 from model_eval.types import Fault, Report, Verdict
 
@@ -209,11 +210,13 @@ def _run(
             child.terminate()
         elif deadline is not None:
             signal.setitimer(signal.ITIMER_REAL, deadline)
-        meanwhile()
-        status = child.wait()  # without a timeout, because Python would look only every 50 ms
-        # What the user's code left running must not print into the steps that follow.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
+        with (
+            none_left_behind()
+        ):  # what the user's code left running must not print into later steps
+            meanwhile()
+            status = child.wait()  # without a timeout, because Python would look only every 50 ms
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
         return _Ending(
             status=status,
             asked=None if late else asked,

@@ -299,3 +299,21 @@ def test_a_stop_after_the_report_is_none():
         judged=lambda: True,
     )
     assert (ending.status, ending.asked) == (-signal.SIGTERM, None)
+
+
+def test_a_process_that_leaves_the_childs_session_ends_with_it(tmp_path):
+    noted = tmp_path / "noted"
+    hides = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        f"    open({str(noted)!r}, 'w').write(str(os.getpid()))\n"
+        "    time.sleep(60)\n"
+        f"while not (os.path.exists({str(noted)!r}) and os.path.getsize({str(noted)!r})): pass\n"
+    )
+    ending = supervise._run(
+        [sys.executable, "-c", hides], environ={}, meanwhile=lambda: None, judged=lambda: False
+    )
+    assert ending.status == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(noted.read_text()), 0)

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from model_eval.cli.shards import status_of
 from model_eval.cli.surroundings import rank_of_process, roots_of
 from model_eval.errors import BUG, Interrupted, ModelEvalError, OutputError
+from model_eval.processes import die_with_parent
 from model_eval.stop import Stop
 
 if TYPE_CHECKING:
     from model_eval.run import Evaluation
     from model_eval.team import Team
-
-_PR_SET_PDEATHSIG = 1
 
 
 def run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
@@ -36,7 +35,7 @@ def run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
         with suppress(OSError):
             os.set_inheritable(args.hand_over, False)
     stop.listen()  # before large packages are imported, so that a stop meanwhile has a report, too
-    _die_with_parent()
+    die_with_parent()
     status = 4
     try:
         _, status = _evaluate(args, stop)
@@ -62,7 +61,7 @@ def run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:
     if rank is not None and not rank.first:
         args.output = None  # the first process writes there
     if args.no_baseline:  # of another revision, which the run that compares with it has started
-        _die_with_parent()
+        die_with_parent()
     stop = Stop(deadline=args.deadline is not None)
     stop.listen()
     if args.deadline is not None:
@@ -167,11 +166,3 @@ def _team(args: argparse.Namespace) -> "Team | None":
 @contextmanager
 def _no_progress(_expected: int) -> Iterator[Callable[[int], None]]:
     yield lambda _rows: None
-
-
-def _die_with_parent() -> None:
-    """Asks Linux to end this process with its parent, however that ends."""
-    import ctypes
-
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -11,7 +11,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.machinery import SourceFileLoader
@@ -21,6 +21,7 @@ from stat import S_ISCHR, S_ISDIR, S_ISREG
 from types import FrameType
 from typing import Any
 
+from model_eval.processes import children
 from model_eval.store.code import MAX_BYTES, CodeFiles
 from model_eval.store.mapped import REMOVED, mapped
 from model_eval.store.named import Digests
@@ -112,7 +113,7 @@ class Opened:
         self._made: set[str] = set()
         self._odd: str | None = None
         self._started_process = False
-        self._children = _children()
+        self._children = children()
         self._mapped = mapped()
         self._spawning = _SPAWNING & sys.modules.keys()
         # As an earlier run of this process has found it, which may not be what the file holds now.
@@ -164,7 +165,7 @@ class Opened:
         if self._loaded:
             raise UnprovedError("code of the repository was loaded before this run began")
         spawned = _SPAWNING & sys.modules.keys() != self._spawning
-        if self._started_process or spawned or _children() - self._children:
+        if self._started_process or spawned or children() - self._children:
             raise UnprovedError("the model's code starts a process, whose files are not known")
         if self._odd is not None:
             raise UnprovedError(
@@ -486,24 +487,6 @@ def _is_of(frame: FrameType | None, names: tuple[str, ...]) -> bool:
         return False
     file = Path(frame.f_code.co_filename)
     return file.name in names and file.parent == Path(os.__file__).parent
-
-
-def _children() -> frozenset[int]:
-    """The processes that this one has started and that are there; none where the system has no /proc."""
-    found = set[int]()
-    with suppress(OSError):
-        for name in os.listdir("/proc"):  # noqa: PTH208
-            if name.isdigit() and _parent(name) == os.getpid():
-                found.add(int(name))
-    return frozenset(found)
-
-
-def _parent(process: str) -> int | None:
-    try:
-        # Behind the name, which may hold anything: the state, and the parent.
-        return int(Path("/proc", process, "stat").read_bytes().rpartition(b")")[2].split()[1])
-    except (OSError, IndexError, ValueError):  # it has ended
-        return None
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:
