@@ -210,9 +210,8 @@ def _run(
             child.terminate()
         elif deadline is not None:
             signal.setitimer(signal.ITIMER_REAL, deadline)
-        with (
-            none_left_behind()
-        ):  # what the user's code left running must not print into later steps
+        # What the user's code left running must not print into the steps that follow.
+        with none_left_behind():
             meanwhile()
             status = child.wait()  # without a timeout, because Python would look only every 50 ms
             with suppress(ProcessLookupError, PermissionError):
