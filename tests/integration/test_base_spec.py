@@ -276,7 +276,7 @@ def bound(text, least, confidence=0.95):
 def test_a_gate_that_fails_is_not_left_open_by_a_higher_confidence(project):
     same = bound(ADVISORY, 0.95)
     assert mostly_right(project, same, same).verdict is Verdict.FAIL
-    report = mostly_right(project, same, bound(ADVISORY, 0.95, 0.9999))
+    report = mostly_right(project, same, bound(ADVISORY, 0.95, 0.999))
     assert (report.gates[0].status, report.gates[0].blocks) == ("undecided", False)
     assert (report.verdict, [one.what for one in report.loosened]) == (
         Verdict.FAIL,
