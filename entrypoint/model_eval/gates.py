@@ -14,6 +14,7 @@ from model_eval.spec.catalog import COST
 from model_eval.types import (
     BOUNDS,
     GOLDEN_HELDOUT,
+    IDENTICAL,
     OF_DIFFERENCE,
     SEQUENCE,
     Comparison,
@@ -208,6 +209,8 @@ def _compared(gate: Gate, comparison: Comparison, floor: float) -> _Quantity:
         floor /= abs(comparison.baseline)
     value = comparison.relative if relative else comparison.difference
     interval = comparison.relative_interval if relative else comparison.interval
+    if interval is not None and interval.method == IDENTICAL:
+        floor = 0.0  # both have left the same numbers, to the last digit
     negative = gate.bound.endswith("drop") or (
         gate.bound.endswith("gain") and not gate.higher_is_better
     )

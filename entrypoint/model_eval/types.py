@@ -163,6 +163,9 @@ class MetricRef:
         return dict(self.params)[name]
 
 
+IDENTICAL = "identical"
+"""The method of an interval of no width: the two checkpoints are the same file, and left the same numbers."""
+
 SEQUENCE = "sequence"
 """The method of an interval that holds at every look, and so in a run that ended early."""
 

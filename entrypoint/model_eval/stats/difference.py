@@ -25,10 +25,7 @@ from model_eval.stats.interval import (
     unseen_of,
 )
 from model_eval.stats.shares import mcnemar, share_difference
-from model_eval.types import Comparison, Estimate, Flips, Interval, MetricRef, Task
-
-IDENTICAL = "identical"
-"""The method of an interval of no width: the two checkpoints are the same file."""
+from model_eval.types import IDENTICAL, Comparison, Estimate, Flips, Interval, MetricRef, Task
 
 FLIPS_SHOWN = 100
 """So many samples that flipped are named in each direction."""

@@ -11,6 +11,7 @@ from model_eval.gates import EXIT_CODES, decide, judge
 from model_eval.stats.shares import share_interval
 from model_eval.types import (
     BOUNDS,
+    IDENTICAL,
     OF_DIFFERENCE,
     SEQUENCE,
     Comparison,
@@ -290,6 +291,15 @@ def against(found, **rule):
 
 
 BETTER, WORSE, SAME = (0.05, (0.03, 0.07)), (-0.05, (-0.07, -0.03)), (0.0, (-0.02, 0.02))
+
+
+def test_a_checkpoint_and_itself_are_apart_by_nothing_whatever_the_noise():
+    same = replace(interval(0.0, 0.0), method=IDENTICAL)
+    found = replace(comparison(0.0, (0.0, 0.0)), interval=same)
+    rule = ruled(bound="max_drop", threshold=0.0)
+    known = {("heldout", None, ACCURACY): found}
+    [result] = judge([rule], evidence(comparisons=known, noise={ACCURACY: 1e-9}))
+    assert result.status is PASS
 
 
 @pytest.mark.parametrize(
