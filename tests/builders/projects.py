@@ -9,6 +9,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+ENVIRON = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+"""Of the processes: what other tests and their packages have set is none of theirs."""
+
 MODEL = """
 import torch
 
@@ -62,7 +65,7 @@ class Project:
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments),
-            env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **environ},
+            env={**ENVIRON, **environ},
             capture_output=True,
             text=True,
             timeout=120,

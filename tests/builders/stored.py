@@ -1,8 +1,6 @@
 """A project with everything that a key holds, and a store as one run sees it."""
 
-import os
-
-from builders.projects import make_project
+from builders.projects import ENVIRON, make_project
 from model_eval.spec import load_spec
 from model_eval.store.place import Store
 from model_eval.store.reuse import Reuse
@@ -98,7 +96,7 @@ def store_at(folder, *, output=None, read_only=False, said=None, **environ):
         folder=folder,
         read_only=read_only,
         output=output,
-        environ=child_environ({**os.environ, **environ}),
+        environ=child_environ({**ENVIRON, **environ}),
         say=lines.append,
     )
 

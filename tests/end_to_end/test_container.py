@@ -35,6 +35,17 @@ def python(image: str, code: str, *options: str) -> str:
     return docker(*command).stdout.strip()
 
 
+def close(one, other):
+    """Whether two parts of reports are the same, but for the last digits of numbers."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(close, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return one == pytest.approx(other, rel=1e-5)
+    return one == other
+
+
 @pytest.mark.parametrize(
     ("example", "status"),
     [
@@ -82,7 +93,8 @@ def test_same_numbers_as_on_the_host(image, workspace, example, status):
         "checkpoint",
         "heldout",
     ):
-        assert reports[0][part] == reports[1][part], part
+        # The measured size of a batch may be another one, which other last digits come of.
+        assert close(reports[0][part], reports[1][part]), part
     assert len(reports[1]["estimates"]) > 1
     assert {path.name for path in there.iterdir()} == {
         "report.json",

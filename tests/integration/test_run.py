@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from builders.projects import MODEL, SPEC, make_project
+from builders.projects import ENVIRON, MODEL, SPEC, make_project
 from model_eval.cli import main
 from model_eval.output import LEDGER, REPORT, SUMMARY, read_report
 from model_eval.types import Verdict
@@ -297,7 +297,9 @@ def signalled(project, where, name, *options):
     """Runs it with a signal that comes as soon as a function is called."""
     script = SIGNALLED.format(where=where, name=name)
     command = [sys.executable, "-I", "-c", script, *project.command(*options)[4:]]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=ENVIRON, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.mark.parametrize("mode", ["--supervised", "--in-process"])

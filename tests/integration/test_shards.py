@@ -308,7 +308,8 @@ def test_rows_twice_and_rows_that_are_missing(shards, tmp_path, start, stop, mes
     known = report.shard
     assert [(part.start, part.stop) for part in known.parts] == [(8, 24)]
     part = replace(known.parts[0], start=start, stop=stop)
-    completion = replace(report.completion, rows=stop - start)
+    rows = stop - start
+    completion = replace(report.completion, rows=rows, distinct=rows, finite=rows)
     rewrite(shards[1][1], shard=replace(known, parts=(part,)), completion=completion)
     assert refused(shards, tmp_path) == (3, message.format(shards[1][1]))
 
