@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from builders.projects import Project, make_project
+from builders.projects import ENVIRON, Project, make_project
 from builders.stored import MODEL, look_up, make_stored, store_at
 from model_eval.checks import CONTROL_FAILED
 from model_eval.cli.child import _no_progress
@@ -835,7 +835,7 @@ def test_a_second_run_is_the_first_without_torch(kept, project, store):
     # As a child is started, as the first was: other instructions of NumPy give other last digits.
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False,
-        env=child_environ(os.environ),
+        env=child_environ(ENVIRON),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     second = read_report(project.output / REPORT)
