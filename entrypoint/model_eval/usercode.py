@@ -11,16 +11,8 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
-from importlib.machinery import (
-    BYTECODE_SUFFIXES,
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    ModuleSpec,
-    SourceFileLoader,
-    SourcelessFileLoader,
-)
+from functools import cache
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,13 +32,12 @@ def compile_anew(folders: Sequence[Path]) -> None:
     """Has modules below these folders compiled from their sources, whatever bytecode lies beside them.
 
     Python holds bytecode against the time and the size of its source alone, which a copy may keep while
-    the source is another. What is installed below them is left as it is.
+    the source is another. Whoever finds a module, this is asked before its bytecode is looked for. What is
+    installed below them is left as it is.
     """
     _ANEW.update(f"{os.path.realpath(folder).rstrip('/')}/" for folder in folders)
-    if _finder not in sys.path_hooks:
-        sys.path_hooks.insert(0, _finder)
-    for path in [path for path in sys.path_importer_cache if _is_anew(path)]:
-        del sys.path_importer_cache[path]
+    _is_anew.cache_clear()
+    SourceFileLoader.path_stats = _stats_of_source  # type: ignore[method-assign, assignment]
 
 
 def resolve(ref: CodeRef, *, base: Path) -> Callable[..., Any]:
@@ -127,27 +118,19 @@ def _place(frame: TracebackType | None) -> str:
     return place
 
 
-class _Source(SourceFileLoader):
-    def path_stats(self, path: Any) -> Mapping[str, Any]:
-        raise OSError(f"no bytecode is looked for beside {path}")
-
-
 _ANEW = set[str]()
-_KINDS = (
-    (ExtensionFileLoader, EXTENSION_SUFFIXES),
-    (_Source, SOURCE_SUFFIXES),
-    (SourcelessFileLoader, BYTECODE_SUFFIXES),
-)
+_path_stats = SourceFileLoader.path_stats
 
 
-def _finder(path: str) -> FileFinder:
-    if not (os.path.isdir(path) and _is_anew(path)):  # noqa: PTH112
-        raise ImportError("this is for Python's own finder", path=path)
-    return FileFinder(path, *_KINDS)
+def _stats_of_source(loader: SourceFileLoader, path: str) -> Mapping[str, Any]:
+    if _is_anew(os.path.dirname(path)):  # noqa: PTH120
+        raise OSError("no bytecode is looked for")  # so a loader says that it knows no time
+    return _path_stats(loader, path)
 
 
-def _is_anew(path: str) -> bool:
-    real = f"{os.path.realpath(path)}/"
+@cache
+def _is_anew(folder: str) -> bool:
+    real = f"{os.path.realpath(folder)}/"
     return real.startswith(tuple(_ANEW)) and not real.startswith(_NOT_THE_USERS)
 
 
@@ -156,7 +139,7 @@ def _import_file(file: Path) -> Any:
     name = f"model_eval_user_{file.stem}_{abs(hash(file)):x}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file, loader=_Source(name, str(file)))
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)

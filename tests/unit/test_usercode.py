@@ -23,7 +23,8 @@ HERE = Location(file="a.yaml", line=5, column=12)
 @pytest.fixture(autouse=True)
 def _clean_imports(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "path_hooks", list(sys.path_hooks))
+    known = importlib.machinery.SourceFileLoader.path_stats
+    monkeypatch.setattr(importlib.machinery.SourceFileLoader, "path_stats", known)
     monkeypatch.setattr(usercode, "_ANEW", set())
     before = set(sys.modules)
     yield
@@ -86,11 +87,28 @@ def test_bytecode_of_another_source_is_not_run(tmp_path):
     assert sorted((tmp_path / "__pycache__").iterdir()) == kept
 
 
+def test_nor_where_another_finder_has_found_it(tmp_path):
+    """As an editable install has one."""
+    source = tmp_path / "net.py"
+
+    def write(text):
+        source.write_text(text)
+        os.utime(source, (1e9, 1e9))
+
+    write("VALUE = 1\n")
+    py_compile.compile(str(source), doraise=True)
+    write("VALUE = 2\n")
+    compile_anew([tmp_path])
+    spec = importlib.util.spec_from_file_location("net_of_another_finder", source)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.VALUE == 2
+
+
 def test_what_is_installed_below_a_folder_keeps_its_bytecode():
     compile_anew([Path("/")])
-    folder = Path(importlib.util.find_spec("yaml").origin).parent
-    loader = importlib.machinery.PathFinder.find_spec("yaml.nodes", [str(folder)]).loader
-    assert type(loader) is importlib.machinery.SourceFileLoader
+    origin = importlib.util.find_spec("yaml").origin
+    assert importlib.machinery.SourceFileLoader("yaml", origin).path_stats(origin)["size"] > 0
 
 
 def test_a_file_is_imported_once(tmp_path):
