@@ -15,6 +15,7 @@ from model_eval.heldout import HeldOut, open_heldout
 from model_eval.ledger import Ledger
 from model_eval.parts import Range
 from model_eval.progress import Progress
+from model_eval.slices_ahead import SlicesAhead
 from model_eval.spec.eval_spec import BaselineSpec, CheckpointSpec, CodeRef, EvalSpec, HeldOutSpec
 from model_eval.tasks import Scorer
 from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, CheckpointInfo, Location, Task
@@ -50,10 +51,11 @@ def open_sets(spec: EvalSpec, resolve: Resolve) -> Sets:
     if spec.golden is not None:
         cases = replace(spec.golden.heldout, transform=spec.heldout.transform)
         golden = open_heldout(cases, task=Task.REGRESSION, resolve=resolve)
-    heldouts = {
-        name: open_heldout(one, task=spec.task, resolve=resolve)
-        for name, one in spec.heldouts.items()
-    }
+    heldouts = {}
+    for name, one in spec.heldouts.items():
+        slices = SlicesAhead(one.families, task=spec.task)
+        heldouts[name] = open_heldout(one, task=spec.task, resolve=resolve, look=slices.add)
+        slices.check(heldouts[name].classes or heldouts[MAIN_HELDOUT].classes)
     for name, opened in heldouts.items():
         _require_alike(name, opened, heldouts[MAIN_HELDOUT], spec)
     return Sets(heldouts=heldouts, golden=golden)

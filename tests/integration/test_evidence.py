@@ -702,10 +702,12 @@ def test_a_slice_that_vanished_is_no_pass(tmp_path, gate, reason, on_undecided):
         ("[{where: site > 1}]", "the condition `site > 1` cannot be evaluated: "),
     ],
 )
-def test_what_cannot_be_divided(tmp_path, slices, message):
-    code, found = error(sliced(tmp_path, slices=slices))
-    assert code == 3
-    assert found.startswith(message)
+def test_what_cannot_be_divided_is_said_before_the_model_is_loaded(tmp_path, slices, message):
+    report = judged(sliced(tmp_path, slices=slices))
+    [fault] = report.faults
+    assert (report.exit_code, report.checkpoint) == (3, None)
+    assert fault.message.startswith(message)
+    assert fault.location is not None
 
 
 # --- what a reviewer found -------------------------------------------------------------------

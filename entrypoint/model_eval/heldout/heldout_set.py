@@ -1,6 +1,6 @@
 """Gives a held-out set out in batches; what must hold of the whole set is checked here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -30,7 +30,7 @@ _LABEL_BYTES = 256 << 20
 
 
 class HeldOut:
-    """A held-out set whose columns were found and whose labels, in a file, were all checked.
+    """A held-out set whose columns were found; `check_labels` comes before anything is asked of it.
 
     Attributes:
         expected: how many samples there must be.
@@ -75,8 +75,6 @@ class HeldOut:
         self._columns = _unique(
             *self._labels.columns, *(c for source in self.inputs for c in source.columns)
         )
-        if not isinstance(reader, LoaderReader):
-            self._check_labels()
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Gives every sample once, in order, each batch but the last of this size; see `blocks`."""
@@ -154,6 +152,23 @@ class HeldOut:
             yield labels
             start += len(labels)
 
+    def check_labels(self, look: Callable[[Labels], None]) -> None:
+        """Reads the labels alone, so that they cannot be the end of a long evaluation.
+
+        Args:
+            look: is shown them. Those of a loader come with the samples, and are not.
+
+        Raises:
+            HeldOutError: a label cannot be used, or an id occurs twice.
+        """
+        if isinstance(self.reader, LoaderReader):
+            return
+        unique = UniqueIds(place_of(self._spec, "id"))
+        for labels in self.labels():
+            unique.add(labels.ids)
+            look(labels)
+        unique.check()
+
     def info(self, *, whole: bool = True) -> HeldOutInfo:
         """What was used. Of a loader it is known after a complete pass only.
 
@@ -202,13 +217,6 @@ class HeldOut:
     def inputs(self) -> tuple[Input, ...]:
         """The model's arguments, positional ones first."""
         return (*self._args, *self._kwargs.values())
-
-    def _check_labels(self) -> None:
-        """Reads the labels alone, so that they cannot be the end of a long evaluation."""
-        unique = UniqueIds(place_of(self._spec, "id"))
-        for labels in self.labels():
-            unique.add(labels.ids)
-        unique.check()
 
     def _loader_digest(self) -> str:
         spec, reader = self._spec, self.reader

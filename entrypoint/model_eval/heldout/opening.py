@@ -5,6 +5,7 @@ from typing import Any
 
 from model_eval.errors import HeldOutError
 from model_eval.heldout import readers
+from model_eval.heldout.batch import Labels
 from model_eval.heldout.digest import Seal, seal_file, seal_files
 from model_eval.heldout.disjoint import check_disjoint
 from model_eval.heldout.files import check_kind, require_file
@@ -21,7 +22,11 @@ from model_eval.wording import count, quote
 
 
 def open_heldout(
-    spec: HeldOutSpec, *, task: Task, resolve: Callable[[CodeRef], Callable[..., Any]]
+    spec: HeldOutSpec,
+    *,
+    task: Task,
+    resolve: Callable[[CodeRef], Callable[..., Any]],
+    look: Callable[[Labels], None] = lambda _labels: None,
 ) -> HeldOut:
     """Opens the set that a spec names; checks all that can be checked without a model.
 
@@ -32,6 +37,7 @@ def open_heldout(
         spec: where the set is and which column is what.
         task: decides what a target is.
         resolve: finds the user's function for `loader`.
+        look: is shown all labels of files, as they are checked.
 
     Raises:
         HeldOutError: the set cannot be used.
@@ -39,6 +45,7 @@ def open_heldout(
         UserCodeError: the loader failed.
     """
     heldout = _open(spec, task=task, resolve=resolve)
+    heldout.check_labels(look)
     compared = check_disjoint(spec, heldout)
     heldout.disjoint_from = compared.files
     heldout.notes += compared.notes
