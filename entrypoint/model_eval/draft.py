@@ -1,6 +1,6 @@
 """What a run knows so far: the report of one that does not reach its end says as much."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ class Draft:
         stop: whether the run was asked to stop.
         ledgers: of all samples, once every check of the model was made; what is wrong with the spec after
             that does not undo them.
+        keeping: what is left to be done for later runs; neither does it undo that.
     """
 
     report: Report
@@ -32,6 +33,7 @@ class Draft:
     expected: int = 0
     stop: Stop = field(default_factory=Stop)
     ledgers: Mapping[str, Ledger] = field(default_factory=dict)
+    keeping: list[Callable[[], None]] = field(default_factory=list)
 
     def learn(self, **known: Any) -> None:
         """Takes in fields of `Report`."""

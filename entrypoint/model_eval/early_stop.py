@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from model_eval.gates import Evidence, judge
 from model_eval.ledger import Array, Ledger
+from model_eval.loosening import fails_less_often, held_gates
 from model_eval.numerics import numpys_own
+from model_eval.spec.catalog import CLASSIFICATION
 from model_eval.spec.early_stop import can_stop, watched
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.stats import (
@@ -18,6 +20,7 @@ from model_eval.stats import (
     could_be_decided,
     paired_tally,
     right,
+    right_by_id,
     sequence_of,
     tally_of,
 )
@@ -39,6 +42,16 @@ BETWEEN = 256
 
 LEAST = 500
 """No run ends before it: with fewer samples untrained models may not be told from the checkpoint."""
+
+_NOT_EARLY = (
+    "the run did not end early: a gate of the base branch can be decided on all samples alone"
+)
+_NOT_EARLY_SO_MANY = (
+    "the run did not end early: more gates share its level than in the base branch, where one does not block "
+    "while it is undecided"
+)
+_NOT_EARLY_SO_FEW = "the run did not end early: no run does before {} samples, and there are {}"
+_NOT_EARLY_IN_PARTS = "the run did not end early: that is decided in one process alone"
 
 
 def early_of(spec: EvalSpec, base_gates: Sequence[Gate], planned: int) -> Early | None:
@@ -175,3 +188,37 @@ class EarlyWatch:
 def _mean(tally: Tally) -> float | None:
     count = float(tally.counts.sum())
     return float(tally.counts @ tally.lows) / count if count else None
+
+
+def watch_of(
+    spec: EvalSpec,
+    base_spec: EvalSpec | None,
+    *,
+    expected: int,
+    saved: Ledger | None,
+    in_parts: bool,
+) -> tuple[EarlyWatch | None, str | None]:
+    """What ends a run early whose spec asks for it, or else a note of why it goes to its end.
+
+    Args:
+        spec: the whole of it.
+        base_spec: the base branch's, whose gates must be decided, too; None where there is none to go by.
+        expected: how many samples the main held-out set has.
+        saved: the baseline's ledger, where it is there before the run.
+        in_parts: whether the samples are shared out.
+    """
+    if in_parts:
+        return None, _NOT_EARLY_IN_PARTS
+    held = () if base_spec is None else held_gates(base_spec, spec)
+    early = early_of(spec, held, expected)
+    if early is None:
+        least = first_end(expected)
+        few = _NOT_EARLY_SO_FEW.format(least, expected)
+        return None, few if expected <= least else _NOT_EARLY
+    if base_spec is not None and fails_less_often(base_spec, early.gates):
+        return None, _NOT_EARLY_SO_MANY
+    # What ended early itself has other samples, or the same by luck alone.
+    pairs = saved is not None and saved.task is spec.task and len(saved) == expected
+    if saved is None or not pairs or spec.task not in CLASSIFICATION:
+        return EarlyWatch(early), None
+    return EarlyWatch(early, before=right_by_id(saved)), None

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from builders.projects import MODEL, SPEC, make_project
 from builders.samples import with_columns
-from model_eval import baseline
+from model_eval.baseline import revision
 from model_eval.ledger import save
 from model_eval.output import REPORT, read_report
 from model_eval.report import from_json, to_json
@@ -32,7 +32,7 @@ def weights_file(path, weight):
     save_file(state, path)
 
 
-def project(folder, changes="", *, gates=None, spec=SPEC, heldout=""):
+def project(folder, changes="", *, gates=None, spec=SPEC, heldout="", model=MODEL):
     """A project that passes, with more keys, other gates or more keys of the held-out set."""
     spec = spec.replace("decisions: {decide_on: point}\n", "decisions: {on_underpowered: warn}\n")
     if gates is not None:
@@ -40,7 +40,7 @@ def project(folder, changes="", *, gates=None, spec=SPEC, heldout=""):
             "  - {metric: accuracy, min: 0.9}\n", "".join(f"  - {{{one}}}\n" for one in gates)
         )
     spec = spec.replace("  target: label\n", f"  target: label\n{heldout}")
-    made = make_project(folder, spec=spec + changes, rows=ROWS)
+    made = make_project(folder, spec=spec + changes, rows=ROWS, model=model)
     weights_file(folder / "worse.safetensors", [5.0, -1.0])
     weights_file(folder / "close.safetensors", [5.0, 4.9])
     return made
@@ -193,6 +193,23 @@ def test_a_saved_ledger(tmp_path):
     # The predictions of another run are not known to be of the same model.
     assert not report.baseline.identical
     assert report.comparisons[0].interval.low < 0 < report.comparisons[0].interval.high
+
+
+@pytest.mark.parametrize(
+    "wrong", ["ledger: heldout.csv", "git: nowhere", f"ledger: heldout.csv, sha256: {'a' * 64}"]
+)
+def test_a_baseline_that_is_not_there_is_missed_before_the_model_is_loaded(tmp_path, wrong):
+    report = judged(project(tmp_path, f"baseline: {{{wrong}}}\n", gates=DROP))
+    [fault] = report.faults
+    assert (fault.code, report.exit_code, report.checkpoint) == ("baseline", 3, None)
+
+
+def test_a_saved_ledger_is_the_one_of_before_the_run(tmp_path):
+    path = tmp_path / "project" / "ledger.parquet"
+    spoiled = MODEL.replace("return self", f"open({str(path)!r}, 'wb').close(); return self")
+    report = with_ledger(tmp_path, lambda ledger: ledger, model=spoiled)
+    assert path.stat().st_size == 0
+    assert (report.verdict, report.baseline.refused) == (Verdict.PASS, None)
 
 
 def test_a_saved_ledger_of_other_weights_is_weighted_as_this_run_is(tmp_path):
@@ -362,7 +379,7 @@ def test_another_revision_ends_with_the_run_and_its_folder_with_the_next(tmp_pat
 
 def test_a_folder_that_another_run_has_removed_is_made_anew(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    waits = baseline.flock
+    waits = revision.flock
     asked = []
 
     def removed(lock, how):
@@ -372,8 +389,8 @@ def test_a_folder_that_another_run_has_removed_is_made_anew(tmp_path, monkeypatc
             shutil.rmtree(folder)
         asked.append(how)
 
-    monkeypatch.setattr(baseline, "flock", removed)
-    with baseline._scratch() as folder:
+    monkeypatch.setattr(revision, "flock", removed)
+    with revision._scratch() as folder:
         assert (folder / "lock").exists()
     assert asked == [fcntl.LOCK_SH] * 2
     assert list(tmp_path.iterdir()) == []

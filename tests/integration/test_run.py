@@ -269,7 +269,7 @@ def test_a_device_that_fails_is_no_bug_of_ours(tmp_path, monkeypatch, capsys):
             "CUDA error: device-side assert triggered\nand advice of torch's"
         )
 
-    monkeypatch.setattr("model_eval.run._evaluate", fail)
+    monkeypatch.setattr("model_eval.run.outcome.evaluated", fail)
     project = make_project(tmp_path)
     assert main([*project.command()[4:], "--in-process"]) == 4
     [fault] = read_report(project.output / REPORT).faults
@@ -283,6 +283,7 @@ def test_a_device_that_fails_is_no_bug_of_ours(tmp_path, monkeypatch, capsys):
 SIGNALLED = """
 import os, signal, sys
 from model_eval import run
+from model_eval.run import steps
 from model_eval.cli import child, main
 old = {where}
 def first(*arguments, **named):
@@ -322,7 +323,7 @@ def test_a_stop_after_a_measurement_was_recalled_says_how_far_it_was(tmp_path):
     project = make_project(tmp_path)
     store = "--cache", str(tmp_path / "store")
     assert project.run(*store).returncode == 0
-    done = signalled(project, "run.find_baseline", "SIGTERM", "--in-process", *store)
+    done = signalled(project, "steps.find_baseline", "SIGTERM", "--in-process", *store)
     assert done.returncode == 4
     report = read_report(project.output / REPORT)
     assert report.reused is not None
@@ -589,12 +590,13 @@ def test_an_output_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
 
 
 def test_what_is_wrong_after_the_model_has_run_leaves_the_ledger(tmp_path):
-    project = make_project(tmp_path, spec=SPEC + "baseline: {ledger: heldout.csv}\n")
+    project = make_project(tmp_path, spec=SPEC + "baseline: {checkpoint: wrong.safetensors}\n")
+    (project.folder / "wrong.safetensors").write_bytes(b"no weights")
     done = project.run()
     assert done.returncode == 3, done.stdout + done.stderr
     report = read_report(project.output / REPORT)
     assert (report.verdict, report.completion.proved) == (Verdict.ERROR, True)
-    assert "heldout.csv" in report.faults[0].message
+    assert "wrong.safetensors" in report.faults[0].message
     assert pq.read_table(project.output / LEDGER).num_rows == 40
 
 

@@ -693,7 +693,7 @@ def test_a_merge_that_is_stopped(small, tmp_path, monkeypatch):
     made, folders = small
 
     stop = Stop(deadline=True)
-    monkeypatch.setattr("model_eval.run.join", lambda *_: stop.take(signal.SIGALRM, None))
+    monkeypatch.setattr("model_eval.run.parts.join", lambda *_: stop.take(signal.SIGALRM, None))
     [fault] = run(made.spec, tmp_path / "joined", shards=folders, stop=stop).report.faults
     assert fault.message == "the deadline came while the shards were being joined"
 

@@ -1,8 +1,4 @@
-"""What the checkpoint is compared with: finds the baseline's ledgers, and proves that they pair.
-
-A baseline whose samples are not those of this run is refused with what differs; gates that need it
-are then undecided. A baseline that cannot be read or evaluated is an error.
-"""
+"""The repository's own spec at another commit, run in a process and folder of its own."""
 
 import errno
 import os
@@ -10,35 +6,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
-from model_eval import output, stats
-from model_eval.errors import BaselineError, ModelEvalError
-from model_eval.ledger import Ledger, open_ledger
-from model_eval.spec.eval_spec import BaselineSpec, EvalSpec, PathRef
-from model_eval.spec.files import explain, open_regular
-from model_eval.types import (
-    GOLDEN_HELDOUT,
-    MAIN_HELDOUT,
-    BaselineInfo,
-    CheckpointInfo,
-    FileInfo,
-    Location,
-    Verdict,
-)
-from model_eval.wording import printable, quote
-
-EvaluateCheckpoint = Callable[[BaselineSpec], tuple[Mapping[str, Ledger], CheckpointInfo]]
-"""Evaluates the baseline's checkpoint on every held-out set of the run."""
+from model_eval import output
+from model_eval.baseline.saved import opened
+from model_eval.errors import BaselineError
+from model_eval.ledger import Ledger
+from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
+from model_eval.types import GOLDEN_HELDOUT, MAIN_HELDOUT, FileInfo, Verdict
+from model_eval.wording import printable
 
 _GIT_SECONDS = 300
 _SCRATCH, _LOCK = "model-eval-baseline-", "lock"
@@ -70,144 +52,8 @@ class Started:
         return cls(folder=folder, environ=dict(os.environ))
 
 
-def find_baseline(
-    spec: EvalSpec,
-    ledgers: Mapping[str, Ledger],
-    *,
-    evaluate: EvaluateCheckpoint,
-    started: Started,
-    cache: Sequence[str] = (),
-    reused: Callable[[str], None] = lambda _key: None,
-    ended: int | None = None,
-) -> tuple[Mapping[str, Ledger], BaselineInfo | None]:
-    """The baseline's ledgers in the order of this run's, by held-out set, and what it is.
-
-    Args:
-        spec: names the baseline.
-        ledgers: of this run, which know their held-out set's and checkpoint's digests.
-        evaluate: runs a baseline's checkpoint.
-        started: how another revision's process begins, too.
-        cache: what tells another revision's process of the store, as arguments.
-        reused: told the name of the entry where that process has measured nothing.
-        ended: how many samples the main set has, where the run ended before the last; of a baseline
-            that has all of them those that the run saw are compared.
-
-    Raises:
-        BaselineError: it cannot be read or evaluated.
-    """
-    wanted = spec.baseline
-    if wanted is None:
-        return {}, None
-    commit = None
-    if wanted.checkpoint is not None:
-        found, loaded = evaluate(wanted)
-        source, kind, files = wanted.checkpoint.path.display, "checkpoint", loaded.files
-    elif wanted.ledger is not None:
-        file = _pinned(wanted.ledger, wanted)
-        found = {MAIN_HELDOUT: _opened(wanted.ledger.path, wanted.location)}
-        source, kind, files = wanted.ledger.display, "ledger", (file,)
-    else:
-        commit = _commit(spec.roots[0], wanted, started.environ)
-        there = _at_commit(spec, wanted, commit, started, cache)
-        found, files = there.ledgers, there.files
-        source, kind = wanted.git or "", "git"
-        if there.reused is not None:
-            reused(there.reused)
-    half = None
-    if MAIN_HELDOUT in found and ended is not None:
-        theirs = found[MAIN_HELDOUT]
-        if len(theirs) == ended:
-            found = {**found, MAIN_HELDOUT: stats.rows_of(theirs, ledgers[MAIN_HELDOUT]["id"])}
-        else:  # of a run that ended early itself: where it ended hung on its own numbers
-            half = f"it has {len(theirs):,} of the {ended:,} samples"
-    refused = half or next(
-        (reason for name, ours in ledgers.items() if (reason := _refusal(name, ours, found))), None
-    )
-    paired = (
-        {}
-        if refused
-        else {n: stats.in_order_of(found[n], ledgers[n]["id"]) for n in ledgers if n in found}
-    )
-    main = ledgers[MAIN_HELDOUT]
-    other = paired.get(MAIN_HELDOUT)
-    return paired, BaselineInfo(
-        source=source,
-        kind=kind,
-        commit=commit,
-        files=files,
-        refused=refused,
-        identical=_identical(
-            main, other, same_model=wanted.factory is None and kind == "checkpoint"
-        ),
-        flips=None if other is None else stats.flips(main, other),
-    )
-
-
-def saved_ledger(wanted: BaselineSpec) -> Ledger | None:
-    """The baseline's ledger where it is there before the run; None where it must be made first.
-
-    Raises:
-        BaselineError: it cannot be read, or the spec pins another.
-    """
-    if wanted.ledger is None:
-        return None
-    _pinned(wanted.ledger, wanted)
-    return _opened(wanted.ledger.path, wanted.location)
-
-
-def _identical(main: Ledger, other: Ledger | None, *, same_model: bool) -> bool:
-    """Whether both are the same weights in the same model, and left the same numbers."""
-    if other is None or not same_model or main.checkpoint is None:
-        return False
-    return main.checkpoint == other.checkpoint and all(
-        np.array_equal(column, other[name]) for name, column in main.columns.items()
-    )
-
-
-def _refusal(name: str, ours: Ledger, found: Mapping[str, Ledger]) -> str | None:
-    theirs = found.get(name)
-    if theirs is None:
-        return (
-            None  # a saved ledger is of the main set; gates of others say that nothing was compared
-        )
-    if ours.heldout and theirs.heldout and ours.heldout != theirs.heldout:
-        return (
-            f"its held-out set is another (sha256:{theirs.heldout[:12]}, "
-            f"and this run's sha256:{ours.heldout[:12]})"
-        )
-    return stats.unpairable(ours, theirs)
-
-
-def _pinned(ledger: PathRef, wanted: BaselineSpec) -> FileInfo:
-    """The ledger's file, after its digest was held against the spec's."""
-    try:
-        with open_regular(ledger.path) as file:
-            # A BinaryIO has all that it needs; typeshed asks for `readinto`.
-            found = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-            size = file.tell()
-    except (OSError, ValueError) as error:
-        what, remedy = explain(error, ledger.path)
-        raise BaselineError(
-            f"{quote(ledger.display)} {what}", remedy=remedy, location=wanted.location
-        ) from error
-    if wanted.sha256 not in {None, found}:
-        raise BaselineError(
-            f"{quote(ledger.display)} has the digest sha256:{found}, and the spec pins another",
-            remedy="restore the file, or correct baseline.sha256",
-            location=wanted.location,
-        )
-    return FileInfo(path=ledger.display, sha256=found, size=size)
-
-
-def _opened(path: Path, location: Location) -> Ledger:
-    try:
-        return open_ledger(path)
-    except ModelEvalError as error:
-        raise BaselineError(error.message, remedy=error.remedy, location=location) from error
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _There:
+class There:
     """What the spec of another revision left.
 
     Attributes:
@@ -221,21 +67,34 @@ class _There:
     reused: str | None
 
 
-def _commit(root: Path, wanted: BaselineSpec, environ: Mapping[str, str]) -> str:
-    """The commit that the ref is now."""
+def commit_of(root: Path, wanted: BaselineSpec, environ: Mapping[str, str]) -> str:
+    """The commit that the ref of a baseline is now.
+
+    Args:
+        root: the repository, or a folder in it.
+        wanted: the baseline.
+        environ: of git's process.
+
+    Raises:
+        BaselineError: there is none, or no git.
+    """
     name = f"{wanted.git or ''}^{{commit}}"
     arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", name)
     return _git("-C", str(root), *arguments, wanted=wanted, environ=environ)
 
 
-def _at_commit(
+def evaluate_commit(
     spec: EvalSpec,
     wanted: BaselineSpec,
     commit: str,
     started: Started,
     cache: Sequence[str],
-) -> _There:
-    """Evaluates the repository's version of the spec at a commit, in a process and folder of its own."""
+) -> There:
+    """Evaluates the repository's version of the spec at a commit, in a process and folder of its own.
+
+    Raises:
+        BaselineError: it cannot be laid out or evaluated.
+    """
     root = spec.roots[0]
     inside = spec.source.path.relative_to(root) if spec.source.path.is_relative_to(root) else None
     if inside is None:
@@ -320,7 +179,7 @@ def _run_there(
     wanted: BaselineSpec,
     options: Sequence[str],
     started: Started,
-) -> _There:
+) -> There:
     shown = printable(wanted.git or "")
     if not path.is_file():
         raise BaselineError(
@@ -352,15 +211,15 @@ def _run_there(
             remedy="its checkpoint and data must be in the repository; else name a checkpoint or ledger",
             location=wanted.location,
         )
-    found = {MAIN_HELDOUT: _opened(out / output.LEDGER, wanted.location)}
+    found = {MAIN_HELDOUT: opened(out / output.LEDGER, wanted.location)}
     for one in report.more_heldout:
         if (
             one.name == GOLDEN_HELDOUT
         ):  # compared with its own recorded outputs, and with nothing else
             continue
-        found[one.name] = _opened(out / output.ledger_name(one.name), wanted.location)
+        found[one.name] = opened(out / output.ledger_name(one.name), wanted.location)
     reused = report.reused.checkpoint if report.reused is not None else None
-    return _There(ledgers=found, files=report.checkpoint.files, reused=reused)
+    return There(ledgers=found, files=report.checkpoint.files, reused=reused)
 
 
 def _git(
