@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from model_eval.gates import compare
 from model_eval.metrics.registry import metric_of
 from model_eval.numerics import numpys_own
-from model_eval.spec.catalog import CATALOG
+from model_eval.spec.catalog import CATALOG, COST
 from model_eval.spec.early_stop import DIFFERENCES
 from model_eval.spec.eval_spec import EvalSpec
 from model_eval.stats import share_difference, share_interval
@@ -30,7 +30,8 @@ def power_of(
     """A line for each gate of which something can be said.
 
     Args:
-        spec: the gates; one of a slice, a clustered or a weighted set is left out.
+        spec: the gates; of a slice, and of a clustered or weighted set, nothing is known but that there may
+            be too few samples for `min_samples`.
         expected: how many samples each held-out set has.
         early: whether the run may end early.
     """
@@ -39,12 +40,16 @@ def power_of(
         confidence = 1 - (1 - ON_LOOKS) * (1 - confidence)
     found = []
     for gate in spec.gates:
+        n = expected.get(gate.heldout, 0)
+        if gate.metric.name not in COST and 0 < n < gate.min_samples:
+            text = f"{n:,} samples are fewer than min_samples, {gate.min_samples:,}"
+            found.append(_line(gate, n, text, decidable=False))
+            continue
         heldout = spec.heldouts.get(gate.heldout)
         plain = heldout is not None and heldout.cluster is None and heldout.weight is None
         whole = gate.slice is None and gate.slices is None
         if not (plain and whole and _is_share(gate, spec.task)):
             continue
-        n = expected[gate.heldout]
         if gate.decide_on is DecideOn.POINT or n < 1:
             continue
         line = _of_gate(gate, n, confidence)
@@ -62,7 +67,7 @@ def _is_share(gate: Gate, task: Task) -> bool:
 
 
 def _of_gate(gate: Gate, n: int, confidence: float) -> PowerLine | None:
-    if gate.bound in {"max_drop", "max_relative_drop"}:
+    if gate.bound == "max_drop":
         return _of_drop(gate, n, confidence)
     if gate.bound != "min":
         return None
@@ -88,13 +93,11 @@ def _of_gate(gate: Gate, n: int, confidence: float) -> PowerLine | None:
         text += " and fails below that"
     elif passes is not None and fails:
         text += f" and fails below {number(fails / n)}"
-    return PowerLine(gate=gate.label, n=n, decidable=decidable, text=text, location=gate.location)
+    return _line(gate, n, text, decidable=decidable)
 
 
-def _of_drop(gate: Gate, n: int, confidence: float) -> PowerLine | None:
+def _of_drop(gate: Gate, n: int, confidence: float) -> PowerLine:
     """Of two models that agree on all samples, and of two that disagree on a few as often both ways."""
-    if gate.bound != "max_drop":
-        return None
     same = share_difference(0, 0, n, confidence=confidence).high
     moved = round(DISAGREEMENT * n / 2)
     usual = share_difference(moved, moved, n, confidence=confidence).high
@@ -106,7 +109,11 @@ def _of_drop(gate: Gate, n: int, confidence: float) -> PowerLine | None:
         else f"{n:,} samples show a drop of at most {number(gate.threshold)} of a better model only: for "
         f"models that agree on all of them the interval reaches {number(same)}"
     )
-    return PowerLine(gate=gate.label, n=n, decidable=True, text=text, location=gate.location)
+    return _line(gate, n, text, decidable=True)
+
+
+def _line(gate: Gate, n: int, text: str, *, decidable: bool) -> PowerLine:
+    return PowerLine(gate=gate.label, n=n, decidable=decidable, text=text, location=gate.location)
 
 
 def _first(n: int, holds: Callable[[int], bool]) -> int | None:

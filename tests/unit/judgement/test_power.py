@@ -100,3 +100,24 @@ def test_what_may_end_early_has_half_of_the_level_left_for_all_samples():
     [early] = lines(rule(), n=597, early=True)
     [narrower] = lines(rule(), n=597, decisions=Decisions(confidence=0.975))
     assert early.text == narrower.text != lines(rule(), n=597)[0].text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"metric": "f1"},
+        {"bound": "max_drop"},
+        {"decide_on": DecideOn.POINT},
+        {"slice": "hand=left"},
+        {"slices": "hand"},
+    ],
+)
+def test_fewer_samples_than_a_gate_asks_for_decide_nothing(changes):
+    [line] = lines(rule(min_samples=51, **changes), n=50)
+    assert (line.decidable, line.text) == (False, "50 samples are fewer than min_samples, 51")
+    assert all(one.decidable for one in lines(rule(threshold=0.5, min_samples=50, **changes), n=50))
+
+
+def test_costs_are_measured_on_their_own_samples():
+    assert lines(rule("max", metric="latency_p95_ms", min_samples=51), n=50) == ()
