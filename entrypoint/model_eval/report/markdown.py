@@ -36,6 +36,7 @@ ICONS = {
 }
 _GATE_ICONS = {GateStatus.PASS: "✅", GateStatus.FAIL: "❌", GateStatus.UNDECIDED: "⚠️"}
 _MATRIX_CLASSES = 25
+_FLIPS = "*Flips*: how often another held-out set of this size would be on the other side of the threshold."
 
 
 def render(report: Report, *, limit: int | None = None, footer: str = "") -> str:
@@ -161,7 +162,8 @@ def _gates(gates: Sequence[GateResult]) -> str:
         for gate in gates
     ]
     headers = ["", "Gate", "Value", "Interval", "Threshold", "Margin", "Samples", "Flips"]
-    return _join_lines(table(headers, rows, align="llrrrrrr"), _reasons(gates))
+    about = _FLIPS if any(gate.flip is not None for gate in gates) else ""
+    return _join_lines(table(headers, rows, align="llrrrrrr"), about, _reasons(gates))
 
 
 def _weight(gate: GateResult) -> str:

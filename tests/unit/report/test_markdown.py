@@ -50,6 +50,20 @@ def test_a_failing_report_says_which_gate_and_by_how_much():
     )
 
 
+def test_what_flips_are_is_said_where_there_are_any():
+    known = report([estimate(0.85)])
+    assert "Flips*:" not in render(known)
+    [only] = known.gates
+    flips = render(replace(known, gates=(replace(only, flip=0.25),)))
+    assert flips.count("|   25.0% |") == 1
+    assert (
+        flips.count(
+            "*Flips*: how often another held-out set of this size would be on the other side of the threshold.\n"
+        )
+        == 1
+    )
+
+
 def test_a_run_that_ended_early_says_on_how_many_samples_of_how_many():
     found = replace(
         estimate(0.95),
