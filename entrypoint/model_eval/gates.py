@@ -314,7 +314,6 @@ def _result(
     reason: str,
     *,
     worst: str | None = None,
-    n: int | None = None,
 ) -> GateResult:
     value = quantity.value if quantity.value is not None and isfinite(quantity.value) else None
     remark = False
@@ -329,7 +328,7 @@ def _result(
         value=value,
         interval=quantity.interval if value is not None else None,
         margin=None if value is None else compare(gate.bound, value, gate.threshold)[1],
-        n=quantity.n if n is None else n,
+        n=quantity.n,
         worst=worst,
         flip=_flip(gate, value, quantity.interval),
         blocks=required and status is not GateStatus.PASS and not remark,

@@ -1,6 +1,6 @@
 """Held-out specs, and files of samples in every format, for tests."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from model_eval.heldout import Batch, HeldOut, Labels, open_heldout
 from model_eval.heldout.batch import join
+from model_eval.heldout.feed import rebatch
 from model_eval.spec.eval_spec import CodeRef, HeldOutSpec, InputSpec, PathRef
 from model_eval.types import Location, Task
 
@@ -67,9 +68,14 @@ def no_code(ref: CodeRef) -> Any:
     raise AssertionError(f"nothing asks for code here: {ref}")
 
 
+def batches(heldout: HeldOut, batch_size: int) -> Iterator[Batch]:
+    """Every sample once, in order, each batch but the last of this size."""
+    return rebatch(heldout.blocks(batch_size), batch_size)
+
+
 def everything(heldout: HeldOut, batch_size: int = 1000) -> Batch:
     """All samples in one batch."""
-    return join(list(heldout.batches(batch_size)))
+    return join(list(batches(heldout, batch_size)))
 
 
 def labels(heldout: HeldOut) -> Labels:

@@ -1065,11 +1065,16 @@ def test_another_revisions_ledger_is_computed_once(project, store):
     assert [path.name for path in store.entries.iterdir()] == [before]
     assert report.reused.checkpoint == report.reused.baseline == before
 
-    # What is measured beside it is kept: to read what that process left is no dependency.
+    # What is measured beside it is kept: to read what that process left is no dependency, nor are
+    # the folders of other runs.
     (project.folder / "model.py").write_text(MODEL + "# changed\n")
+    killed = project.folder.parent / "model-eval-baseline-killed"
+    killed.mkdir()
+    (killed / "lock").touch()
     for _ in range(2):
-        done = measured(project, store.folder)
+        done = measured(project, store.folder, TMPDIR=str(project.folder.parent))
         assert "not kept" not in done.stderr
+    assert not killed.exists()
     report = read_report(project.output / REPORT)
     assert report.reused.checkpoint not in {None, before}, done.stderr
     assert report.reused.baseline == before

@@ -8,7 +8,6 @@ from model_eval.cores import cores
 from model_eval.errors import HeldOutError
 from model_eval.heldout.batch import Batch, Labels
 from model_eval.heldout.digest import RangeDigests, Seal
-from model_eval.heldout.feed import rebatch
 from model_eval.heldout.inputs import Input, bind, convert
 from model_eval.heldout.labels import LabelReader, UniqueIds
 from model_eval.heldout.readers.base import Reader
@@ -75,10 +74,6 @@ class HeldOut:
         self._columns = _unique(
             *self._labels.columns, *(c for source in self.inputs for c in source.columns)
         )
-
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Gives every sample once, in order, each batch but the last of this size; see `blocks`."""
-        return rebatch(self.blocks(batch_size), batch_size)
 
     @property
     def scattered(self) -> bool:

@@ -31,7 +31,15 @@ from model_eval.wording import printable, quote
 _PACKAGE = str(Path(__file__).parent.parent)
 _READERS = tuple(
     f"{_PACKAGE}/{name}"
-    for name in ("spec/", "checkpoint/read", "heldout/", "ledger/", "lookups", "output")
+    for name in (
+        "spec/",
+        "checkpoint/read",
+        "heldout/",
+        "ledger/",
+        "lookups",
+        "output",
+        "baseline/",
+    )
 )
 """Our own code that opens what the spec names and what runs leave, and calls nobody else's directly."""
 
@@ -322,7 +330,7 @@ class Opened:
             return
         # The import system lists folders to find modules; names that are code's have a digest.
         importing = frame is not None and "importlib" in frame.f_code.co_filename
-        if importing and self._code.covers(path):
+        if (importing and self._code.covers(path)) or self._is_ours(frame):
             return
         if not f"{path}/".startswith((*self._installed, *_SYSTEM)):
             with self.paused():

@@ -6,7 +6,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from builders.heldout import TENSORS, an_input, opened, written
+from builders.heldout import TENSORS, an_input, batches, opened, written
 
 ROWS = 131_072
 COLUMNS = {"x": np.arange(ROWS * 64, dtype=np.float32).reshape(ROWS, 64), "y": np.arange(ROWS) % 3}
@@ -16,7 +16,7 @@ SIZE = COLUMNS["x"].nbytes
 def most_of_arrow(heldout):
     """The most memory of Arrow's that is held between two batches of a pass, in bytes."""
     before = pa.total_allocated_bytes()
-    held = [pa.total_allocated_bytes() - before for _ in heldout.batches(256)]
+    held = [pa.total_allocated_bytes() - before for _ in batches(heldout, 256)]
     return max(held)
 
 

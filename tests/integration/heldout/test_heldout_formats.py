@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from builders.heldout import TABLES, TENSORS, a_spec, an_input, everything, opened, written
+from builders.heldout import TABLES, TENSORS, a_spec, an_input, batches, everything, opened, written
 from model_eval.heldout import open_heldout
 from model_eval.types import Task
 
@@ -56,9 +56,9 @@ def test_columns_with_axes_come_back(deep):
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(size=st.integers(1, 30))
 def test_batches_of_any_size_are_the_same_samples(deep, size):
-    batches = list(deep.batches(size))
-    assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
-    assert 1 <= len(batches[-1]) <= size
+    found = list(batches(deep, size))
+    assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
+    assert 1 <= len(found[-1]) <= size
     assert_same(everything(deep, size), DEEP)
 
 
@@ -69,7 +69,7 @@ def test_a_second_pass_gives_the_same(flat):
 
 
 def test_an_abandoned_pass_does_not_shorten_the_next(flat):
-    next(flat.batches(5))
+    next(batches(flat, 5))
     assert_same(everything(flat, 5), FLAT)
 
 
@@ -153,7 +153,7 @@ def test_text_labels_ids_clusters_and_slices(tmp_path):
 
 def test_without_an_id_the_row_is_the_id(tmp_path):
     source = written(tmp_path, "parquet", FLAT)
-    ids = [batch.labels.ids for batch in opened(source).batches(4)]
+    ids = [batch.labels.ids for batch in batches(opened(source), 4)]
     assert np.concatenate(ids).tolist() == list(range(N))
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from builders.heldout import AT, an_input, everything, loaded
+from builders.heldout import AT, an_input, batches, everything, loaded
 from model_eval.errors import HeldOutError, UserCodeError
 from model_eval.types import Task
 
@@ -114,7 +114,7 @@ def test_there_is_no_info_before_a_complete_pass():
     heldout = loaded(items)
     with pytest.raises(HeldOutError, match="was not read to its end"):
         heldout.info()
-    next(heldout.batches(7))
+    next(batches(heldout, 7))
     with pytest.raises(HeldOutError, match="was not read to its end"):
         heldout.info()
 

@@ -10,7 +10,17 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from builders.heldout import AT, an_input, everything, labels, loaded, opened, path_ref, written
+from builders.heldout import (
+    AT,
+    an_input,
+    batches,
+    everything,
+    labels,
+    loaded,
+    opened,
+    path_ref,
+    written,
+)
 from model_eval.errors import HeldOutError, LeakError
 from model_eval.types import Task
 
@@ -127,7 +137,7 @@ def test_two_values_in_a_byte_are_refused(tmp_path):
 def test_a_model_cannot_change_what_the_next_pass_reads(tmp_path):
     torch.save({"x": torch.zeros(3), "y": Y}, tmp_path / "t.pt")
     heldout = opened(tmp_path / "t.pt")
-    for batch in heldout.batches(2):
+    for batch in batches(heldout, 2):
         batch.args[0].add_(1)
     assert labels(heldout).target.tolist() == [0, 1, 0]
     assert everything(heldout).args[0].tolist() == [0.0, 0.0, 0.0]

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from builders.heldout import AT, an_input, everything, labels, loaded, opened, written
+from builders.heldout import AT, an_input, batches, everything, labels, loaded, opened, written
 from model_eval.errors import HeldOutError
 from model_eval.heldout import heldout_set
 from model_eval.types import Task
@@ -161,9 +161,9 @@ def test_tokens_in_a_column_of_their_own(file_format, tmp_path):
 def test_tokens_that_are_the_next_input(file_format, batch_size, tmp_path):
     source = written(tmp_path, file_format, {"x": TOKENS})
     heldout = opened(source, Task.LANGUAGE_MODELING, targets=("x",), shift=True, ignore_index=7)
-    batches = list(heldout.batches(batch_size))
-    given = np.concatenate([batch.args[0].numpy() for batch in batches])
-    target = np.concatenate([batch.labels.target for batch in batches])
+    found = list(batches(heldout, batch_size))
+    given = np.concatenate([batch.args[0].numpy() for batch in found])
+    target = np.concatenate([batch.labels.target for batch in found])
     np.testing.assert_array_equal(given, TOKENS)
     np.testing.assert_array_equal(target[:, :-1], TOKENS[:, 1:])
     assert (target[:, -1] == 7).all()
@@ -197,8 +197,8 @@ def test_the_id_is_no_input_of_shifted_tokens(tmp_path):
 def test_lengths_of_documents(tmp_path):
     lengths = np.arange(N)
     source = npz(tmp_path, y=TOKENS, size=lengths)
-    batches = list(opened(source, Task.LANGUAGE_MODELING, bytes="size").batches(4))
-    assert np.concatenate([batch.labels.bytes for batch in batches]).tolist() == lengths.tolist()
+    found = list(batches(opened(source, Task.LANGUAGE_MODELING, bytes="size"), 4))
+    assert np.concatenate([batch.labels.bytes for batch in found]).tolist() == lengths.tolist()
     assert labels(opened(source, Task.LANGUAGE_MODELING)).bytes is None
 
 
@@ -253,6 +253,6 @@ def test_what_tokens_are_not(tmp_path):
 @pytest.mark.parametrize("make", [np.asarray, torch.as_tensor, np.ndarray.tolist])
 def test_loaders(task, target, make):
     items = [(float(index), make(target[index])) for index in range(N)]
-    batches = list(loaded(lambda: items, task).batches(4))
-    found = np.concatenate([batch.labels.target for batch in batches])
+    found = list(batches(loaded(lambda: items, task), 4))
+    found = np.concatenate([batch.labels.target for batch in found])
     np.testing.assert_array_equal(found, target)
