@@ -913,6 +913,23 @@ def test_a_file_that_the_model_leaves_must_be_the_same_or_gone(tmp_path):
     assert look_up(project, store) is not None
 
 
+@pytest.mark.parametrize("mode", ["a", "a+"])
+def test_a_file_that_would_have_been_added_to_must_not_be_there(tmp_path, mode):
+    grown = tmp_path / "grown.dat"
+    lines = f'import os\nwith open("{grown}", "{mode}") as file:\n    file.write("1")\nos.unlink("{grown}")\n'
+    project = make_stored(tmp_path / "project", model=MODEL + lines)
+    done = measured(project, tmp_path / "store")
+    assert "not kept" not in done.stderr
+    said = []
+    store = store_at(tmp_path / "store", output=project.output, said=said)
+    assert look_up(project, store) is not None
+    grown.write_text("-1.0")
+    assert look_up(project, store) is None
+    assert said == [
+        f"the measurement of an earlier run is not used: `{grown}`, which its model read, has changed"
+    ]
+
+
 def test_a_root_may_be_a_single_file(tmp_path):
     project = make_stored(tmp_path / "project")
     (project.folder / "heldout.csv").rename(tmp_path / "heldout.csv")
