@@ -10,7 +10,7 @@ _STREAMS = {0: os.O_RDONLY, 1: os.O_WRONLY, 2: os.O_WRONLY}
 
 
 class _BestEffort(io.TextIOWrapper):
-    """Drops what cannot be written: what is said there changes no exit status."""
+    """Drops what cannot be written: what is said there changes no exit status. Nobody closes it."""
 
     def write(self, text: str) -> int:
         with suppress(OSError, ValueError):
@@ -20,6 +20,9 @@ class _BestEffort(io.TextIOWrapper):
     def flush(self) -> None:
         with suppress(OSError, ValueError):
             super().flush()
+
+    def close(self) -> None:
+        self.flush()  # code of the repository may close it, and the cause of its failing is said here
 
 
 def make_ready() -> bool:

@@ -600,6 +600,18 @@ def test_what_is_wrong_after_the_model_has_run_leaves_the_ledger(tmp_path):
     assert pq.read_table(project.output / LEDGER).num_rows == 40
 
 
+@pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["supervised", "in-process"])
+def test_code_that_closes_stderr_does_not_hide_what_else_it_does(tmp_path, options):
+    closes = "sys.stderr.close(); " + FORWARD
+    done = make_project(tmp_path / "right", model=hostile(closes)).run(*options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    raises = hostile("sys.stderr.close(); raise KeyError('x')")
+    project = make_project(tmp_path / "wrong", model=raises)
+    assert project.run(*options).returncode == 4
+    [fault] = read_report(project.output / REPORT).faults
+    assert fault.message.startswith("the model raised KeyError: 'x'")
+
+
 def test_the_notes_say_what_to_pin(tmp_path):
     project = make_project(tmp_path)
     assert project.run().returncode == 0
