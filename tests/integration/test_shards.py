@@ -286,7 +286,7 @@ def test_shards_of_different_runs(shards, tmp_path, change, message):
 def test_shards_of_another_build(small, tmp_path, monkeypatch):
     """Of the same version: what it computes may be something else."""
     made, folders = small
-    monkeypatch.setattr("model_eval.joining.digest_of_own_files", lambda: "0" * 64)
+    monkeypatch.setattr("model_eval.joining.facts.digest_of_own_files", lambda: "0" * 64)
     code, message = refusal(made.spec, tmp_path / "joined", folders)
     assert code == 3
     assert message.startswith(
