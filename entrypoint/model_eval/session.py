@@ -11,20 +11,16 @@ from functools import cached_property, partial
 from model_eval import after, engine, usercode
 from model_eval.draft import Draft
 from model_eval.early_stop import EarlyWatch, rows_between_looks
-from model_eval.engine import spot_check
 from model_eval.errors import PartsError, UserCodeError
-from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets, placed
+from model_eval.evaluation import Evaluator, Loaded, Sets, open_sets
+from model_eval.held_against import Here, hold_against
 from model_eval.heldout import HeldOut, Shuffled
 from model_eval.joining import (
     Joined,
     completion_of_part,
     marked,
     part_report,
-    require_digest,
-    require_labels,
-    require_same,
     require_same_code,
-    require_samples,
 )
 from model_eval.ledger import Ledger
 from model_eval.measured import Measured
@@ -33,7 +29,6 @@ from model_eval.parts import BATCH_SIZE, Range, Shard, range_of
 from model_eval.progress import Progress
 from model_eval.spec.code_digest import digest_of_code
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
-from model_eval.tasks import COUNTED_UP
 from model_eval.types import (
     GOLDEN_HELDOUT,
     MAIN_HELDOUT,
@@ -45,7 +40,6 @@ from model_eval.types import (
     ShardInfo,
     Stopped,
 )
-from model_eval.wording import quote
 
 FIXED_NOTE = (
     f"`run.batch_size: auto` is {BATCH_SIZE} in a run in parts: parts that measured it would not have "
@@ -144,7 +138,16 @@ class Session:
         compiling = self.evaluator.compiling(loaded, main.expected) if compiles else None
         with loaded.unchanged():
             if joined is not None:
-                ledgers = self._held_against(joined, kept)
+                draft.note(joined.note(draft.report.environment))
+                here = Here(
+                    known=draft.report,
+                    sets=sets,
+                    evaluator=self.evaluator,
+                    loaded=loaded,
+                    unchanged=partial(self._require_code_of, joined),
+                    progress=self._progress,
+                )
+                ledgers = hold_against(joined, here, kept)
             else:
                 ledgers = self.evaluator.ledgers(
                     loaded,
@@ -250,6 +253,11 @@ class Session:
             )
         return self._code
 
+    def _require_code_of(self, joined: Joined) -> None:
+        """Refuses shards of other code, and code that changed while it was being used."""
+        require_same_code(self._unchanged_code(), joined.report, who="this run")
+        self._unchanged_program()  # which was held against the shards' before
+
     def _unchanged_program(self) -> str:
         """The digest of model-eval's own files, which must be those of when the run began.
 
@@ -294,86 +302,6 @@ class Session:
             self._draft.note(FIXED_NOTE)
             return engine.BatchSize(BATCH_SIZE, BatchSizeFrom.PARTS)
         return engine.batch_size_of(stated, free=partial(engine.free, self.device), most=most)
-
-    def _held_against(self, joined: Joined, kept: engine.Keeping) -> Mapping[str, Ledger]:
-        """The ledgers of shards, after every row was compared with its sample's labels.
-
-        That reads the sets once; a few samples of each part go through the model, and of the main set a
-        sample is kept.
-        """
-        sets, size = self.sets, self.evaluator.batch_size
-        require_same(self._draft.report, joined.report, who="this run")
-        if more := joined.parts.keys() - sets.all.keys():
-            raise PartsError(
-                f"the shards have the held-out set {quote(min(more))}, and the spec not"
-            )
-        self._draft.note(joined.note(self._draft.report.environment))
-        if joined.batch_size < size.size:
-            size.lower(joined.batch_size)
-        checked: dict[str, engine.Keeping] = {}
-        total = sum(one.expected for one in sets.all.values())
-        with self._progress(total) as advance:
-            for name, heldout in sets.all.items():
-                parts = joined.parts.get(name, ())
-                heldout.digest_ranges([part.stop for part in parts])
-                rows = joined.golden if name == GOLDEN_HELDOUT else joined.ledgers.get(name)
-                labels = heldout.labels(size.multiple)
-                if name != GOLDEN_HELDOUT:
-                    checked[name] = keeping = engine.Keeping(
-                        kept if name == MAIN_HELDOUT else heldout,
-                        heldout.expected,
-                        self._spec.run.seed,
-                        chosen=spot_check.chosen_of((part.start, part.stop) for part in parts),
-                    )
-                    if not heldout.scattered:
-                        labels = (block.labels for block in keeping.blocks(size.multiple))
-                    else:
-                        keeping.fetch(heldout.part)
-                        if name == MAIN_HELDOUT:
-                            kept.fetch(heldout.part)
-                targets = rows is None or rows.task not in COUNTED_UP
-                columns = (engine.label_columns(one, target=targets) for one in labels)
-                require_labels(name, rows, columns, expected=heldout.expected, progress=advance)
-                require_samples(name, parts, heldout.range_digests())
-                require_digest(name, joined.report, heldout.info().sha256)
-        require_same_code(self._unchanged_code(), joined.report, who="this run")
-        self._unchanged_program()  # which `require_same` held against the shards'
-        for name, keeping in checked.items():
-            self._spot_check(name, keeping.sample(), joined.ledgers[name])
-        for name, rows in joined.ledgers.items():
-            scorer = self.evaluator.scorer_of(name, sets.heldouts)
-            with placed(self.evaluator.places(name)):
-                scorer.require_logits(name in joined.like_probabilities, rows["finite"])
-                scorer.require_counted(rows.columns)
-        return {
-            name: replace(rows, heldout=sets.heldouts[name].info().sha256)
-            for name, rows in joined.ledgers.items()
-        }
-
-    def _spot_check(self, name: str, sample: engine.Sample, ledger: Ledger) -> None:
-        """Holds a few rows of each part of a set against what the model answers here.
-
-        Raises:
-            PartsError: they are of another model, whatever the digests say.
-            EvaluationError: it cannot be run here.
-        """
-        predict = self.evaluator.predict_for(self.loaded, name)
-        engine.set_precision(self._spec.run.precision)  # which what was imported may have set
-        found = spot_check.largest_difference(
-            predict,
-            sample,
-            ledger,
-            self.evaluator.scorer_of(name, self.sets.heldouts),
-            batch_size=self.evaluator.batch_size.size,
-            precision=self._spec.run.precision,
-        )
-        if found is not None:
-            raise PartsError(
-                f"for sample {found.position} of {quote(name)} the model answers something "
-                f"else here than in its shard: `{found.column}` is off by {found.by:.3g} of its size",
-                remedy="a file that its code reads, such as a config or a vocabulary, may be another: "
-                "run every shard again, of one commit",
-            )
 
     def _learn_run(self) -> None:
         settings, size = self._draft.report.run, self.evaluator.batch_size
