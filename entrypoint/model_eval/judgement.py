@@ -145,10 +145,17 @@ def require_power(spec: EvalSpec, power: Sequence[PowerLine]) -> None:
     Raises:
         PowerError: a required gate could not pass on so few samples, however good the model.
     """
-    required = {gate.location for gate in spec.gates if gate.severity is Severity.REQUIRED}
+    required = {gate.location: gate for gate in spec.gates if gate.severity is Severity.REQUIRED}
     for line in power:
-        if not line.decidable and line.location in required:
-            raise PowerError(f"`{line.gate}`: {line.text}", location=line.location)
+        gate = required.get(line.location)
+        if gate is None or line.decidable:
+            continue
+        few = line.n < gate.min_samples
+        raise PowerError(
+            f"`{line.gate}`: {line.text}",
+            remedy="add samples, or lower `min_samples`" if few else None,
+            location=line.location,
+        )
 
 
 def _golden_notes(golden: Ledger | None, spec: EvalSpec) -> tuple[str, ...]:

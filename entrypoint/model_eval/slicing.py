@@ -116,20 +116,20 @@ def _values(of: _Rows, family: SliceFamily) -> Iterator[Slice]:
     for column in family.columns:
         values, inverse = np.unique(of.columns[f"slice:{column}"], return_inverse=True)
         if len(values) * len(words) > MAX_SLICES**2:
-            raise _too_many(family, len(values))
+            raise _too_many(family)
         codes = codes * len(values) + inverse
         labels = [value_label(column, _plain(value)) for value in values]
         words = [(*before, label) for before in words for label in labels]
     found = np.unique(codes)
     if len(found) > MAX_SLICES:
-        raise _too_many(family, len(found))
+        raise _too_many(family)
     for code in found:
         yield Slice(family=family.name, label=", ".join(words[code]), rows=codes == code)
 
 
-def _too_many(family: SliceFamily, count: int) -> HeldOutError:
+def _too_many(family: SliceFamily) -> HeldOutError:
     return HeldOutError(
-        f"`{printable(family.name)}` has {count} values, and slices are at most {MAX_SLICES}",
+        f"`{printable(family.name)}` has more than {MAX_SLICES} values, and a family has at most so many slices",
         remedy="give it `bins`, or name a column with fewer values",
         location=family.location,
     )

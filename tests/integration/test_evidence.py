@@ -517,6 +517,24 @@ def test_a_git_ref_has_all_its_files_and_its_links_and_runs_no_hook(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_git_ref_whose_own_gates_cannot_pass_is_compared_all_the_same(tmp_path):
+    """Or nobody could merge what corrects them."""
+    made = project(tmp_path, "baseline: {git: before}\n", gates=DROP)
+    spec = made.spec.read_text().replace(
+        "on_underpowered: warn", "on_underpowered: refuse, min_samples: 9999"
+    )
+    made.spec.write_text(spec)
+    committed(tmp_path)
+    report = judged(made)
+    [fault] = report.faults
+    assert (fault.code, report.exit_code, report.checkpoint) == ("heldout-power", 3, None)
+    assert fault.message.endswith(": 400 samples are fewer than min_samples, 9,999")
+    assert fault.remedy == "add samples, or lower `min_samples`"
+    made.spec.write_text(spec.replace("min_samples: 9999", "min_samples: 400"))
+    assert judged(made).verdict is Verdict.PASS
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_a_git_ref_may_read_what_this_run_may(tmp_path):
     folder = tmp_path / "project"
     folder.mkdir()
@@ -715,7 +733,7 @@ def test_a_slice_that_vanished_is_no_pass(tmp_path, gate, reason, on_undecided):
     [
         ("[site, {where: a > 0, name: site=a}]", "two slices are called `site=a`"),
         ("[{column: site, bins: [1]}]", "the column `site` holds text, and `bins` are of numbers"),
-        ("[a]", "`a` has 400 values, and slices are at most 200"),
+        ("[a]", "`a` has more than 200 values, and a family has at most so many slices"),
         ("[{where: site > 1}]", "the condition `site > 1` cannot be evaluated: "),
     ],
 )

@@ -284,13 +284,13 @@ SIGNALLED = """
 import os, signal, sys
 from model_eval import run
 from model_eval.run import steps
-from model_eval.cli import child, main
+from model_eval.cli import child, program
 old = {where}
 def first(*arguments, **named):
     os.kill(os.getpid(), signal.{name})
     return old(*arguments, **named)
 {where} = first
-sys.exit(main(sys.argv[1:]))
+program()
 """
 
 
@@ -373,7 +373,8 @@ def test_a_run_that_ignores_signals_is_killed(tmp_path):
     )
 
 
-def test_a_thread_that_goes_on_does_not_hold_the_verdict(tmp_path):
+@pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["supervised", "in-process"])
+def test_threads_and_exit_handlers_have_no_say_in_the_verdict(tmp_path, options):
     project = make_project(
         tmp_path,
         model=hostile(
@@ -383,7 +384,7 @@ def test_a_thread_that_goes_on_does_not_hold_the_verdict(tmp_path):
         spec=SPEC.replace("{metric: accuracy, min: 0.9}", "{metric: log_loss, max: 0.0001}"),
     )
     started = time.monotonic()
-    assert project.run().returncode == 1
+    assert project.run(*options).returncode == 1
     assert time.monotonic() - started < 60
 
 

@@ -913,10 +913,18 @@ def test_a_file_that_the_model_leaves_must_be_the_same_or_gone(tmp_path):
     assert look_up(project, store) is not None
 
 
+ADDS = """
+import os
+with open("{path}", "{mode}") as file:
+    found = file.tell()
+    {rest}
+"""
+
+
 @pytest.mark.parametrize("mode", ["a", "a+"])
 def test_a_file_that_would_have_been_added_to_must_not_be_there(tmp_path, mode):
     grown = tmp_path / "grown.dat"
-    lines = f'import os\nwith open("{grown}", "{mode}") as file:\n    file.write("1")\nos.unlink("{grown}")\n'
+    lines = ADDS.format(path=grown, mode=mode, rest=f'file.write("1"); os.unlink("{grown}")')
     project = make_stored(tmp_path / "project", model=MODEL + lines)
     done = measured(project, tmp_path / "store")
     assert "not kept" not in done.stderr
@@ -928,6 +936,30 @@ def test_a_file_that_would_have_been_added_to_must_not_be_there(tmp_path, mode):
     assert said == [
         f"the measurement of an earlier run is not used: `{grown}`, which its model read, has changed"
     ]
+
+
+@pytest.mark.parametrize("mode", ["a", "a+"])
+def test_a_file_that_is_opened_to_be_added_to_must_be_the_same(tmp_path, mode):
+    grown = tmp_path / "grown.dat"
+    grown.write_text("1")
+    lines = ADDS.format(path=grown, mode=mode, rest="pass")
+    project = make_stored(tmp_path / "project", model=MODEL + lines)
+    assert "not kept" not in measured(project, tmp_path / "store").stderr
+    store = store_at(tmp_path / "store", output=project.output)
+    assert look_up(project, store) is not None
+    grown.unlink()
+    assert look_up(project, store) is None
+
+
+@pytest.mark.parametrize("mode", ["a", "a+"])
+@pytest.mark.parametrize("before", [None, "1"])
+def test_what_is_added_to_a_file_that_stays_keeps_the_run_from_being_kept(tmp_path, mode, before):
+    grown = tmp_path / "grown.dat"
+    if before is not None:
+        grown.write_text(before)
+    lines = ADDS.format(path=grown, mode=mode, rest='file.write("1")')
+    done = measured(make_stored(tmp_path / "project", model=MODEL + lines), tmp_path / "store")
+    assert f"the measurement is not kept: `{grown}` changed while the model ran" in done.stderr
 
 
 def test_a_root_may_be_a_single_file(tmp_path):

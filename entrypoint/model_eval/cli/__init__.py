@@ -4,6 +4,6 @@
 start, `child` the one in which the model's code runs. `on_github` alone uses a token.
 """
 
-from model_eval.cli.command import main
+from model_eval.cli.command import main, program
 
-__all__ = ["main"]
+__all__ = ["main", "program"]

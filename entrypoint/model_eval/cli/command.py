@@ -5,7 +5,8 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
 from model_eval import streams
 from model_eval.cli.arguments import parser
@@ -15,6 +16,19 @@ from model_eval.cli.surroundings import roots_of, store_of
 from model_eval.errors import BUG, ModelEvalError, OutputError, SpecError, UsageError
 
 _UNSHOWN = "give it somewhere to go; what is not shown is no pass"
+
+
+def program() -> NoReturn:
+    """Runs the command that this process was started with, and is gone.
+
+    Exit handlers and threads of the repository's code, and large libraries that are taken apart, could hang
+    or change the status.
+    """
+    status = main()
+    with suppress(BaseException):  # the repository's code may have put anything there
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

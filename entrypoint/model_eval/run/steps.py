@@ -53,7 +53,9 @@ def evaluated(inputs: Inputs, draft: Draft) -> Evaluation:
     )
     power = power_of(spec, expected, early=watch is not None)
     draft.learn(power=power)
-    if spec.decisions.refuse_underpowered:
+    if (
+        spec.decisions.refuse_underpowered and inputs.compare
+    ):  # of a baseline only its ledgers count
         require_power(spec, power)
     if (shard := inputs.parts.own) is not None:
         known, ledgers = measuring.session.measure_part(shard)

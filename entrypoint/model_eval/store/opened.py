@@ -119,7 +119,6 @@ class Opened:
         self._files: dict[str, tuple[int, ...] | None] = {}
         self._folders: dict[str, str | None] = {}
         self._made: set[str] = set()
-        self._grown: set[str] = set()  # of these the ones that would have been added to
         self._odd: str | None = None
         self._started_process = False
         self._children = children()
@@ -196,11 +195,6 @@ class Opened:
                 for path in sorted(self._made - self._files.keys())
                 if (now := _stamp(path)) is not None and self._counts(path, but)
             ]
-            found += [  # that there was nothing to be added to is what the run has found
-                self._file(path, None, digests)
-                for path in sorted(self._grown - self._files.keys())
-                if _stamp(path) is None and self._counts(path, but)
-            ]
             found += [
                 self._folder(path, was)
                 for path, was in self._folders.items()
@@ -229,8 +223,8 @@ class Opened:
         ]
 
     def _counts(self, path: str, but: frozenset[str]) -> bool:
-        # A file that this process has made and removed is its own, unless it would have found one there.
-        own = path in self._made and path not in self._grown and not os.path.lexists(path)
+        # A file that this process has made and removed is its own.
+        own = path in self._made and not os.path.lexists(path)
         return not own and not self._code.is_ours(Path(path)) and not _is_in(path, but)
 
     def _file(self, path: str, was: tuple[int, ...] | None, digests: Digests) -> Dependency:
@@ -303,11 +297,13 @@ class Opened:
         if path in self._files or path.startswith((*self._installed, *_SYSTEM)):
             return
         was = _stamp(path)
-        if was is None and flags & os.O_CREAT:
+        anew = flags & (
+            os.O_TRUNC | os.O_EXCL
+        )  # what is added to is found as it was, as if it were read
+        if was is None and flags & os.O_CREAT and anew:
             self._made.add(path)
-            if not flags & (os.O_TRUNC | os.O_EXCL):
-                self._grown.add(path)
-        if flags & os.O_ACCMODE == os.O_WRONLY or (path in self._made and was is None):
+        writes = anew and flags & os.O_ACCMODE == os.O_WRONLY
+        if writes or (path in self._made and was is None):
             return
         if self._is_ours(frame):
             return
