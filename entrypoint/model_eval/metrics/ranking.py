@@ -20,6 +20,9 @@ from model_eval.types import Task
 OfClass = Callable[..., FloatArray]
 """(B,) of `Rows`, the index of a class against the rest, and parameters; NaN where undefined."""
 
+_FEW_OF = 4
+"""A class has few rows where it has one in so many: see `area_among`."""
+
 _THREADED_ROWS = 1 << 16
 _THREADS = 4
 """With so many rows the classes are ranked by so many threads: sorting lets go of the interpreter."""
@@ -164,6 +167,31 @@ def area_of(score: Array, positive: BoolArray) -> float:
     return pairs / (2 * len(own) * len(others))
 
 
+def area_among(score: Array, own: Array) -> float:
+    """The same of a class with few rows: their scores `own` (P,), which are sorted in place, among all (N,).
+
+    Nothing is taken apart, which costs as much as sorting: of a row with as many as `left` scores below its
+    own and `right` at or below it, (left + right) / 2 others are beaten. Added up over the class that is
+    P² / 2 too many, because its own pairs are counted: once each where they differ, and half and half where
+    they are equal, itself among them. NaN where a side has no rows.
+    """
+    few, rest = len(own), len(score) - len(own)
+    if not few or not rest:
+        return np.nan
+    every = np.sort(score)
+    own.sort()
+    left = every.searchsorted(own, "left")
+    after = left + 1
+    pairs = int(left.sum(dtype=np.int64)) + int(after.sum(dtype=np.int64))
+    # Of one that is not equal to the next, which is itself, `right` is behind it.
+    tied = every.take(after, mode="clip") == own
+    tied &= after < len(every)
+    if tied.any():
+        right = every.searchsorted(own[tied], "right")
+        pairs += int((right - after[tied]).sum(dtype=np.int64))
+    return (pairs - few * few) / (2 * few * rest)
+
+
 def points_of(score: Array, positive: BoolArray) -> Array:
     """How rows that count once each stand to those of the other side.
 
@@ -281,9 +309,30 @@ def _ranking(rows: Rows, index: int) -> Ranking:
 
 def _area(rows: Rows, index: int) -> float:
     """Of rows that count once."""
-    found: float = rows.shared(
-        ("area", index), lambda: area_of(class_score(rows, index), is_of_class(rows, index))
-    )
+
+    def make() -> float:
+        score = class_score(rows, index)
+        if rows.column("target").ndim == 1 and len(rows.ledger.classes) > _FEW_OF:
+            own = _members(rows)[index]
+            if len(own) * _FEW_OF <= len(score):
+                return area_among(score, score.take(own))
+        return area_of(score, is_of_class(rows, index))
+
+    found: float = rows.shared(("area", index), make)
+    return found
+
+
+def _members(rows: Rows) -> list[Array]:
+    """Of each class the numbers of its rows."""
+
+    def make() -> list[Array]:
+        target, classes = rows.column("target"), len(rows.ledger.classes)
+        # Of small integers the stable order is found by counting.
+        order = np.argsort(target.astype(np.min_scalar_type(classes)), kind="stable")
+        counts = np.bincount(target, minlength=classes)
+        return np.split(order, np.cumsum(counts)[:-1])
+
+    found: list[Array] = rows.shared(("members", ""), make)
     return found
 
 

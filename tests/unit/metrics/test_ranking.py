@@ -45,6 +45,7 @@ def test_points_are_counted_one_by_one(drawn, dtype):
     ]
     assert found.tolist() == expected
     area = ranking.area_of(score, positive)
+    np.testing.assert_equal(ranking.area_among(score, score[positive]), area)
     if 0 < positive.sum() < len(positive):
         finite = np.clip(score, -3e38, 3e38)  # which scikit-learn asks for; no order changes
         ties = len(np.unique(finite)) == len(np.unique(score))
@@ -52,6 +53,20 @@ def test_points_are_counted_one_by_one(drawn, dtype):
             assert area == pytest.approx(roc_auc_score(positive, finite), rel=1e-12)
     else:
         assert np.isnan(area)
+
+
+@pytest.mark.parametrize("classes", [5, 300])
+def test_classes_with_few_rows_are_ranked_among_all(classes):
+    generator = np.random.default_rng(classes)
+    target = generator.integers(0, classes, 3000)
+    target[:classes] = np.arange(classes)
+    probability = np.round(generator.dirichlet(np.ones(classes), 3000), 3 if classes == 5 else 17)
+    rows = Rows(multiclass_ledger(target, probability))
+    for index in (0, 1, classes - 1):
+        score = ranking.class_score(rows, index)
+        expected = ranking.area_of(score, target == index)
+        assert ranking.auroc_of(rows, index).tolist() == [expected]
+    assert ("members", "") in rows._shared
 
 
 RNG = np.random.default_rng(0)
