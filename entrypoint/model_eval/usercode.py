@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -22,21 +22,22 @@ from model_eval.spec.eval_spec import CodeRef
 from model_eval.wording import printable, quote
 
 _LONGEST_MESSAGE = 500
+_SITES = ("site-packages", "dist-packages")
+"""Folders that `pip` and systems install into, of other environments, too, which this one may see."""
+
 _NOT_THE_USERS = (
     str(Path(__file__).parent),
     *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
 )
 
 
-def compile_anew(folders: Sequence[Path]) -> None:
-    """Has modules below these folders compiled from their sources, whatever bytecode lies beside them.
+def compile_anew() -> None:
+    """Has modules compiled from their sources, whatever bytecode lies beside them; not what is installed.
 
     Python holds bytecode against the time and the size of its source alone, which a copy may keep while
-    the source is another. Whoever finds a module, this is asked before its bytecode is looked for. What is
-    installed below them is left as it is.
+    the source is another, or against nothing. Whoever finds a module, this is asked before its bytecode is
+    looked for.
     """
-    _ANEW.update(f"{os.path.realpath(folder).rstrip('/')}/" for folder in folders)
-    _is_anew.cache_clear()
     SourceFileLoader.path_stats = _stats_of_source  # type: ignore[method-assign, assignment]
 
 
@@ -118,7 +119,6 @@ def _place(frame: TracebackType | None) -> str:
     return place
 
 
-_ANEW = set[str]()
 _path_stats = SourceFileLoader.path_stats
 
 
@@ -131,7 +131,7 @@ def _stats_of_source(loader: SourceFileLoader, path: str) -> Mapping[str, Any]:
 @cache
 def _is_anew(folder: str) -> bool:
     real = f"{os.path.realpath(folder)}/"
-    return real.startswith(tuple(_ANEW)) and not real.startswith(_NOT_THE_USERS)
+    return not (real.startswith(_NOT_THE_USERS) or any(f"/{one}/" in real for one in _SITES))
 
 
 def _import_file(file: Path) -> Any:

@@ -151,7 +151,6 @@ CHANGES_OF_THE_SPEC = {
     "no control": ("task: binary", "task: binary\ncontrol: false"),
     "a metric of a gate": ("{metric: accuracy, min: 0.9}", "{metric: recall, min: 0.1}"),
     "a gate that is required now": (", severity: advisory", ""),
-    "a metric of the repository's": ("metrics: [accuracy", 'metrics: [{name: mine, callable: "parts/names.py:f"}, accuracy'),
 }  # fmt: skip
 
 
@@ -399,6 +398,8 @@ def test_another_format_of_entries_is_another_folder(project, store, monkeypatch
          "`latency_p95_ms` is of one time and machine, and is measured again"),
         ("decide_on: point}", "decide_on: interval, on_underpowered: warn}\nrun: {stop_early: true}",
          "where a run that may end early ends depends on its gates"),
+        ("metrics: [accuracy", 'metrics: [{name: mine, callable: "parts/names.py:f"}, accuracy',
+         "`mine` is code of the repository's, and is called where its model ran"),
         ("device: cpu", "device: mps",
          "`device: mps` is not told apart from others without torch"),
     ],
@@ -1008,6 +1009,20 @@ def test_a_baselines_ledger_is_computed_once(project, store):
     third = read_report(project.output / REPORT)
     assert third.reused.checkpoint is None
     assert third.reused.baseline == second.reused.baseline
+
+
+def test_a_baseline_is_measured_where_the_model_has_run_before(project, store):
+    """Its code may need, or be changed by, what that left in the process."""
+    baseline = 'baseline: {checkpoint: model.safetensors, factory: "model.py:other"}'
+    assert measured(project, store.folder).returncode == 0
+    assert look_up(project, store) is not None
+    rewritten(project, "golden:", f"{baseline}\ngolden:")
+    done = measured(project, store.folder)
+    assert "not kept" not in done.stderr
+    assert read_report(project.output / REPORT).reused is None
+    assert measured(project, store.folder).returncode == 0
+    reused = read_report(project.output / REPORT).reused
+    assert None not in {reused.checkpoint, reused.baseline}
 
 
 def test_a_baselines_key_holds_the_model_that_ran_before_it(project, store):

@@ -417,7 +417,7 @@ def test_what_is_outside_counts_wherever_it_is_from(heard, tmp_path):
     _, listening = heard
     old, new, later = (tmp_path / name for name in ("old.dat", "new.dat", "later.dat"))
     old.write_text("of another")
-    later.touch()
+    later.write_text("")
     os.utime(later, (4e9, 4e9))
     new.write_text("of this run, which leaves it")
     for path in (old, new, later):
@@ -454,7 +454,7 @@ def test_a_listing_outside_is_a_dependency(heard, tmp_path):
         assert list_it == []
     [one] = found(listening)
     assert (one.root, one.path, one.folder) == (None, str(tmp_path / "v"), True)
-    (tmp_path / "v/.hidden").touch()
+    (tmp_path / "v/.hidden").write_text("")
     with pytest.raises(UnprovedError, match=r"the folder `.*v` changed while the model ran"):
         found(listening)
 
@@ -527,8 +527,7 @@ def test_what_this_run_makes_and_leaves_is_a_dependency(heard, tmp_path):
 
 def test_what_is_written_to_or_left_out_is_no_dependency(heard):
     root, listening = heard
-    with (root / "known.dat").open("a") as file:
-        file.write("more")
+    (root / "known.dat").write_text("more")
     assert found(listening) == ()
     (root / "known.dat").read_text()
     assert found(listening, but=frozenset({str(root / "known.dat")})) == ()
@@ -694,6 +693,47 @@ def test_what_is_installed_is_known_by_its_version(heard):
     assert found(listening) == ()
 
 
+def test_what_no_version_tells_of_is_heard_of_where_others_are_installed(
+    heard, tmp_path, monkeypatch
+):
+    site = tmp_path / "lib/site-packages"
+    (site / "package").mkdir(parents=True)
+    (site / "one-1.0.dist-info").mkdir()
+    (site / "one-1.0.dist-info/RECORD").write_text(
+        "package/known.bin,sha512=0,1\npackage/cached.pyc,,\none-1.0.dist-info/RECORD,,\n"
+    )
+    for name in ("known.bin", "cached.pyc", "downloaded.bin"):
+        (site / "package" / name).write_text("1")
+    monkeypatch.setattr("sys.path", [*sys.path, str(site)])
+    listening = Opened([tmp_path / "root"], code_of(tmp_path / "root"))
+    listening._loaded = False
+    listening.start()
+    for name in ("known.bin", "cached.pyc", "downloaded.bin"):
+        (site / "package" / name).read_text()
+    assert [Path(one.path).name for one in found(listening)] == ["cached.pyc", "downloaded.bin"]
+    listening._begun = False
+
+
+def test_a_file_that_must_not_be_there_counts_where_it_is(heard, tmp_path):
+    _, listening = heard
+    path = tmp_path / "taken"
+    written(listening, path)
+    with pytest.raises(FileExistsError):
+        path.open("x")
+    assert [(one.path, one.sha256 is None) for one in found(listening)] == [(str(path), False)]
+
+
+def test_a_file_below_the_root_that_was_another_in_between_is_seen(tmp_path):
+    (tmp_path / "net.py").write_text("1")
+    code = code_of(tmp_path)
+    before = code.digest(), code.stamps
+    assert (code.digest(), code.stamps) == before
+    (tmp_path / "net.py").write_text("2")
+    (tmp_path / "net.py").write_text("1")
+    assert code.digest() == before[0]
+    assert code.stamps != before[1]
+
+
 def test_nothing_is_heard_while_paused(heard):
     root, listening = heard
     with listening.paused():
@@ -797,7 +837,8 @@ ELSEWHERE = "/opt/team/lib.py"
         ([json.__file__], False),
         (["model.py"], True),
         ([json.__file__, ELSEWHERE, json.__file__], True),
-        (["<string>"], False),
+        (["<string>"], True),
+        (["<frozen os>"], False),
     ],
 )
 def test_whose_line_is_running(heard, files, counts):
@@ -808,6 +849,11 @@ def test_whose_line_is_running(heard, files, counts):
     assert listening.is_the_models(frame) is counts
     inside = called_from(OURS, *paths, OURS, call=sys._getframe)
     assert listening.is_the_models(inside) is ("model.py" in files)
+
+
+def test_code_that_ours_is_called_by_may_be_generated(heard):
+    _, listening = heard
+    assert not listening.is_the_models(called_from(OURS, "<string>", call=sys._getframe))
 
 
 def test_a_thread_without_a_line_of_ours_may_be_the_models(heard):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from model_eval import usercode
 from model_eval.errors import Interrupted, UserCodeError
 from model_eval.spec.eval_spec import CodeRef, PathRef
 from model_eval.types import Location
@@ -25,7 +24,6 @@ def _clean_imports(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     known = importlib.machinery.SourceFileLoader.path_stats
     monkeypatch.setattr(importlib.machinery.SourceFileLoader, "path_stats", known)
-    monkeypatch.setattr(usercode, "_ANEW", set())
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -82,7 +80,7 @@ def test_bytecode_of_another_source_is_not_run(tmp_path):
         py_compile.compile(str(tmp_path / name), doraise=True)
     kept = sorted((tmp_path / "__pycache__").iterdir())
     write("VALUE = 2\ndef make(): import helper; return VALUE, helper.VALUE\n")
-    compile_anew([tmp_path])
+    compile_anew()
     assert resolve(ref("net.py:make", tmp_path), base=tmp_path)() == (2, 2)
     assert sorted((tmp_path / "__pycache__").iterdir()) == kept
 
@@ -98,15 +96,15 @@ def test_nor_where_another_finder_has_found_it(tmp_path):
     write("VALUE = 1\n")
     py_compile.compile(str(source), doraise=True)
     write("VALUE = 2\n")
-    compile_anew([tmp_path])
+    compile_anew()
     spec = importlib.util.spec_from_file_location("net_of_another_finder", source)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.VALUE == 2
 
 
-def test_what_is_installed_below_a_folder_keeps_its_bytecode():
-    compile_anew([Path("/")])
+def test_what_is_installed_keeps_its_bytecode():
+    compile_anew()
     origin = importlib.util.find_spec("yaml").origin
     assert importlib.machinery.SourceFileLoader("yaml", origin).path_stats(origin)["size"] > 0
 

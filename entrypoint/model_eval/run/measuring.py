@@ -18,7 +18,7 @@ from model_eval.measured import Measured
 from model_eval.run.inputs import Inputs
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.store.recall import recalled
-from model_eval.store.reuse import begin
+from model_eval.store.reuse import Found, begin
 from model_eval.types import CheckpointInfo, ReusedInfo
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ class Measuring:
             store.say(_NOT_KEPT_IN_PARTS)
         self._reuse = begin(spec, store) if store is not None and not several else None
         self._found = self._reuse.find() if self._reuse is not None else None
+        self._baseline: Found | None = None
+        wanted = spec.baseline
+        if self._reuse is not None and wanted is not None and wanted.checkpoint is not None:
+            self._baseline = self._reuse.find_baseline(wanted)
+            if self._baseline is None:
+                # It is measured where the model's code has run before: that it did is in its key.
+                self._found = None
 
     @property
     def expected(self) -> Mapping[str, int]:
@@ -102,16 +109,14 @@ class Measuring:
         Raises:
             ModelEvalError: they cannot be had.
         """
-        reuse = self._reuse
-        if reuse is None:
-            return self.session.baseline(wanted)
-        found = reuse.find_baseline(wanted)
+        found = self._baseline
         if found is not None and (checkpoint := found.measured.report.checkpoint) is not None:
             self.learn_reused(found.key)
             return found.measured.ledgers, checkpoint
         ledgers, checkpoint = self.session.baseline(wanted)
-        keep = partial(reuse.keep_baseline, wanted, ledgers, checkpoint, self._draft.report)
-        self._draft.keeping.append(keep)
+        if (reuse := self._reuse) is not None:
+            keep = partial(reuse.keep_baseline, wanted, ledgers, checkpoint, self._draft.report)
+            self._draft.keeping.append(keep)
         return ledgers, checkpoint
 
     def learn_reused(self, key: str) -> None:

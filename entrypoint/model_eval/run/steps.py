@@ -100,7 +100,7 @@ def evaluated(inputs: Inputs, draft: Draft) -> Evaluation:
 def _spec(inputs: Inputs, draft: Draft) -> EvalSpec:
     """The spec, after all that is wrong with it was said."""
     spec = load_spec(inputs.path, roots=inputs.roots)
-    usercode.compile_anew(spec.roots)
+    usercode.compile_anew()
     spec = spec if inputs.compare else without_baseline(spec)
     stated = spec.run.batch_size is not None
     draft.learn(

@@ -14,6 +14,7 @@ from stat import S_ISREG
 from typing import NoReturn
 
 from model_eval.output import is_output
+from model_eval.spec.files import stamp_of
 from model_eval.store.named import Digests
 from model_eval.store.unproved import UnprovedError
 
@@ -63,6 +64,12 @@ class CodeFiles:
         self._on_the_way = {str(one) for path in made for one in (path, *Path(path).parents)}
         self._digests = digests
         self._size = self._seen = 0
+        self._stamps = sha256()
+
+    @property
+    def stamps(self) -> str:
+        """Over what the file system says of each file of the last `digest`: one that was changed back is seen."""
+        return self._stamps.hexdigest()
 
     def digest(self) -> str:
         """Over the place of each file below its root, and its content.
@@ -70,7 +77,7 @@ class CodeFiles:
         Raises:
             UnprovedError: something cannot be read, or there is too much.
         """
-        whole = sha256()
+        whole, self._stamps = sha256(), sha256()
         self._size = self._seen = 0
         for index, root in enumerate(self._roots):
             for inside, kind, content in self._root(root):
@@ -149,6 +156,7 @@ class CodeFiles:
         self._count(0, 0 if inode in self._named else found.st_size)
         if inode in self._leave_out:
             return "in the key"
+        self._stamps.update(repr(stamp_of(found)).encode())
         return self._digests.of(Path(path), display=display)
 
     def _count(self, files: int, size: int) -> None:

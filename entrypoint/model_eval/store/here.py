@@ -9,12 +9,14 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from model_eval import __version__
 from model_eval.own_files import digest_of_own_files
+from model_eval.spec.digest import sha256_of
 from model_eval.store.unproved import UnprovedError
 
 _INSTALLED = (".dist-info", ".egg-info")
@@ -36,6 +38,8 @@ def versions(path: Sequence[str] = tuple(sys.path)) -> Mapping[str, Any]:
         "implementation": sys.implementation.cache_tag,
         "system": f"{platform.system()} {platform.machine()}",
         "installed": sorted(set(_installed(path))),
+        "names": sorted(set(_names(path))),
+        "optimized": sys.flags.optimize,  # without assertions
         "model_eval": [__version__, digest_of_own_files()],
     }
 
@@ -60,8 +64,47 @@ def _content(record: Path) -> str:
         lines = record.read_bytes().splitlines()
     except OSError:
         return "without a record"
-    kept = [line for line in lines if b",sha256=" in line and not line.startswith(b"..")]
+    kept = [line for line in lines if _tells(line)]
     return sha256(b"\n".join(kept)).hexdigest()
+
+
+def _tells(line: bytes) -> bool:
+    """Whether a line of a RECORD has a digest, and of no script, which names the environment."""
+    path, digest, _ = (*line.rsplit(b",", 2), b"", b"")[:3]
+    return bool(digest) and not (path.startswith(b"..") and b"/bin/" in path)
+
+
+def recorded(path: Sequence[str]) -> frozenset[str]:
+    """Absolute paths of all files of which `versions` has the digests."""
+    found = set[str]()
+    for folder in path:
+        for record in Path(folder or ".").glob("*.dist-info/RECORD"):
+            found.add(str(record))
+            for line in record.read_bytes().splitlines():
+                if _tells(line):
+                    name = os.fsdecode(line.rsplit(b",", 2)[0]).strip('"')
+                    found.add(os.path.normpath(os.path.join(folder, name)))  # noqa: PTH118
+    return frozenset(found)
+
+
+def _names(path: Sequence[str]) -> Iterable[str]:
+    """Of folders of what is installed, digests over what lies there: one more module can be found there."""
+    for folder in path:
+        if is_site(folder):
+            with suppress(OSError):
+                names = sorted(set(os.listdir(folder)) - {"__pycache__"})  # noqa: PTH208
+                yield sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def is_site(folder: str) -> bool:
+    """Whether distributions are installed there."""
+    return folder.rstrip("/").endswith(("/site-packages", "/dist-packages"))
+
+
+def preloaded(environ: Mapping[str, str]) -> Mapping[str, str | None]:
+    """The digests of what `LD_PRELOAD` puts in front of all libraries; None of what is no file."""
+    names = environ.get("LD_PRELOAD", "").replace(":", " ").split()
+    return {name: sha256_of(Path(name)) if Path(name).is_file() else None for name in names}
 
 
 def device_class(

@@ -113,6 +113,11 @@ def _key(
 ) -> Key:
     if spec.run.stop_early:
         raise UnprovedError("where a run that may end early ends depends on its gates")
+    own = [one.name for one in spec.custom if not one.name.startswith(TORCHMETRICS)]
+    if own:  # nothing that the model's code sets would be there for them
+        raise UnprovedError(
+            f"`{own[0]}` is code of the repository's, and is called where its model ran"
+        )
     checkpoint = checkpoint_digest(spec.checkpoint, digests)
     sets = {name: set_digests(one, digests) for name, one in spec.heldouts.items()}
     if spec.golden is not None:
@@ -124,10 +129,6 @@ def _key(
             # What the spec's paths begin at: with the names of its files it says where they are.
             "folder": PurePosixPath(spec.source.display).parent.as_posix(),
             "spec": described(spec),
-            # Imported before the model, which may import another module for that.
-            "metrics_of_its_own": [
-                one.code.text for one in spec.custom if not one.name.startswith(TORCHMETRICS)
-            ],
             "checkpoint": checkpoint,
             "sets": described(sets),
             "beside": beside,

@@ -23,6 +23,7 @@ from typing import Any
 
 from model_eval.processes import children
 from model_eval.store.code import MAX_BYTES, CodeFiles
+from model_eval.store.here import is_site, recorded
 from model_eval.store.mapped import REMOVED, mapped
 from model_eval.store.named import Digests
 from model_eval.store.unproved import UnprovedError
@@ -116,6 +117,7 @@ class Opened:
         self._roots = [str(root) for root in roots]
         self._code = code
         self._installed = _installed()
+        self._sites = tuple(folder for folder in self._installed if is_site(folder))
         self._files: dict[str, tuple[int, ...] | None] = {}
         self._folders: dict[str, str | None] = {}
         self._made: set[str] = set()
@@ -183,8 +185,9 @@ class Opened:
             raise UnprovedError(f"the model's code opens more than {_MOST:,} files")
         with self.paused():
             self._note_searched()  # what the model's code has added
+            known = recorded(self._sites)
             noted = self._files | {path: _stamp(path) for path in self._mapped_since()}
-            files = {p: was for p, was in noted.items() if self._counts(p, but)}
+            files = {p: was for p, was in noted.items() if p not in known and self._counts(p, but)}
             if sum(was[2] for was in files.values() if was is not None) > MAX_BYTES:
                 raise UnprovedError(
                     f"the model's code opens files of more than {MAX_BYTES >> 30} GiB"
@@ -217,8 +220,8 @@ class Opened:
         return [
             path
             for path in since
-            if not self._is_inside(path)
-            and not path.startswith((*self._installed, *_SYSTEM))
+            if not self._code.covers(os.path.dirname(path))  # noqa: PTH120
+            and not self._is_python(path)
             and _stamp(path) is not None  # what is no file, such as a device, has no content
         ]
 
@@ -294,12 +297,11 @@ class Opened:
         self._note(path, flags, frame)
 
     def _note(self, path: str, flags: int, frame: FrameType | None) -> None:
-        if path in self._files or path.startswith((*self._installed, *_SYSTEM)):
+        if path in self._files or self._is_python(path):
             return
         was = _stamp(path)
-        anew = flags & (
-            os.O_TRUNC | os.O_EXCL
-        )  # what is added to is found as it was, as if it were read
+        # What is added to is found as it was, as if it were read; what must not be there, where it is.
+        anew = flags & os.O_TRUNC or (flags & os.O_EXCL and was is None)
         if was is None and flags & os.O_CREAT and anew:
             self._made.add(path)
         writes = anew and flags & os.O_ACCMODE == os.O_WRONLY
@@ -354,6 +356,18 @@ class Opened:
         if before in self._made and not os.path.lexists(path):
             self._made.add(path)
 
+    def note_modules(self) -> None:
+        """Takes in the files of modules that were imported before, such as by a `.pth`."""
+        for path in _module_files():
+            if os.path.isabs(path) and not self._is_python(path) and not self._is_inside(path):  # noqa: PTH117
+                self._files.setdefault(path, _stamp(path))
+
+    def _is_python(self, path: str) -> bool:
+        """Whether it is of Python itself, of model-eval, or of the system's own telling."""
+        if path.startswith(_SYSTEM):
+            return True
+        return path.startswith(self._installed) and not path.startswith(self._sites)
+
     def _is_inside(self, path: str) -> bool:
         return placed(path, self._roots)[0] is not None
 
@@ -371,6 +385,8 @@ class Opened:
             file = frame.f_code.co_filename
             further_out = further_out or file.startswith(f"{_PACKAGE}/")
             if self._is_code(file) and (not further_out or self._is_inside(file)):
+                return True
+            if not further_out and _is_generated(file):  # by whom, it does not say
                 return True
             frame = frame.f_back
         return False
@@ -473,6 +489,11 @@ def _path(found: Any) -> str | None:
         raise ValueError("`..` behind a link")
     # The number of an open file, which is soon another's.
     return os.path.realpath(path) if path.startswith(("/dev/fd/", "/proc/self/fd/")) else path
+
+
+def _is_generated(file: str) -> bool:
+    """Whether code was compiled from a text, such as `<string>`; what Python is built with is `<frozen os>`."""
+    return not os.path.isabs(file) and not file.startswith("<frozen ")  # noqa: PTH117
 
 
 def _is_of_nobody(frame: FrameType | None) -> bool:

@@ -19,7 +19,7 @@ from model_eval.report import error_report
 from model_eval.spec.eval_spec import BaselineSpec, EvalSpec
 from model_eval.store import entry
 from model_eval.store.code import CodeFiles
-from model_eval.store.here import device_class, versions
+from model_eval.store.here import device_class, preloaded, versions
 from model_eval.store.key import Around, Key, baseline_key, key_of, of_baseline
 from model_eval.store.named import Digests, judging_paths, measured_paths
 from model_eval.store.opened import Dependency, Opened, names_in, placed
@@ -79,8 +79,10 @@ class Reuse:
         self._opened = Opened(spec.roots, self._code)
         self._asked = Asked(store.environ, self._opened.is_the_models)
         self._around: Around | None = None
+        self._stamps = ""
         self._keys: dict[str, Key] = {}
         self._opened.start()
+        self._opened.note_modules()
         self._asked.listen()
 
     def find(self) -> Found | None:
@@ -188,12 +190,15 @@ class Reuse:
 
     def _known_around(self) -> Around:
         if self._around is None:
-            found, roots = versions(), [str(root) for root in self._spec.roots]
+            found, roots = dict(versions()), [str(root) for root in self._spec.roots]
+            found["preloaded"] = preloaded(self._store.environ)
             device = device_class(
                 self._spec.run.device, found["installed"], environ=self._store.environ
             )
+            code = self._code.digest()
+            self._stamps = self._code.stamps
             self._around = Around(
-                code=self._code.digest(),
+                code=code,
                 versions=found,
                 device=device,
                 variables=numeric_variables(self._store.environ),
@@ -207,7 +212,9 @@ class Reuse:
 
     def _require_same_code(self) -> None:
         """Raises `UnprovedError` where the code is not that of the key any more."""
-        if self._around is None or self._code.digest() != self._around.code:
+        before = self._stamps
+        same = self._around is not None and self._code.digest() == self._around.code
+        if not same or self._code.stamps != before:  # one may have been another in between
             raise UnprovedError("a file below the roots changed while the model ran")
 
     def _require_unchanged(self, opened: tuple[Dependency, ...]) -> None:

@@ -94,7 +94,23 @@ class _Telling(os._Environ):  # type: ignore[type-arg]  # noqa: SLF001 - it take
             self.listener.hear(os.fsdecode(key), sys._getframe(1))  # noqa: SLF001
         return super().__getitem__(key)
 
+    def __delitem__(self, key: Any) -> None:
+        if self.listener is not None and isinstance(key, str | bytes):
+            self.listener.hear(os.fsdecode(key), sys._getframe(1))  # noqa: SLF001
+        super().__delitem__(key)
+
     def __iter__(self) -> Iterator[Any]:
-        if self.listener is not None:
-            self.listener.hear(EVERY, sys._getframe(1))  # noqa: SLF001
+        self._hear_every()
         return super().__iter__()
+
+    def __len__(self) -> int:
+        self._hear_every()
+        return super().__len__()
+
+    def __repr__(self) -> str:
+        self._hear_every()
+        return super().__repr__()
+
+    def _hear_every(self) -> None:
+        if self.listener is not None:
+            self.listener.hear(EVERY, sys._getframe(2))  # noqa: SLF001

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from model_eval.store.here import device_class, versions
+from model_eval.store.here import device_class, preloaded, versions
 from model_eval.store.unproved import UnprovedError
 
 CPU_BUILD = ["numpy-2.0 0123", "torch-2.13.0+cpu 4567"]
@@ -124,3 +124,35 @@ def test_what_is_installed_counts_with_its_content(tmp_path, line, counts):
     one, two = (versions([str(tmp_path / place)])["installed"] for place in ("one", "two"))
     assert (one != two) is counts
     assert one[0].startswith("mine-1.0 ")
+
+
+def installed(folder, record):
+    (folder / "site-packages/one-1.0.dist-info").mkdir(parents=True)
+    (folder / "site-packages/one-1.0.dist-info/RECORD").write_text(record)
+    return versions([str(folder / "site-packages")])
+
+
+def test_every_digest_of_a_distribution_counts_but_those_of_scripts(tmp_path):
+    one = installed(tmp_path / "1", "a.py,sha256=1,1\n../../../bin/a,sha256=1,1\na.pyc,,\n")
+    assert one == installed(tmp_path / "2", "a.py,sha256=1,1\n../../../bin/a,sha256=2,1\n")
+    assert one != installed(tmp_path / "3", "a.py,sha512=1,1\n")
+    shared = installed(tmp_path / "4", "a.py,sha256=1,1\n../../../share/a,sha256=1,1\n")
+    assert (
+        one != shared != installed(tmp_path / "5", "a.py,sha256=1,1\n../../../share/a,sha256=2,1\n")
+    )
+
+
+def test_one_more_name_where_distributions_are_installed_counts(tmp_path):
+    one = installed(tmp_path, "a.py,sha256=1,1\n")
+    (tmp_path / "site-packages/late.py").touch()
+    assert one != versions([str(tmp_path / "site-packages")])
+
+
+def test_what_is_put_in_front_of_all_libraries_counts_with_its_content(tmp_path):
+    (tmp_path / "a.so").write_text("1")
+    environ = {"LD_PRELOAD": f"{tmp_path}/a.so:libgone.so"}
+    one = preloaded(environ)
+    assert (one["libgone.so"], len(one[f"{tmp_path}/a.so"])) == (None, 64)
+    (tmp_path / "a.so").write_text("2")
+    assert one != preloaded(environ)
+    assert preloaded({}) == {}

@@ -35,13 +35,29 @@ def test_each_way_to_ask_is_heard(asked, ask):
     assert asked.dependencies() == {"ONE": digest_of("ONE", HERE)}
 
 
+def test_who_removes_one_learns_whether_it_was_there(asked):
+    with pytest.raises(KeyError):
+        del os.environ["MODEL_EVAL_THREE"]
+    assert "MODEL_EVAL_THREE" in asked.dependencies()
+
+
 def test_one_that_is_not_there_is_a_dependency(asked):
     with pytest.raises(KeyError):
         os.environ["MODEL_EVAL_THREE"]
     assert asked.dependencies() == {"MODEL_EVAL_THREE": None}
 
 
-@pytest.mark.parametrize("ask", [lambda: dict(os.environ), os.environ.copy, lambda: [*os.environ]])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: dict(os.environ),
+        os.environ.copy,
+        lambda: [*os.environ],
+        lambda: repr(os.environ),
+        lambda: str(os.environ),
+        lambda: len(os.environ),
+    ],
+)
 def test_who_looks_at_all_depends_on_all(asked, ask):
     ask()
     assert asked.dependencies()[EVERY] == digest_of(EVERY, HERE)
