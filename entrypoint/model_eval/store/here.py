@@ -101,6 +101,12 @@ def is_site(folder: str) -> bool:
     return folder.rstrip("/").endswith(("/site-packages", "/dist-packages"))
 
 
+def is_metadata(path: str) -> bool:
+    """Whether a file is one of those that say what is installed, which the name of its distribution tells of."""
+    folder = os.path.dirname(path)  # noqa: PTH120
+    return folder.endswith(_INSTALLED) and is_site(os.path.dirname(folder))  # noqa: PTH120
+
+
 def preloaded(environ: Mapping[str, str]) -> Mapping[str, str | None]:
     """The digests of what `LD_PRELOAD` puts in front of all libraries; None of what is no file."""
     names = environ.get("LD_PRELOAD", "").replace(":", " ").split()

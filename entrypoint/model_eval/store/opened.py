@@ -23,7 +23,7 @@ from typing import Any
 
 from model_eval.processes import children
 from model_eval.store.code import MAX_BYTES, CodeFiles
-from model_eval.store.here import is_site, recorded
+from model_eval.store.here import is_metadata, is_site, recorded
 from model_eval.store.mapped import REMOVED, mapped
 from model_eval.store.named import Digests
 from model_eval.store.unproved import UnprovedError
@@ -187,7 +187,11 @@ class Opened:
             self._note_searched()  # what the model's code has added
             known = recorded(self._sites)
             noted = self._files | {path: _stamp(path) for path in self._mapped_since()}
-            files = {p: was for p, was in noted.items() if p not in known and self._counts(p, but)}
+            files = {
+                path: was
+                for path, was in noted.items()
+                if path not in known and not is_metadata(path) and self._counts(path, but)
+            }
             if sum(was[2] for was in files.values() if was is not None) > MAX_BYTES:
                 raise UnprovedError(
                     f"the model's code opens files of more than {MAX_BYTES >> 30} GiB"
