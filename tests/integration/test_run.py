@@ -388,6 +388,21 @@ def test_threads_and_exit_handlers_have_no_say_in_the_verdict(tmp_path, options)
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.parametrize("options", [[], ["--in-process"]], ids=["supervised", "in-process"])
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("os._exit = lambda _: None; return -self.layer(x)", 1),
+        ("sys.stdout = sys.stderr = None; return -self.layer(x)", 1),
+        ("sys.stdout = sys.stderr = None; raise KeyError('x')", 4),
+    ],
+)
+def test_what_the_model_takes_away_is_no_pass(tmp_path, options, body, status):
+    project = make_project(tmp_path, model=hostile(body))
+    assert project.run(*options).returncode == status
+    assert read_report(project.output / REPORT).exit_code == status
+
+
 def test_what_the_model_leaves_running_cannot_speak_afterwards(tmp_path):
     late = hostile(
         "import subprocess; subprocess.Popen(['sh', '-c', 'sleep 3; echo ::error::late']); "

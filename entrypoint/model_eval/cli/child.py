@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from model_eval.run import Evaluation
     from model_eval.team import Team
 
+_exit = os._exit  # before code of the repository could replace it
+
 
 def run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
     """The child's side of `supervise`: leaves a report, prints no result, and is gone.
@@ -50,7 +52,7 @@ def run_supervised(args: argparse.Namespace, stdout: TextIO) -> NoReturn:
         with suppress(BaseException):  # the user's code may have put anything there
             stdout.flush()
             sys.stderr.flush()
-        os._exit(status)
+        _exit(status)
 
 
 def run_in_process(args: argparse.Namespace, stdout: TextIO) -> int:

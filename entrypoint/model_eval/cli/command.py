@@ -15,6 +15,7 @@ from model_eval.cli.shards import require_alone, require_elsewhere
 from model_eval.cli.surroundings import roots_of, store_of
 from model_eval.errors import BUG, ModelEvalError, OutputError, SpecError, UsageError
 
+_exit = os._exit  # before code of the repository could replace it
 _UNSHOWN = "give it somewhere to go; what is not shown is no pass"
 
 
@@ -24,20 +25,23 @@ def program() -> NoReturn:
     Exit handlers and threads of the repository's code, and large libraries that are taken apart, could hang
     or change the status.
     """
-    status = main()
+    status = 4
+    with suppress(Exception, KeyboardInterrupt):  # what cannot be said, where stderr was taken away
+        status = main()
     with suppress(BaseException):  # the repository's code may have put anything there
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(status)
+    _exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     shown = streams.make_ready()
+    stdout = sys.stdout  # the repository's code may put something else there
     try:
-        status = _dispatch(_parsed(arguments), environ=os.environ, stdout=sys.stdout)
-        sys.stdout.flush()
+        status = _dispatch(_parsed(arguments), environ=os.environ, stdout=stdout)
+        stdout.flush()
     except ModelEvalError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -45,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("interrupted; nothing was judged\n")
         return 4
     except Exception as error:  # noqa: BLE001 — a bug of ours: never a pass, never hidden
-        if isinstance(error, OSError) and streams.is_broken(sys.stdout):
+        if isinstance(error, OSError) and streams.is_broken(stdout):
             if not isinstance(error, BrokenPipeError):  # whose reader has seen enough
                 what = f"standard output cannot be written: {error.strerror}"
                 sys.stderr.write(f"{OutputError(what, remedy=_UNSHOWN)}\n")
