@@ -22,8 +22,6 @@ HERE = Location(file="a.yaml", line=5, column=12)
 @pytest.fixture(autouse=True)
 def _clean_imports(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
-    known = importlib.machinery.SourceFileLoader.path_stats
-    monkeypatch.setattr(importlib.machinery.SourceFileLoader, "path_stats", known)
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
