@@ -29,7 +29,6 @@ import model_eval
 from builders import checkpoints
 from builders.heldout import a_spec, an_input, opened
 from builders.reports import HERE
-from model_eval import usercode
 from model_eval.cli.arguments import parser
 from model_eval.cli.surroundings import store_of
 from model_eval.errors import UsageError
@@ -601,10 +600,7 @@ def compiled(listening, source):
         return Path(py_compile.compile(str(source), doraise=True))
 
 
-def test_bytecode_that_import_holds_against_its_source_counts_as_that(heard, monkeypatch):
-    monkeypatch.setattr(
-        SourceFileLoader, "path_stats", usercode._path_stats
-    )  # as it was before a run
+def test_bytecode_that_import_holds_against_its_source_counts_as_that(heard):
     root, listening = heard
     cache = compiled(listening, root / "module.py")
     assert SourceFileLoader("module", str(root / "module.py")).get_code("module")
@@ -614,8 +610,7 @@ def test_bytecode_that_import_holds_against_its_source_counts_as_that(heard, mon
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_bytecode_that_is_held_against_no_source_counts(heard, there, monkeypatch):
-    monkeypatch.setattr(SourceFileLoader, "path_stats", usercode._path_stats)
+def test_bytecode_that_is_held_against_no_source_counts(heard, there):
     root, listening = heard
     cache = compiled(listening, root / "module.py")
     if not there:
