@@ -2,14 +2,17 @@
 
 import os
 import signal
+from argparse import Namespace
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
+from threading import Timer
 
 import pytest
 
 from builders.projects import MODEL, SPEC, make_project
 from builders.shards import sharded
 from model_eval.cli import main
+from model_eval.cli.output_folder import own_output
 from model_eval.errors import OutputError
 from model_eval.output import LEDGER, REPORT, SUMMARY, read_report
 from model_eval.stop import SIGNALS
@@ -189,3 +192,20 @@ def test_a_shard_says_at_once_that_its_golden_cases_have_no_place(tmp_path):
     report = read_report(project.output / REPORT)
     assert (report.faults[0].code, report.checkpoint) == ("output", None)
     assert in_process(project) == 0  # which keeps none
+
+
+def test_another_process_of_torchrun_goes_on_when_the_first_has_emptied_the_folder(tmp_path):
+    """Or what is wrong for both would end the first one before that, and leave an old pass."""
+    (tmp_path / REPORT).write_text("of an earlier run")
+    ranks = {
+        "RANK": "1",
+        "LOCAL_RANK": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "x",
+        "MASTER_PORT": "1",
+    }
+    first = Timer(0.5, (tmp_path / REPORT).unlink)
+    first.start()
+    with own_output(Namespace(output=tmp_path), ranks):
+        assert not (tmp_path / REPORT).exists()
+    first.join()

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 from model_eval.cli.arguments import Parser
 from model_eval.cli.surroundings import roots_of
 from model_eval.errors import ModelEvalError, UsageError
+
+_FIRST_SECONDS = 5.0
+"""The first process is given so long to empty the output folder; it has nothing else to do before."""
 
 
 @contextmanager
@@ -23,6 +27,8 @@ def own_output(args: argparse.Namespace, environ: Mapping[str, str]) -> Iterator
     from model_eval.output import held
 
     if args.output is None or not _writes(environ):
+        if args.output is not None:
+            _wait_for_the_first(args.output, environ)
         yield
         return
     _require_writable(args.output)
@@ -96,6 +102,23 @@ def _writes(environ: Mapping[str, str]) -> bool:
     except ValueError:  # which is said where the rank is needed
         return True
     return rank is None or rank.first
+
+
+def _wait_for_the_first(output: Path, environ: Mapping[str, str]) -> None:
+    """Lets the first process of torchrun remove what an earlier run left there.
+
+    torchrun ends all processes when one ends with an error, and what is wrong for one may be so for each: an
+    old pass would outlive it.
+    """
+    from model_eval.output import REPORT
+    from model_eval.rank import rank_of
+
+    rank = rank_of(environ)
+    if rank is None or rank.index != rank.local:  # of another host, whose folder is another one
+        return
+    end = time.monotonic() + _FIRST_SECONDS
+    while (output / REPORT).exists() and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def _require_writable(output: Path) -> None:
