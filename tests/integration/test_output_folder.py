@@ -12,7 +12,7 @@ import pytest
 from builders.projects import MODEL, SPEC, make_project
 from builders.shards import sharded
 from model_eval.cli import main
-from model_eval.cli.output_folder import own_output
+from model_eval.cli.output_folder import clear_unparsed, own_output
 from model_eval.errors import OutputError
 from model_eval.output import LEDGER, REPORT, SUMMARY, read_report
 from model_eval.stop import SIGNALS
@@ -194,7 +194,17 @@ def test_a_shard_says_at_once_that_its_golden_cases_have_no_place(tmp_path):
     assert in_process(project) == 0  # which keeps none
 
 
-def test_another_process_of_torchrun_goes_on_when_the_first_has_emptied_the_folder(tmp_path):
+def begin(output, environ):
+    with own_output(Namespace(output=output), environ):
+        pass
+
+
+def begin_wrongly(output, environ):
+    clear_unparsed(["run", "spec.yaml", "--output", str(output), "--unknown"], environ)
+
+
+@pytest.mark.parametrize("go_on", [begin, begin_wrongly])
+def test_another_process_of_torchrun_goes_on_when_the_first_has_emptied_the_folder(tmp_path, go_on):
     """Or what is wrong for both would end the first one before that, and leave an old pass."""
     (tmp_path / REPORT).write_text("of an earlier run")
     ranks = {
@@ -206,6 +216,6 @@ def test_another_process_of_torchrun_goes_on_when_the_first_has_emptied_the_fold
     }
     first = Timer(0.5, (tmp_path / REPORT).unlink)
     first.start()
-    with own_output(Namespace(output=tmp_path), ranks):
-        assert not (tmp_path / REPORT).exists()
+    go_on(tmp_path, ranks)
+    assert not (tmp_path / REPORT).exists()
     first.join()

@@ -81,14 +81,18 @@ def clear_unparsed(arguments: Sequence[str], environ: Mapping[str, str]) -> None
     """
     from model_eval.output import held, remove_stale
 
-    if arguments[:1] not in (["run"], ["merge"]) or not _writes(environ):
+    if arguments[:1] not in (["run"], ["merge"]):
         return
     output = Parser(add_help=False)
     output.add_argument("--output", type=Path)
     with suppress(ModelEvalError):  # the command line is what is said to be wrong
         found, others = output.parse_known_args(arguments[1:])
         folders = {os.path.realpath(word) for word in others}
-        if found.output is not None and os.path.realpath(found.output) not in folders:
+        if found.output is None or os.path.realpath(found.output) in folders:
+            return
+        if not _writes(environ):
+            _wait_for_the_first(found.output, environ)
+        else:
             with held(found.output):
                 remove_stale(found.output)
 
